@@ -1,0 +1,75 @@
+# make test, lint, types, native-test: what .ci/run runs. make run: the first example.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CMAKE = $(or $(shell command -v cmake),$(BIN)/cmake)
+
+# Everything that an installed package is made of; a change of any reinstalls it.
+PACKAGE := pyproject.toml CMakeLists.txt LICENSE $(shell find pmemstore -type f \
+	-not -path '*/__pycache__/*' -not -name '*.pyc' -not -name '.*') \
+	$(shell find pmemstore -type d -not -name __pycache__)
+C_FILES := $(shell find pmemstore/_native tests/native -name '*.[ch]')
+
+.PHONY: run test test-all lint format types native-test native-asan native-plain clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.stamp-run
+	$(BIN)/python examples/01_wordindex.py
+
+# The pytest program, not "python -m pytest": that would import the source tree in place of the
+# installed package, and the source tree has no compiled core.
+test: $(VENV)/.stamp-test
+	$(BIN)/pytest
+
+test-all: $(VENV)/.stamp-test
+	$(BIN)/pytest -m ""
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: $(VENV)/.stamp-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
+
+types: $(VENV)/.stamp-dev
+	$(BIN)/mypy pmemstore
+
+# The core alone, once with AddressSanitizer and UBSan, once as it is shipped.
+native-test: native-asan native-plain
+
+native-asan: SANITIZE := ON
+native-plain: SANITIZE := OFF
+native-asan native-plain: native-%: $(VENV)/.stamp-cmake
+	$(CMAKE) -S . -B build/native-$* -G "Unix Makefiles" -DPMEMSTORE_NATIVE_TESTS=ON \
+		-DPMEMSTORE_WERROR=ON -DPMEMSTORE_SANITIZE=$(SANITIZE)
+	$(CMAKE) --build build/native-$* --parallel 2
+	$(dir $(CMAKE))ctest --test-dir build/native-$* --output-on-failure
+
+clean:
+	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.stamp-run: $(BIN)/python $(PACKAGE)
+	$(PIP) install '.[examples]'
+	@touch $@
+
+$(VENV)/.stamp-test: $(BIN)/python $(PACKAGE)
+	$(PIP) install '.[test]'
+	@touch $@
+
+$(VENV)/.stamp-cmake: | $(BIN)/python
+	command -v cmake >/dev/null || $(PIP) install cmake
+	@touch $@
+
+# The tools alone: linting needs no compiled core.
+$(VENV)/.stamp-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["dev"], sep="\n")' > $(VENV)/dev-requirements.txt
+	$(PIP) install -r $(VENV)/dev-requirements.txt
+	@touch $@

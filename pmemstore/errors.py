@@ -1,0 +1,117 @@
+"""Every exception that pmemstore defines.
+
+A message says what failed, where, the numbers, what state is left, and what to do; the numbers
+are attributes too.  Wrong arguments raise the builtins that dict and list would raise, and a
+failed system call raises OSError.  Where a builtin also fits, a class here derives from both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "DurabilityError",
+    "MediaError",
+    "NotPersistableError",
+    "PmemstoreError",
+    "PoolBusyError",
+    "PoolClosedError",
+    "PoolCorruptError",
+    "PoolFormatError",
+    "PoolFullError",
+    "SchemaMismatchError",
+    "StaleRefError",
+    "TransactionError",
+]
+
+
+class PmemstoreError(Exception):
+    """Base of all exceptions of this package.
+
+    Attributes:
+        path: Pool file, if known.
+        offset: Where in the file, in bytes from its start, if it has a place.
+        wanted: Bytes asked for, or the value expected.
+        found: Bytes available, or the value found.
+    """
+
+    path: str | None
+    offset: int | None
+    wanted: int | None
+    found: int | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        wanted: int | None = None,
+        found: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.offset = offset
+        self.wanted = wanted
+        self.found = found
+
+
+class PoolFormatError(PmemstoreError):
+    """Not a pool, or one with a version or feature that this release does not know."""
+
+
+class PoolCorruptError(PmemstoreError):
+    """The pool holds bytes that this library cannot have written."""
+
+
+class PoolFullError(PmemstoreError):
+    """No space in the pool: ``wanted`` bytes asked for, ``found`` available."""
+
+
+class PoolBusyError(PmemstoreError):
+    """Another process, or another Pool object of this one, holds the pool."""
+
+
+class PoolClosedError(PmemstoreError, ValueError):
+    """The pool is closed, or belongs to the parent of this process.
+
+    A ValueError too, as for any closed file.
+    """
+
+
+class DurabilityError(PmemstoreError):
+    """The medium cannot give the durability that the caller demanded."""
+
+
+class TransactionError(PmemstoreError):
+    """Not possible in this state: read-only pool, wrong thread, nested or ended transaction."""
+
+
+class StaleRefError(PmemstoreError, ReferenceError):
+    """The object behind this proxy is gone, because its transaction was rolled back."""
+
+
+class SchemaMismatchError(PmemstoreError, TypeError):
+    """A record class does not fit the schema that the pool stores under its name."""
+
+
+class NotPersistableError(PmemstoreError, TypeError):
+    """An object of this type cannot be kept in a pool."""
+
+
+class MediaError(PmemstoreError, OSError):
+    """The medium failed under the pool, which is read-only from then on.
+
+    The outcome of the transaction in question is unknown until the pool is opened again.
+
+    Attributes:
+        errno: Of the failed system call, or EIO for a SIGBUS under the mapping.
+    """
+
+    def __init__(self, message: str = "", *, errno: int | None = None, **numbers: Any) -> None:
+        super().__init__(message, **numbers)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError keeps errno outside __dict__, where copies between processes lose it.
+        return type(self), self.args, {**self.__dict__, "errno": self.errno}
