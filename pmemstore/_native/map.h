@@ -1,0 +1,96 @@
+/* map.h -- a file in memory: which guarantee the kernel gives, and what happens if it breaks.
+ *
+ * The address range up to `limit` is reserved at open, so that growth never moves the mapping.
+ * A SIGBUS under a mapping (the file was truncated, or the medium has an error) is caught: the
+ * handler puts an anonymous zero page under the access, sets map->media_error and lets the
+ * program go on; whoever entered the core looks at the flag before reporting success.  A
+ * SIGBUS anywhere else goes to the handler that was there before.
+ */
+#ifndef PMS_MAP_H
+#define PMS_MAP_H
+
+#include <stdatomic.h>
+
+#include "layout.h"
+#include "persist.h"
+
+enum pms_map_flags {
+    PMS_MAP_READONLY = 1, /* descriptor is O_RDONLY; the mapping is private and writable, so
+                             that a reader may recover into its own pages */
+    PMS_MAP_PRIVATE = 2,  /* files: MAP_PRIVATE; what is stored stays in this process */
+    PMS_MAP_RAW = 4,      /* shared also on files without DAX (the public Mapping, msync) */
+    PMS_MAP_FORCED_ = 8   /* set by pms_map_open: the tier is forced, MAP_SYNC is not asked */
+};
+
+#define PMS_REASON_MAX 320
+
+struct pms_map {
+    struct pms_medium medium; /* .base, .tier, .direct are set by pms_map_open */
+    uint64_t size;            /* mapped bytes of the file */
+    uint64_t limit;           /* reserved bytes of address space */
+    uint32_t flags;
+    char reason[PMS_REASON_MAX];  /* the tier's reason, a sentence */
+    _Atomic uint64_t media_error; /* 0, or 1 + offset of the first SIGBUS */
+    struct pms_map *_Atomic next; /* list of live mappings, for the handlers */
+};
+
+/* What the file behind fd can give, without mapping it for good: statfs, statx, a trial
+ * mmap(MAP_SHARED_VALIDATE|MAP_SYNC) of one page, persistence_domain of its device.
+ * PMEMSTORE_FORCE_TIER (eadr, flush, dax-fsync, sync, volatile) overrides; the reason says so.
+ * size is the file's present size (0: the trial says what it can without a page). */
+int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_REASON_MAX]);
+
+/* Reserve limit bytes, map [0, size) of fd.  Shared if the tier is EADR, FLUSH or VOLATILE (with
+ * MAP_SYNC for the first two), else private (or, with PMS_MAP_RAW, shared).  The map is entered
+ * in the list of live mappings.  limit is rounded up to pages; if the address space does not
+ * have it, half of it is tried, down to size.  On failure nothing is left behind. */
+int pms_map_open(struct pms_map *map, int fd, uint64_t size, uint64_t limit, uint32_t flags,
+                 enum pms_flush_kind kind);
+
+/* The file now has new_size >= size bytes: map the rest, in place. */
+int pms_map_extend(struct pms_map *map, uint64_t new_size);
+
+/* Fault the range in, writable (MADV_POPULATE_WRITE; a read-write touch where it is missing
+ * is NOT done: PMS_E_OS with EINVAL says that the kernel is too old). */
+int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len);
+
+/* Private maps: drop the private copies of the pages; the next access reads the file. */
+int pms_map_forget(struct pms_map *map, uint64_t off, uint64_t len);
+
+/* Unmap and leave the list.  Does not close fd. */
+void pms_map_close(struct pms_map *map);
+
+static inline int pms_map_error(struct pms_map *map)
+{
+    return atomic_load_explicit(&map->media_error, memory_order_relaxed) != 0;
+}
+
+/* Fork guard: a number that changes in the child of every fork().  The child's copies of the
+ * descriptors of all live maps are closed, so that locks stay with the parent. */
+extern _Atomic uint32_t pms_fork_epoch;
+
+/* ---- prepare-write: ask, and get an answer with its evidence ---- */
+enum pms_extent_state { /* what FIEMAP says of the range: any of these bits */
+                        PMS_EXTENT_UNKNOWN = 1, /* the file system does not answer */
+                        PMS_EXTENT_HOLE = 2,
+                        PMS_EXTENT_UNWRITTEN = 4,
+                        PMS_EXTENT_SHARED =
+                            8, /* reflinked: the next store is copied, and not durable by flush */
+                        PMS_EXTENT_DELALLOC = 16 /* in the page cache alone */
+};
+struct pms_prepared {
+    int granted; /* 1: a store + flush + fence (or + sync, by tier) in the range is durable */
+    int tier;
+    int allocated;   /* fallocate done, or the range had blocks */
+    int synced;      /* fsync done since the allocation */
+    int populated;   /* writable in the page table now */
+    uint32_t before; /* enum pms_extent_state */
+    uint32_t after;
+    int sys_errno; /* of the step that failed, or 0 */
+    char reason[PMS_REASON_MAX];
+};
+/* Existing contents are kept.  Returns PMS_OK also when the answer is no. */
+int pms_map_prepare(struct pms_map *map, uint64_t off, uint64_t len,
+                    struct pms_prepared *answer);
+
+#endif

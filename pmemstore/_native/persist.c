@@ -1,0 +1,301 @@
+/* persist.c -- the one door to the medium: stores, flushes, fences, writes and syncs. */
+#include "persist.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "layout.h"
+#include "persist_cpu.h"
+
+#ifndef RWF_DSYNC
+#define RWF_DSYNC 0x00000002
+#endif
+#ifndef FALLOC_FL_UNSHARE_RANGE
+#define FALLOC_FL_UNSHARE_RANGE 0x40
+#endif
+
+/* From this length on a non-temporal copy is cheaper than memcpy + write-back of the lines
+ * (measured: 128 bytes lose, 4096 win). */
+#define PMS_NT_MIN 1024u
+
+/* What pms_write_zeroes writes from: untouched .bss, so it costs no memory. */
+#define PMS_ZEROES_BYTES (1u << 18)
+static uint8_t persist_zeroes[PMS_ZEROES_BYTES];
+
+/* Names as the environment spells them, in the order of enum pms_flush_kind. */
+static const char *const persist_flush_names[] = {
+    "auto", "none", "clflush", "clflushopt", "clwb", "dc-cvap", "dc-cvac",
+};
+#define PMS_FLUSH_KINDS (sizeof persist_flush_names / sizeof persist_flush_names[0])
+
+static const char *const persist_tier_names[] = {
+    "none", "eadr", "flush", "dax-fsync", "sync", "volatile",
+};
+#define PMS_TIERS (sizeof persist_tier_names / sizeof persist_tier_names[0])
+
+const char *pms_flush_name(enum pms_flush_kind kind)
+{
+    return (unsigned)kind < PMS_FLUSH_KINDS ? persist_flush_names[kind] : "?";
+}
+
+const char *pms_tier_name(enum pms_tier tier)
+{
+    return (unsigned)tier < PMS_TIERS ? persist_tier_names[tier] : "?";
+}
+
+/* AUTO: what PMEMSTORE_FLUSH says, or the best of the CPU. */
+static int persist_choose(enum pms_flush_kind *kind)
+{
+    const char *name = getenv("PMEMSTORE_FLUSH");
+    if (!name || !*name || !strcmp(name, "auto")) {
+        *kind = pms_cpu_best_flush();
+        if (*kind == PMS_FLUSH_AUTO)
+            return PMS_FAIL(PMS_E_INVAL, "this CPU has no cache-line flush", 0, 0, 0);
+        return PMS_OK;
+    }
+    for (unsigned i = PMS_FLUSH_NONE; i < PMS_FLUSH_KINDS; i++) {
+        if (!strcmp(name, persist_flush_names[i])) {
+            *kind = (enum pms_flush_kind)i;
+            return PMS_OK;
+        }
+    }
+    return PMS_FAIL(PMS_E_INVAL, "environment variable PMEMSTORE_FLUSH names no flush", 0, 0,
+                    0);
+}
+
+int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind)
+{
+    memset(m, 0, sizeof *m);
+    m->fd = fd;
+    if (kind == PMS_FLUSH_AUTO)
+        PMS_TRY(persist_choose(&kind));
+    if (!pms_cpu_has_flush(kind))
+        return PMS_FAIL(PMS_E_INVAL, "this CPU lacks the flush instruction asked for", 0, kind,
+                        pms_cpu_best_flush());
+    m->flush_kind = kind;
+    pms_cpu_bind(m, kind);
+    return PMS_OK;
+}
+
+/* ---- recorder ----------------------------------------------------------------------- */
+
+static int persist_tell_slow(struct pms_medium *m, uint32_t kind, uint64_t off, uint64_t len,
+                             const void *data)
+{
+    struct pms_event event = {.kind = kind, .off = off, .len = len, .data = data};
+    return m->recorder(m->recorder_context, &event);
+}
+
+/* Deliver an event; what the recorder answers is 0 or the errno to fail with. */
+static inline int persist_tell(struct pms_medium *m, uint32_t kind, uint64_t off, uint64_t len,
+                               const void *data)
+{
+    if (PMS_LIKELY(!m->recorder))
+        return 0;
+    return persist_tell_slow(m, kind, off, len, data);
+}
+
+/* ---- through the mapping -------------------------------------------------------------- */
+
+/* Open or shut the pages of a guarded mapping.  One lock, so that a store of another thread
+ * to the same page does not shut it meanwhile. */
+static pthread_mutex_t persist_door = PTHREAD_MUTEX_INITIALIZER;
+
+static void persist_door_set(struct pms_medium *m, uint64_t off, size_t len, int prot)
+{
+    uint64_t start = off & ~(uint64_t)(PMS_PAGE - 1);
+    uint64_t end = (off + len + PMS_PAGE - 1) & ~(uint64_t)(PMS_PAGE - 1);
+    if (mprotect(m->base + start, end - start, prot) != 0)
+        abort(); /* debug builds only: cannot go on, and must not pass unseen */
+}
+
+void pms_store_slow(struct pms_medium *m, uint64_t off, const void *src, size_t len, bool nt)
+{
+    if (!len)
+        return;
+    persist_tell(m, nt ? PMS_EV_NT_STORE : PMS_EV_STORE, off, len, src);
+    if (m->guarded) {
+        pthread_mutex_lock(&persist_door);
+        persist_door_set(m, off, len, PROT_READ | PROT_WRITE);
+    }
+    if (nt)
+        m->nt_copy_fn(m->base + off, src, len);
+    else
+        memcpy(m->base + off, src, len);
+    if (m->guarded) {
+        persist_door_set(m, off, len, PROT_READ);
+        pthread_mutex_unlock(&persist_door);
+    }
+}
+
+void pms_store_nt(struct pms_medium *m, uint64_t off, const void *src, size_t len)
+{
+    bool nt = m->direct && m->nt_copy_fn && len >= PMS_NT_MIN && !((off | len) & 7u);
+    if (!nt) {
+        pms_store(m, off, src, len);
+        pms_flush(m, off, len);
+        return;
+    }
+    pms_store_slow(m, off, src, len, true);
+}
+
+void pms_flush(struct pms_medium *m, uint64_t off, size_t len)
+{
+    if (!m->direct || !len || m->flush_kind == PMS_FLUSH_NONE)
+        return;
+    m->flush_fn(m->base + off, len);
+    m->counters.flushed_lines += (off + len - 1) / PMS_LINE - off / PMS_LINE + 1;
+    persist_tell(m, PMS_EV_FLUSH, off, len, NULL);
+}
+
+void pms_fence(struct pms_medium *m)
+{
+    if (!m->direct)
+        return;
+    m->fence_fn();
+    m->counters.fences++;
+    persist_tell(m, PMS_EV_FENCE, 0, 0, NULL);
+}
+
+/* ---- through the descriptor ------------------------------------------------------------ */
+
+/* pwrite all of it; with *dsync set each piece is durable, and *dsync is cleared (nothing
+ * written yet) if the kernel or the file system does not have RWF_DSYNC.  0 or an errno. */
+static int persist_pwrite(int fd, uint64_t off, const uint8_t *src, size_t len, bool *dsync)
+{
+    while (len) {
+        struct iovec iov = {.iov_base = (void *)(uintptr_t)src, .iov_len = len};
+        ssize_t n = *dsync ? pwritev2(fd, &iov, 1, (off_t)off, RWF_DSYNC)
+                           : pwrite(fd, src, len, (off_t)off);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && *dsync && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+            *dsync = false;
+            continue;
+        }
+        if (n < 0)
+            return errno;
+        if (n == 0)
+            return EIO;
+        off += (size_t)n;
+        src += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+int pms_write(struct pms_medium *m, uint64_t off, const void *src, size_t len)
+{
+    int err = persist_tell(m, PMS_EV_WRITE, off, len, src);
+    bool dsync = false;
+    if (!err)
+        err = persist_pwrite(m->fd, off, src, len, &dsync);
+    if (err)
+        return PMS_FAIL_OS("writing to the file", off, len, err);
+    m->counters.written_bytes += len;
+    return PMS_OK;
+}
+
+int pms_write_sync(struct pms_medium *m, uint64_t off, const void *src, size_t len)
+{
+    int err = persist_tell(m, PMS_EV_WRITE_SYNC, off, len, src);
+    bool dsync = !m->no_dsync;
+    if (!err)
+        err = persist_pwrite(m->fd, off, src, len, &dsync);
+    if (!err && !dsync) {
+        m->no_dsync = true;
+        err = fdatasync(m->fd) ? errno : 0;
+    }
+    if (err)
+        return PMS_FAIL_OS("writing to the file synchronously", off, len, err);
+    m->counters.written_bytes += len;
+    m->counters.syncs++;
+    return PMS_OK;
+}
+
+int pms_sync(struct pms_medium *m)
+{
+    int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL);
+    if (!err)
+        err = fdatasync(m->fd) ? errno : 0;
+    if (err)
+        return PMS_FAIL_OS("fdatasync", 0, 0, err);
+    m->counters.syncs++;
+    return PMS_OK;
+}
+
+int pms_sync_all(struct pms_medium *m)
+{
+    int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL);
+    if (!err)
+        err = fsync(m->fd) ? errno : 0;
+    if (err)
+        return PMS_FAIL_OS("fsync", 0, 0, err);
+    m->counters.syncs++;
+    return PMS_OK;
+}
+
+int pms_sync_range(struct pms_medium *m, uint64_t off, size_t len)
+{
+    if (!len)
+        return PMS_OK;
+    uint64_t start = off & ~(uint64_t)(PMS_PAGE - 1);
+    int err = persist_tell(m, PMS_EV_SYNC, off, len, NULL);
+    if (!err)
+        err = msync(m->base + start, (size_t)(off + len - start), MS_SYNC) ? errno : 0;
+    if (err)
+        return PMS_FAIL_OS("msync", off, len, err);
+    m->counters.syncs++;
+    return PMS_OK;
+}
+
+int pms_allocate(struct pms_medium *m, uint64_t off, uint64_t len, bool unshare)
+{
+    int err = persist_tell(m, PMS_EV_ALLOCATE, off, len, NULL);
+    while (!err) {
+        int mode = unshare ? FALLOC_FL_UNSHARE_RANGE : 0;
+        if (!fallocate(m->fd, mode, (off_t)off, (off_t)len))
+            return PMS_OK;
+        if (errno != EINTR)
+            err = errno;
+    }
+    return PMS_FAIL_OS(unshare ? "unsharing blocks (fallocate)" : "allocating (fallocate)", off,
+                       len, err == ENOSYS ? EOPNOTSUPP : err);
+}
+
+int pms_write_zeroes(struct pms_medium *m, uint64_t off, uint64_t len)
+{
+    while (len) {
+        size_t piece = len < PMS_ZEROES_BYTES ? (size_t)len : PMS_ZEROES_BYTES;
+        PMS_TRY(pms_write(m, off, persist_zeroes, piece));
+        off += piece;
+        len -= piece;
+    }
+    return PMS_OK;
+}
+
+int pms_allocate_zero(struct pms_medium *m, uint64_t off, uint64_t len)
+{
+    if (!len)
+        return PMS_OK;
+    int status = pms_allocate(m, off, len, false);
+    if (status != PMS_OK && pms_detail()->sys_errno != EOPNOTSUPP)
+        return status;
+    return pms_write_zeroes(m, off, len);
+}
+
+int pms_truncate(struct pms_medium *m, uint64_t size)
+{
+    int err = persist_tell(m, PMS_EV_TRUNCATE, size, 0, NULL);
+    while (!err) {
+        if (!ftruncate(m->fd, (off_t)size))
+            return PMS_OK;
+        if (errno != EINTR)
+            err = errno;
+    }
+    return PMS_FAIL_OS("truncating the file", size, 0, err);
+}

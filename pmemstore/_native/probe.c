@@ -1,0 +1,207 @@
+/* probe.c -- which durability tier a file can give, and the sentence that says why. */
+#include "map_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef MAP_SHARED_VALIDATE
+#define MAP_SHARED_VALIDATE 0x03
+#endif
+#ifndef MAP_SYNC
+#define MAP_SYNC 0x80000
+#endif
+#ifndef STATX_ATTR_DAX
+#define STATX_ATTR_DAX 0x00200000
+#endif
+
+#define PMS_MAGIC_TMPFS 0x01021994u
+#define PMS_MAGIC_RAMFS 0x858458f6u
+
+static const struct {
+    uint32_t magic;
+    const char *name;
+} probe_fs_names[] = {
+    {PMS_MAGIC_TMPFS, "tmpfs"}, {PMS_MAGIC_RAMFS, "ramfs"}, {0xef53u, "ext4"},
+    {0x58465342u, "xfs"},       {0x9123683eu, "btrfs"},     {0x794c7630u, "overlay"},
+    {0x01021997u, "9p"},        {0x65735546u, "fuse"},      {0x6969u, "nfs"},
+    {0xf2f52010u, "f2fs"},      {0x2fc12fc1u, "zfs"},       {0xca451a4eu, "bcachefs"},
+    {0xe0f5e1e2u, "erofs"},     {0x87b282ffu, "famfs"},
+};
+
+static const struct {
+    int err;
+    const char *name;
+} probe_errno_names[] = {
+    {EPERM, "EPERM"},         {EIO, "EIO"},       {EBADF, "EBADF"},
+    {EAGAIN, "EAGAIN"},       {ENOMEM, "ENOMEM"}, {EACCES, "EACCES"},
+    {EFAULT, "EFAULT"},       {EBUSY, "EBUSY"},   {ENODEV, "ENODEV"},
+    {EINVAL, "EINVAL"},       {EFBIG, "EFBIG"},   {ENOSPC, "ENOSPC"},
+    {EROFS, "EROFS"},         {ENOSYS, "ENOSYS"}, {EOPNOTSUPP, "EOPNOTSUPP"},
+    {ETXTBSY, "ETXTBSY"},     {EDQUOT, "EDQUOT"}, {EHWPOISON, "EHWPOISON"},
+    {EINTR, "EINTR"},         {ENOTTY, "ENOTTY"}, {ENXIO, "ENXIO"},
+    {EOVERFLOW, "EOVERFLOW"}, {ESTALE, "ESTALE"},
+};
+
+const char *pms_errno_name(int err, char buf[PMS_ERRNO_NAME_MAX])
+{
+    for (size_t i = 0; i < sizeof probe_errno_names / sizeof probe_errno_names[0]; i++)
+        if (probe_errno_names[i].err == err)
+            return probe_errno_names[i].name;
+    snprintf(buf, PMS_ERRNO_NAME_MAX, "error %d", err);
+    return buf;
+}
+
+static uint32_t probe_fs_magic(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 ? (uint32_t)fs.f_type : 0;
+}
+
+const char *pms_probe_fs_name(int fd)
+{
+    uint32_t magic = probe_fs_magic(fd);
+    for (size_t i = 0; i < sizeof probe_fs_names / sizeof probe_fs_names[0]; i++)
+        if (probe_fs_names[i].magic == magic)
+            return probe_fs_names[i].name;
+    return "this file system";
+}
+
+/* Errno of a one-page MAP_SYNC mapping, 0 if it is granted. */
+static int probe_map_sync(int fd)
+{
+    void *page = mmap(NULL, PMS_PAGE, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+    if (page == MAP_FAILED)
+        return errno;
+    munmap(page, PMS_PAGE);
+    return 0;
+}
+
+static bool probe_statx_dax(int fd)
+{
+    struct statx stx = {0};
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) != 0)
+        return false;
+    return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
+}
+
+/* What sysfs says in the nearest "persistence_domain" above the file's block device.  Writes
+ * the word into word[]; false if there is none to read (device mapper, no sysfs, ...). */
+static bool probe_persistence_domain(int fd, char word[32])
+{
+    struct stat st;
+    char link[64];
+    char path[PATH_MAX];
+    if (fstat(fd, &st) != 0)
+        return false;
+    snprintf(link, sizeof link, "/sys/dev/block/%u:%u", major(st.st_dev), minor(st.st_dev));
+    if (!realpath(link, path))
+        return false;
+    for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
+        char name[PATH_MAX + 24];
+        snprintf(name, sizeof name, "%s/persistence_domain", path);
+        FILE *file = fopen(name, "re");
+        if (file) {
+            bool got = fscanf(file, "%31s", word) == 1;
+            fclose(file);
+            return got;
+        }
+        *slash = 0;
+    }
+    return false;
+}
+
+static void probe_map_sync_granted(int fd, const char *fs, enum pms_tier *tier,
+                                   char reason[PMS_REASON_MAX])
+{
+    char word[32];
+    bool read = probe_persistence_domain(fd, word);
+    *tier = PMS_TIER_FLUSH;
+    if (read && !strcmp(word, "cpu_cache")) {
+        *tier = PMS_TIER_EADR;
+        snprintf(reason, PMS_REASON_MAX,
+                 "%s grants MAP_SYNC and its device keeps CPU caches through a power failure "
+                 "(persistence_domain cpu_cache)",
+                 fs);
+    } else if (read) {
+        snprintf(reason, PMS_REASON_MAX,
+                 "%s grants MAP_SYNC; CPU caches must be flushed (persistence_domain %s)", fs,
+                 word);
+    } else {
+        snprintf(reason, PMS_REASON_MAX,
+                 "%s grants MAP_SYNC; the persistence_domain of its device cannot be read, so "
+                 "CPU caches are flushed",
+                 fs);
+    }
+}
+
+/* The tier that the file itself gives. */
+static int probe_truth(int fd, enum pms_tier *tier, char reason[PMS_REASON_MAX])
+{
+    struct stat st;
+    char buf[PMS_ERRNO_NAME_MAX];
+    if (fstat(fd, &st) != 0)
+        return PMS_FAIL_OS("fstat", 0, 0, errno);
+    if (!S_ISREG(st.st_mode))
+        return PMS_FAIL(PMS_E_INVAL, "not a regular file", 0, S_IFREG, st.st_mode & S_IFMT);
+    const char *fs = pms_probe_fs_name(fd);
+    uint32_t magic = probe_fs_magic(fd);
+    if (magic == PMS_MAGIC_TMPFS || magic == PMS_MAGIC_RAMFS) {
+        *tier = PMS_TIER_VOLATILE;
+        snprintf(reason, PMS_REASON_MAX,
+                 "%s is memory: its files survive the process, but not a power failure", fs);
+        return PMS_OK;
+    }
+    int err = probe_map_sync(fd);
+    if (!err) {
+        probe_map_sync_granted(fd, fs, tier, reason);
+    } else if (probe_statx_dax(fd)) {
+        *tier = PMS_TIER_DAX_FSYNC;
+        snprintf(reason, PMS_REASON_MAX,
+                 "the file is DAX, but %s does not grant MAP_SYNC (%s): only a sync is durable",
+                 fs, pms_errno_name(err, buf));
+    } else {
+        *tier = PMS_TIER_SYNC;
+        snprintf(reason, PMS_REASON_MAX,
+                 "the file cannot be mapped with MAP_SYNC: %s has no DAX for it (%s)", fs,
+                 pms_errno_name(err, buf));
+    }
+    return PMS_OK;
+}
+
+int pms_probe_file(int fd, enum pms_tier *tier, bool *forced, char reason[PMS_REASON_MAX])
+{
+    *forced = false;
+    PMS_TRY(probe_truth(fd, tier, reason));
+    const char *name = getenv("PMEMSTORE_FORCE_TIER");
+    if (!name || !*name)
+        return PMS_OK;
+    for (int t = PMS_TIER_EADR; t <= PMS_TIER_VOLATILE; t++) {
+        if (strcmp(name, pms_tier_name((enum pms_tier)t)) != 0)
+            continue;
+        char truth[PMS_REASON_MAX];
+        memcpy(truth, reason, sizeof truth);
+        int room = PMS_REASON_MAX - 80;
+        snprintf(reason, PMS_REASON_MAX, "forced by PMEMSTORE_FORCE_TIER=%s; in truth %s: %.*s",
+                 name, pms_tier_name(*tier), room, truth);
+        *forced = true;
+        *tier = (enum pms_tier)t;
+        return PMS_OK;
+    }
+    return PMS_FAIL(PMS_E_INVAL, "environment variable PMEMSTORE_FORCE_TIER names no tier", 0,
+                    0, 0);
+}
+
+int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_REASON_MAX])
+{
+    bool forced;
+    (void)size; /* mapping a page of an empty file is allowed, so the trial needs no size */
+    return pms_probe_file(fd, tier, &forced, reason);
+}
