@@ -116,11 +116,12 @@ def exception_for(status: int, detail: Detail, path: str | None = None) -> BaseE
         want=detail.want,
         have=detail.have,
     )
+    counted = bool(detail.want or detail.have)
     numbers: dict[str, Any] = {
         "path": path,
         "offset": detail.off or None,
-        "wanted": detail.want,
-        "found": detail.have,
+        "wanted": detail.want if counted else None,
+        "found": detail.have if counted else None,
     }
     if kind is errors.MediaError:
         numbers["errno"] = detail.sys_errno or errno.EIO

@@ -1,10 +1,8 @@
-# Types of core.cdef.txt, in its order. A struct or pointer of C is CData. Arguments of C functions
-# are positional. tests/test_tidy.py compares the names.
+# Types of core.cdef.txt, in its order. A struct or pointer of C is CData. Arguments of C
+# functions are positional. tests/test_native.py compares.
 from typing import Any, Final
 
 CData = Any
-
-__file__: str
 
 class _Lib:
     # build
