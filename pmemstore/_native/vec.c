@@ -1,0 +1,240 @@
+/* vec.c -- the persistent list: finding items, and what leaves the tree's shape alone.
+ *
+ * Everything that comes from the medium is checked on the way down: offsets lie in the heap,
+ * magics fit the level, 1 <= used <= room, and a leaf has exactly as many cells as its parent
+ * (or the header) says.  Counts of the other kids of a node are believed, and damage there
+ * ends in PMS_E_CORRUPT or a wrong item, never in a wild access: each step goes down a level,
+ * and there are at most PMS_LIST_HEIGHT_MAX.
+ *
+ *   V1  header.count == sum of the cells of all leaves; root == 0 <=> count == 0
+ *   V2  kid.count == number of cells below the kid, for each kid of each node
+ *   V3  every block has at least one item; off the right edge at least PMS_LIST_FILL_MIN
+ *   V4  a leaf that is not the root has room for PMS_LEAF_CELLS; a root node has two kids
+ *   V5  items behind the used ones are undefined
+ */
+#include "vec_tree.h"
+
+static_assert(offsetof(struct pms_leaf_pm, cells) == 16, "pms_vec_item");
+static_assert(offsetof(struct pms_node_pm, kids) == 16, "pms_vec_item");
+
+int pms_vec_load(const struct pms_pool *pool, uint64_t list, struct pms_vec *vec)
+{
+    if (!pms_off_ok(&pool->heap, list, sizeof(struct pms_list_pm)))
+        return PMS_FAIL(PMS_E_CORRUPT, "offset of a list", list, 0, 0);
+    uint64_t magic = pms_get(pool, list);
+    if (magic != (PMS_OBJECT_MAGIC | PMS_TAG_LIST))
+        return PMS_FAIL(PMS_E_CORRUPT, "magic of a list", list,
+                        PMS_OBJECT_MAGIC | PMS_TAG_LIST, magic);
+    uint64_t height = pms_get(pool, PMS_LIST_HEIGHT(list));
+    vec->list = list;
+    vec->count = pms_get(pool, PMS_LIST_COUNT(list));
+    vec->root = pms_get(pool, PMS_LIST_ROOT(list));
+    if (height > PMS_LIST_HEIGHT_MAX || (!vec->root && height))
+        return PMS_FAIL(PMS_E_CORRUPT, "height of a list", list, PMS_LIST_HEIGHT_MAX, height);
+    if ((vec->root == 0) != (vec->count == 0))
+        return PMS_FAIL(PMS_E_CORRUPT, "a list's count does not fit its root", list,
+                        vec->root, vec->count);
+    vec->height = (uint32_t)height;
+    return PMS_OK;
+}
+
+int pms_vec_node(const struct pms_pool *pool, uint64_t off, uint32_t *used)
+{
+    if ((off & 15u) || !pms_off_ok(&pool->heap, off, sizeof(struct pms_node_pm)))
+        return PMS_FAIL(PMS_E_CORRUPT, "offset of a list node", off, 0, 0);
+    uint64_t head = pms_get(pool, off);
+    uint64_t n = head ^ PMS_NODE_MAGIC << 32;
+    if (n == 0 || n > PMS_NODE_KIDS)
+        return PMS_FAIL(PMS_E_CORRUPT, "head of a list node", off, PMS_NODE_MAGIC << 32, head);
+    *used = (uint32_t)n;
+    return PMS_OK;
+}
+
+static int leaf_head(const struct pms_pool *pool, uint64_t off, uint32_t *used, uint32_t *room)
+{
+    if ((off & 15u) || !pms_off_ok(&pool->heap, off, PMS_LINE))
+        return PMS_FAIL(PMS_E_CORRUPT, "offset of a list leaf", off, 0, 0);
+    uint64_t head = pms_get(pool, off);
+    uint32_t r = (uint32_t)head >> 16, n = (uint32_t)head & 0xffffu;
+    if (head >> 32 != PMS_LEAF_MAGIC || r < PMS_LEAF_CELLS_MIN || r > PMS_LEAF_CELLS ||
+        (r & (r + 1)) || n == 0 || n > r || !pms_off_ok(&pool->heap, off, 16 + 16 * r))
+        return PMS_FAIL(PMS_E_CORRUPT, "head of a list leaf", off, PMS_LEAF_MAGIC << 32, head);
+    *used = n;
+    *room = r;
+    return PMS_OK;
+}
+
+/* Which kid of a node with `total` cells below has cell *rest?  *rest becomes relative to it.
+ * Scans from the nearer end: appending and popping read one count. */
+static int pick_kid(const struct pms_pool *pool, uint64_t node, uint32_t used, uint64_t total,
+                    uint64_t *rest, uint32_t *at)
+{
+    if (*rest < total / 2) {
+        for (uint32_t i = 0; i < used; i++) {
+            uint64_t cells = pms_get(pool, pms_vec_item(node, i) + 8);
+            if (*rest < cells) {
+                *at = i;
+                return PMS_OK;
+            }
+            *rest -= cells;
+        }
+    } else {
+        uint64_t before = total;
+        for (uint32_t i = used; i-- > 0;) {
+            uint64_t cells = pms_get(pool, pms_vec_item(node, i) + 8);
+            if (cells > before)
+                break;
+            before -= cells;
+            if (*rest >= before) {
+                *at = i;
+                *rest -= before;
+                return PMS_OK;
+            }
+        }
+    }
+    return PMS_FAIL(PMS_E_CORRUPT, "counts of a list node do not add up", node, total, *rest);
+}
+
+int pms_vec_seek(const struct pms_pool *pool, const struct pms_vec *vec, uint64_t index,
+                 struct pms_vec_path *path)
+{
+    uint64_t off = vec->root, total = vec->count, rest = index;
+    for (uint32_t level = vec->height; level > 0; level--) {
+        path->off[level] = off;
+        PMS_TRY(pms_vec_node(pool, off, &path->used[level]));
+        PMS_TRY(pick_kid(pool, off, path->used[level], total, &rest, &path->at[level]));
+        uint64_t item = pms_vec_item(off, path->at[level]);
+        off = pms_get(pool, item);
+        total = pms_get(pool, item + 8);
+    }
+    path->off[0] = off;
+    path->at[0] = (uint32_t)rest;
+    PMS_TRY(leaf_head(pool, off, &path->used[0], &path->room));
+    if (path->used[0] != total || rest >= total)
+        return PMS_FAIL(PMS_E_CORRUPT, "cells of a list leaf", off, total, path->used[0]);
+    if (vec->height && path->room != PMS_LEAF_CELLS)
+        return PMS_FAIL(PMS_E_CORRUPT, "room of a list leaf", off, PMS_LEAF_CELLS, path->room);
+    return PMS_OK;
+}
+
+/* Header, then the way to a cell; PMS_MISSING behind the end. */
+static int find(const struct pms_pool *pool, uint64_t list, uint64_t index,
+                struct pms_vec_path *path)
+{
+    struct pms_vec vec;
+    PMS_TRY(pms_vec_load(pool, list, &vec));
+    if (index >= vec.count)
+        return PMS_MISSING;
+    return pms_vec_seek(pool, &vec, index, path);
+}
+
+int pms_list_create(struct pms_pool *pool, uint64_t *off)
+{
+    return pms_object_create(pool, PMS_TAG_LIST, off);
+}
+
+uint64_t pms_list_len(const struct pms_pool *pool, uint64_t list)
+{
+    return pms_get(pool, PMS_LIST_COUNT(list));
+}
+
+int pms_list_get(struct pms_pool *pool, uint64_t list, uint64_t index, struct pms_val *out)
+{
+    struct pms_vec_path path;
+    int status = find(pool, list, index, &path);
+    if (PMS_UNLIKELY(status != PMS_OK))
+        return status;
+    return pms_cell_read(pool, pms_vec_item(path.off[0], path.at[0]), out);
+}
+
+int pms_list_run(struct pms_pool *pool, uint64_t list, uint64_t index, uint64_t *cell_off,
+                 uint64_t *cells)
+{
+    struct pms_vec_path path;
+    PMS_TRY(find(pool, list, index, &path));
+    *cell_off = pms_vec_item(path.off[0], path.at[0]);
+    *cells = path.used[0] - path.at[0];
+    return PMS_OK;
+}
+
+int pms_list_set(struct pms_pool *pool, uint64_t list, uint64_t index,
+                 const struct pms_val *value)
+{
+    struct pms_vec_path path;
+    uint64_t cell[2];
+    PMS_TRY(find(pool, list, index, &path));
+    uint64_t off = pms_vec_item(path.off[0], path.at[0]);
+    PMS_TRY(pms_cell_make(pool, value, cell));
+    PMS_TRY(pms_cell_drop(pool, off));
+    pms_put(pool, off, cell[0]);
+    pms_put(pool, off + 8, cell[1]);
+    return PMS_OK;
+}
+
+/* Exchange two cells as they are: what they refer to stays where it is. */
+static void swap_cells(struct pms_pool *pool, uint64_t a, uint64_t b)
+{
+    for (uint64_t i = 0; i < 16; i += 8) {
+        uint64_t word = pms_get(pool, a + i);
+        pms_put(pool, a + i, pms_get(pool, b + i));
+        pms_put(pool, b + i, word);
+    }
+}
+
+int pms_list_swap(struct pms_pool *pool, uint64_t list, uint64_t a, uint64_t b)
+{
+    struct pms_vec_path path_a, path_b;
+    PMS_TRY(find(pool, list, a, &path_a));
+    PMS_TRY(find(pool, list, b, &path_b));
+    if (a == b)
+        return PMS_OK;
+    swap_cells(pool, pms_vec_item(path_a.off[0], path_a.at[0]),
+               pms_vec_item(path_b.off[0], path_b.at[0]));
+    pms_object_changed(pool, list);
+    return PMS_OK;
+}
+
+int pms_list_reverse(struct pms_pool *pool, uint64_t list)
+{
+    struct pms_vec vec;
+    PMS_TRY(pms_vec_load(pool, list, &vec));
+    uint64_t lo = 0, hi = vec.count;
+    while (hi - lo > 1) {
+        struct pms_vec_path front, back;
+        PMS_TRY(pms_vec_seek(pool, &vec, lo, &front));
+        PMS_TRY(pms_vec_seek(pool, &vec, hi - 1, &back));
+        uint64_t n = (hi - lo) / 2; /* pairs that lie in these two leaves */
+        if (n > front.used[0] - front.at[0])
+            n = front.used[0] - front.at[0];
+        if (n > back.at[0] + 1)
+            n = back.at[0] + 1;
+        for (uint32_t i = 0; i < (uint32_t)n; i++)
+            swap_cells(pool, pms_vec_item(front.off[0], front.at[0] + i),
+                       pms_vec_item(back.off[0], back.at[0] - i));
+        lo += n;
+        hi -= n;
+        if (pool->ws.failed)
+            return PMS_E_NOMEM;
+    }
+    pms_object_changed(pool, list);
+    return PMS_OK;
+}
+
+int pms_list_clear(struct pms_pool *pool, uint64_t list)
+{
+    struct pms_vec vec;
+    uint64_t heir;
+    PMS_TRY(pms_vec_load(pool, list, &vec));
+    if (!vec.root)
+        return PMS_OK;
+    PMS_TRY(pms_list_create(pool, &heir));
+    pms_put(pool, PMS_LIST_COUNT(heir), vec.count);
+    pms_put(pool, PMS_LIST_ROOT(heir), vec.root);
+    pms_put(pool, PMS_LIST_HEIGHT(heir), vec.height);
+    PMS_TRY(pms_object_orphan(pool, heir));
+    pms_put(pool, PMS_LIST_COUNT(list), 0);
+    pms_put(pool, PMS_LIST_ROOT(list), 0);
+    pms_put(pool, PMS_LIST_HEIGHT(list), 0);
+    pms_object_changed(pool, list);
+    return PMS_OK;
+}
