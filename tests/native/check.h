@@ -12,24 +12,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHECK(condition)                                                                \
-    do {                                                                                \
-        if (!(condition)) {                                                             \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);     \
-            exit(1);                                                                    \
-        }                                                                               \
+#define CHECK(condition)                                                                       \
+    do {                                                                                       \
+        if (!(condition)) {                                                                    \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);            \
+            exit(1);                                                                           \
+        }                                                                                      \
     } while (0)
 
 /* Two integers are equal; prints both if not.  Use it for statuses and counts. */
-#define CHECK_EQ(got, expected)                                                         \
-    do {                                                                                \
-        long long got_ = (long long)(got);                                              \
-        long long expected_ = (long long)(expected);                                    \
-        if (got_ != expected_) {                                                        \
-            fprintf(stderr, "%s:%d: failed: %s is %lld, not %s = %lld\n", __FILE__,     \
-                    __LINE__, #got, got_, #expected, expected_);                        \
-            exit(1);                                                                    \
-        }                                                                               \
+#define CHECK_EQ(got, expected)                                                                \
+    do {                                                                                       \
+        long long got_ = (long long)(got);                                                     \
+        long long expected_ = (long long)(expected);                                           \
+        if (got_ != expected_) {                                                               \
+            fprintf(stderr, "%s:%d: failed: %s is %lld, not %s = %lld\n", __FILE__, __LINE__,  \
+                    #got, got_, #expected, expected_);                                         \
+            exit(1);                                                                           \
+        }                                                                                      \
     } while (0)
 
 #endif

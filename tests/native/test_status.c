@@ -6,10 +6,7 @@
 #include "check.h"
 #include "status.h"
 
-static int refuse(void)
-{
-    return PMS_FAIL(PMS_E_FULL, "test", 64, 1000, 10);
-}
+static int refuse(void) { return PMS_FAIL(PMS_E_FULL, "test", 64, 1000, 10); }
 
 static int hand_on(void)
 {
