@@ -31,6 +31,7 @@ C_LAYERS: list[set[str]] = [
     {"object"},
     {"table", "vec"},
     {"check"},
+    {"bind"},
     {"slots"},
 ]
 # Files whose name does not say whose part they are.
