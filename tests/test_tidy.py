@@ -44,6 +44,7 @@ PY_LAYERS: list[set[str]] = [
     {"errors"},
     {"layout"},
     {"_native"},
+    {"mapping"},
     {"alloc"},
     {"tx"},
     {"containers", "records", "values"},

@@ -40,6 +40,12 @@ struct pms_map {
  * size is the file's present size (0: the trial says what it can without a page). */
 int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_REASON_MAX]);
 
+/* For a file that was just created and is still empty: ask for what makes stores count.  ext4
+ * and xfs on a device with DAX: FS_XFLAG_DAX, which takes effect when the file has been closed
+ * and is opened again.  btrfs: FS_NOCOW_FL.  Elsewhere, or if refused: nothing; the probe will
+ * tell what came of it. */
+void pms_map_ask_direct(int fd);
+
 /* Reserve limit bytes, map [0, size) of fd.  Shared if the tier is EADR, FLUSH or VOLATILE (with
  * MAP_SYNC for the first two), else private (or, with PMS_MAP_RAW, shared).  The map is entered
  * in the list of live mappings.  limit is rounded up to pages; if the address space does not

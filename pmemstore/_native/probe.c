@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -92,9 +94,9 @@ static bool probe_statx_dax(int fd)
     return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
 
-/* What sysfs says in the nearest "persistence_domain" above the file's block device.  Writes
- * the word into word[]; false if there is none to read (device mapper, no sysfs, ...). */
-static bool probe_persistence_domain(int fd, char word[32])
+/* The first word of the nearest file of that name above the file's block device in sysfs;
+ * false if there is none to read (device mapper, no sysfs, ...). */
+static bool probe_sysfs_word(int fd, const char *attribute, char word[32])
 {
     struct stat st;
     char link[64];
@@ -105,8 +107,8 @@ static bool probe_persistence_domain(int fd, char word[32])
     if (!realpath(link, path))
         return false;
     for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
-        char name[PATH_MAX + 24];
-        snprintf(name, sizeof name, "%s/persistence_domain", path);
+        char name[PATH_MAX + 32];
+        snprintf(name, sizeof name, "%s/%s", path, attribute);
         FILE *file = fopen(name, "re");
         if (file) {
             bool got = fscanf(file, "%31s", word) == 1;
@@ -118,11 +120,31 @@ static bool probe_persistence_domain(int fd, char word[32])
     return false;
 }
 
+void pms_map_ask_direct(int fd)
+{
+    char word[32];
+    const char *fs = pms_probe_fs_name(fd);
+    if (!strcmp(fs, "btrfs")) {
+        int flags = 0;
+        if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+            flags |= FS_NOCOW_FL;
+            (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+        }
+    } else if ((!strcmp(fs, "ext4") || !strcmp(fs, "xfs")) &&
+               probe_sysfs_word(fd, "queue/dax", word) && !strcmp(word, "1")) {
+        struct fsxattr attr;
+        if (ioctl(fd, FS_IOC_FSGETXATTR, &attr) == 0 && !(attr.fsx_xflags & FS_XFLAG_DAX)) {
+            attr.fsx_xflags |= FS_XFLAG_DAX;
+            (void)ioctl(fd, FS_IOC_FSSETXATTR, &attr);
+        }
+    }
+}
+
 static void probe_map_sync_granted(int fd, const char *fs, enum pms_tier *tier,
                                    char reason[PMS_REASON_MAX])
 {
     char word[32];
-    bool read = probe_persistence_domain(fd, word);
+    bool read = probe_sysfs_word(fd, "persistence_domain", word);
     *tier = PMS_TIER_FLUSH;
     if (read && !strcmp(word, "cpu_cache")) {
         *tier = PMS_TIER_EADR;

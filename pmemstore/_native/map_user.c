@@ -1,0 +1,234 @@
+/* map_user.c -- range checks, users and one meaning of flush + fence for pmemstore.mapping. */
+#include "map_user.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "map_internal.h"
+
+struct pms_mapping {
+    struct pms_map map;
+    _Atomic uint32_t users;  /* calls that are running */
+    _Atomic uint32_t closed; /* no further call may start */
+    pthread_mutex_t lock;    /* held while a noted range is synced */
+    uint64_t noted_from;     /* flushed but not fenced; media that are not direct */
+    uint64_t noted_end;
+};
+
+static int mapping_media_error(struct pms_mapping *u)
+{
+    uint64_t error = atomic_load(&u->map.media_error);
+    return pms_fail(PMS_E_MEDIA, __FILE__, __LINE__, "the mapping has lost its file",
+                    error ? error - 1 : 0, 0, 0, EIO);
+}
+
+static int mapping_begin(struct pms_mapping *u)
+{
+    atomic_fetch_add(&u->users, 1);
+    if (PMS_LIKELY(!atomic_load(&u->closed) && u->map.medium.fd >= 0))
+        return PMS_OK;
+    bool closed = atomic_load(&u->closed);
+    atomic_fetch_sub(&u->users, 1);
+    return PMS_FAIL(closed ? PMS_E_CLOSED : PMS_E_FORKED, "mapping", 0, 0, 0);
+}
+
+/* Ends the call; a media error outweighs its success. */
+static int mapping_end(struct pms_mapping *u, int status)
+{
+    if (PMS_UNLIKELY(pms_map_error(&u->map)) && status == PMS_OK)
+        status = mapping_media_error(u);
+    atomic_fetch_sub(&u->users, 1);
+    return status;
+}
+
+static int mapping_range(const struct pms_mapping *u, uint64_t off, uint64_t len)
+{
+    if (PMS_UNLIKELY(off > u->map.size || len > u->map.size - off))
+        return PMS_FAIL(PMS_E_INVAL, "range outside the mapping", off, len, u->map.size);
+    if (PMS_UNLIKELY(u->map.flags & PMS_MAP_READONLY))
+        return PMS_FAIL(PMS_E_READONLY, "mapping", off, len, 0);
+    return PMS_OK;
+}
+
+/* The file may have become shorter without any of our pages being touched. */
+static int mapping_length(struct pms_mapping *u, uint64_t end)
+{
+    struct stat st;
+    if (fstat(u->map.medium.fd, &st) != 0)
+        return PMS_FAIL_OS("fstat", 0, 0, errno);
+    if ((uint64_t)st.st_size >= end)
+        return PMS_OK;
+    pms_map_blame(&u->map, (uint64_t)st.st_size);
+    return mapping_media_error(u);
+}
+
+/* After a failed sync nobody knows what is durable: it is remembered, never tried again. */
+static int mapping_sync(struct pms_mapping *u, uint64_t off, uint64_t len)
+{
+    if (pms_map_error(&u->map))
+        return mapping_media_error(u);
+    if (pms_sync_range(&u->map.medium, off, (size_t)len) == PMS_OK)
+        return mapping_length(u, off + len);
+    int err = pms_detail()->sys_errno;
+    pms_map_blame(&u->map, off);
+    return pms_fail(PMS_E_MEDIA, __FILE__, __LINE__, "msync failed", off, len, 0, err);
+}
+
+static void mapping_note(struct pms_mapping *u, uint64_t off, uint64_t len)
+{
+    if (!len)
+        return;
+    pthread_mutex_lock(&u->lock);
+    bool first = u->noted_from == u->noted_end;
+    if (first || off < u->noted_from)
+        u->noted_from = off;
+    if (first || off + len > u->noted_end)
+        u->noted_end = off + len;
+    pthread_mutex_unlock(&u->lock);
+}
+
+/* The lock is held during the sync: another thread's fence must not return before the range
+ * that it flushed, and that this fence took, is durable. */
+static int mapping_settle(struct pms_mapping *u)
+{
+    int status = PMS_OK;
+    pthread_mutex_lock(&u->lock);
+    if (u->noted_from != u->noted_end)
+        status = mapping_sync(u, u->noted_from, u->noted_end - u->noted_from);
+    u->noted_from = u->noted_end = 0;
+    pthread_mutex_unlock(&u->lock);
+    return status;
+}
+
+int pms_mapping_open(struct pms_mapping **out, int fd, uint64_t size, uint32_t flags)
+{
+    struct pms_mapping *u = calloc(1, sizeof *u);
+    if (!u)
+        return PMS_FAIL(PMS_E_NOMEM, "mapping", 0, sizeof *u, 0);
+    pthread_mutex_init(&u->lock, NULL);
+    int status = pms_map_open(&u->map, fd, size, size, flags | PMS_MAP_RAW, PMS_FLUSH_AUTO);
+    if (status != PMS_OK) {
+        pthread_mutex_destroy(&u->lock);
+        free(u);
+        return status;
+    }
+    *out = u;
+    return PMS_OK;
+}
+
+int pms_mapping_close(struct pms_mapping *u)
+{
+    const struct timespec while_ns = {.tv_nsec = 20000};
+    if (atomic_exchange(&u->closed, 1))
+        return PMS_OK;
+    int fd = u->map.medium.fd; /* -1: in the child of a fork, where no call of ours runs */
+    while (fd >= 0 && atomic_load(&u->users))
+        nanosleep(&while_ns, NULL);
+    pms_map_close(&u->map); /* first: it leaves the list of those whose fd fork closes */
+    u->map.medium.fd = -1;
+    if (fd >= 0)
+        close(fd);
+    return PMS_OK;
+}
+
+void pms_mapping_free(struct pms_mapping *u)
+{
+    pms_mapping_close(u);
+    pthread_mutex_destroy(&u->lock);
+    free(u);
+}
+
+void pms_mapping_info(const struct pms_mapping *u, struct pms_mapping_info *info)
+{
+    const struct pms_medium *m = &u->map.medium;
+    *info = (struct pms_mapping_info){
+        .base = (uint64_t)(uintptr_t)m->base,
+        .size = u->map.size,
+        .tier = (int)m->tier,
+        .flush_kind = (int)m->flush_kind,
+        .direct = m->direct,
+        .readonly = (u->map.flags & PMS_MAP_READONLY) != 0,
+        .reason = u->map.reason,
+        .media_error = atomic_load(&u->map.media_error),
+        .counters = m->counters,
+    };
+}
+
+int pms_mapping_flush(struct pms_mapping *u, uint64_t off, uint64_t len)
+{
+    PMS_TRY(mapping_begin(u));
+    int status = mapping_range(u, off, len);
+    if (status == PMS_OK && u->map.medium.direct)
+        pms_flush(&u->map.medium, off, (size_t)len);
+    else if (status == PMS_OK)
+        mapping_note(u, off, len);
+    return mapping_end(u, status);
+}
+
+int pms_mapping_fence(struct pms_mapping *u)
+{
+    int status = PMS_OK;
+    PMS_TRY(mapping_begin(u));
+    if (u->map.medium.direct)
+        pms_fence(&u->map.medium);
+    else
+        status = mapping_settle(u);
+    return mapping_end(u, status);
+}
+
+int pms_mapping_persist(struct pms_mapping *u, uint64_t off, uint64_t len)
+{
+    PMS_TRY(mapping_begin(u));
+    int status = mapping_range(u, off, len);
+    if (status == PMS_OK && u->map.medium.direct) {
+        pms_flush(&u->map.medium, off, (size_t)len);
+        pms_fence(&u->map.medium);
+    } else if (status == PMS_OK) {
+        mapping_note(u, off, len);
+        status = mapping_settle(u);
+    }
+    return mapping_end(u, status);
+}
+
+int pms_mapping_prepare(struct pms_mapping *u, uint64_t off, uint64_t len,
+                        struct pms_prepared *answer)
+{
+    PMS_TRY(mapping_begin(u));
+    int status = pms_map_prepare(&u->map, off, len, answer);
+    atomic_fetch_sub(&u->users, 1); /* the answer tells of a media error in words */
+    return status;
+}
+
+int pms_mapping_check(struct pms_mapping *u)
+{
+    PMS_TRY(mapping_begin(u));
+    return mapping_end(u, mapping_length(u, u->map.size));
+}
+
+int pms_mapping_fill(int fd, uint64_t size)
+{
+    struct pms_medium m;
+    PMS_TRY(pms_medium_init(&m, fd, PMS_FLUSH_NONE));
+    pms_map_ask_direct(fd);
+    PMS_TRY(pms_allocate_zero(&m, 0, size));
+    return pms_sync_all(&m);
+}
+
+int pms_mapping_sync_dir(int fd)
+{
+    struct pms_medium m;
+    PMS_TRY(pms_medium_init(&m, fd, PMS_FLUSH_NONE));
+    return pms_sync_all(&m);
+}
+
+int pms_mapping_probe(int fd, int *tier, char *reason)
+{
+    enum pms_tier found = PMS_TIER_NONE;
+    int status = pms_map_probe(fd, 0, &found, reason);
+    *tier = (int)found;
+    return status;
+}
