@@ -1,0 +1,292 @@
+/* table.c -- the persistent dict: look-up and order.  See table.h for the picture.
+ *
+ * Invariants (buckets: table_grow.c; what changes a dict: table_edit.c):
+ *   D1  count == entries in the order list == entries in all chains
+ *   D2  first.prev == 0, last.next == 0, and next and prev of neighbours agree; each step of
+ *       an iteration checks it, so that no walk goes in circles
+ *   D3  the tag in a link is that of the hash of the entry it leads to
+ *   D4  after a delete, buckets == 8 or buckets <= 4 * count; after an insert into a dict that
+ *       only ever grew, count <= buckets
+ *   D5  an entry's block holds, from its start: struct pms_entry_pm, the key padded to 8,
+ *       the value's bytes if the cell is INNER
+ *
+ * Links are followed no more often than the dict has entries.
+ */
+#include "table_impl.h"
+
+/* ---- keys ---- */
+
+uint64_t pms_key_hash(const struct pms_pool *pool, const struct pms_key *key)
+{
+    struct pms_key room;
+    return pms_image_key_hash(pool, pms_key_normal(key, &room));
+}
+
+int pms_entry_far_key(struct pms_pool *pool, uint64_t entry, struct pms_far_key *out)
+{
+    out->off = pms_get(pool, PMS_ENTRY_KEY(entry));
+    if (!pms_off_ok(&pool->heap, out->off, sizeof(struct pms_far_key_pm)))
+        return PMS_FAIL(PMS_E_CORRUPT, "place of a long key", entry, 0, out->off);
+    uint64_t word0 = pms_get(pool, out->off), word1 = pms_get(pool, out->off + 8);
+    out->tag = (uint32_t)word0;
+    out->image = word0 >> 32;
+    out->stored = word1 & UINT32_MAX;
+    if (out->tag != PMS_TAG_STR && out->tag != PMS_TAG_BYTES && out->tag != PMS_TAG_PACKED)
+        return PMS_FAIL(PMS_E_CORRUPT, "tag of a long key", entry, PMS_TAG_STR, out->tag);
+    uint64_t len = sizeof(struct pms_far_key_pm) + PMS_PAD8(out->image) + out->stored;
+    if (!pms_off_ok(&pool->heap, out->off, len))
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a long key", entry, len, out->off);
+    return PMS_OK;
+}
+
+static int view(struct pms_pool *pool, uint64_t off, uint64_t len, const void **data)
+{
+    *data = "";
+    if (len == 0)
+        return PMS_OK;
+    *data = pms_view(pool, off, len);
+    return *data ? PMS_OK : PMS_FAIL(PMS_E_NOMEM, "reading a key", off, len, 0);
+}
+
+int pms_entry_image(struct pms_pool *pool, uint64_t entry, struct pms_key *out)
+{
+    struct pms_far_key far;
+    uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
+    uint64_t len = extra >> 8, at = PMS_ENTRY_KEY(entry);
+    memset(out, 0, sizeof *out);
+    out->tag = PMS_TAG_INT;
+    switch (extra & 0xffu) {
+    case PMS_TAG_NONE:
+        out->tag = PMS_TAG_NONE;
+        return PMS_OK;
+    case PMS_TAG_FALSE:
+        return PMS_OK;
+    case PMS_TAG_TRUE:
+        out->num = 1;
+        return PMS_OK;
+    case PMS_TAG_INT:
+        out->num = pms_get(pool, at);
+        return PMS_OK;
+    case PMS_TAG_FLOAT:
+        pms_key_image_float(pms_get(pool, at), &out->tag, &out->num);
+        return PMS_OK;
+    case PMS_TAG_STR:
+    case PMS_TAG_BYTES:
+        out->tag = extra & 0xffu;
+        out->len = len;
+        if (!pms_off_ok(&pool->heap, at, len))
+            break;
+        return view(pool, at, len, &out->data);
+    case PMS_KEY_FAR:
+        PMS_TRY(pms_entry_far_key(pool, entry, &far));
+        out->tag = far.tag;
+        out->len = far.image;
+        out->data = pms_view_block(pool, far.off + sizeof(struct pms_far_key_pm));
+        return PMS_OK;
+    default:
+        break;
+    }
+    return PMS_FAIL(PMS_E_CORRUPT, "key of a dict entry", entry, 0, extra);
+}
+
+int pms_entry_hash(struct pms_pool *pool, uint64_t entry, uint64_t *hash)
+{
+    struct pms_key key;
+    PMS_TRY(pms_entry_image(pool, entry, &key));
+    *hash = pms_image_key_hash(pool, &key);
+    return PMS_OK;
+}
+
+/* Is it the key of the entry?  PMS_OK or PMS_MISSING.  The usual kinds go first. */
+static inline int compare(struct pms_pool *pool, uint64_t entry, const struct pms_key *key)
+{
+    struct pms_key image;
+    uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
+    uint32_t tag = extra & 0xffu;
+    uint64_t at = PMS_ENTRY_KEY(entry);
+    int same;
+    if (tag == PMS_TAG_INT) {
+        same = key->tag == PMS_TAG_INT && pms_get(pool, at) == key->num;
+    } else if (tag == PMS_TAG_STR) {
+        if (key->tag != PMS_TAG_STR || extra >> 8 != key->len)
+            return PMS_MISSING;
+        if (!pms_off_ok(&pool->heap, at, key->len))
+            return PMS_FAIL(PMS_E_CORRUPT, "key of a dict entry", entry, key->len, extra);
+        const void *bytes = pms_view(pool, at, key->len);
+        if (!bytes)
+            return PMS_FAIL(PMS_E_NOMEM, "reading a key", at, key->len, 0);
+        same = key->len == 0 || memcmp(bytes, key->data, key->len) == 0;
+    } else {
+        PMS_TRY(pms_entry_image(pool, entry, &image));
+        if (image.tag != key->tag)
+            return PMS_MISSING;
+        if (image.tag == PMS_TAG_INT || image.tag == PMS_TAG_FLOAT)
+            same = image.num == key->num;
+        else
+            same = image.tag == PMS_TAG_NONE ||
+                   (image.len == key->len &&
+                    (image.len == 0 || memcmp(image.data, key->data, image.len) == 0));
+    }
+    return same ? PMS_OK : PMS_MISSING;
+}
+
+/* ---- look-up ---- */
+
+/* PMS_MISSING: link_at is the bucket's word. */
+static inline int find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                       uint64_t hash, struct pms_place *place)
+{
+    struct pms_dict_shape shape;
+    uint64_t at, link, steps = 0;
+    PMS_TRY(pms_dict_shape(pool, dict, &shape));
+    PMS_TRY(pms_dict_bucket_at(pool, dict, pms_dict_bucket_of(&shape, hash), &at));
+    place->link_at = at;
+    while ((link = pms_get(pool, at)) != 0) {
+        uint64_t entry = PMS_LINK_OFF(link);
+        PMS_TRY(pms_entry_ok(pool, entry));
+        if (PMS_LINK_EXTRA(link) == PMS_HASH_TAG(hash)) {
+            int status = compare(pool, entry, key);
+            if (PMS_LIKELY(status == PMS_OK)) {
+                place->link_at = at;
+                place->entry = entry;
+                return PMS_OK;
+            }
+            if (status != PMS_MISSING)
+                return status;
+        }
+        at = PMS_ENTRY_CHAIN(entry);
+        if (PMS_UNLIKELY(++steps > 32 && steps > pms_get(pool, PMS_DICT_AT(dict, count))))
+            return PMS_FAIL(PMS_E_CORRUPT, "chain of a dict", dict, steps, entry);
+    }
+    return PMS_MISSING;
+}
+
+int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                  uint64_t hash, struct pms_place *place)
+{
+    return find(pool, dict, key, hash, place);
+}
+
+int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                 struct pms_val *out)
+{
+    struct pms_place place;
+    struct pms_key room;
+    key = pms_key_normal(key, &room);
+    PMS_TRY(find(pool, dict, key, pms_image_key_hash(pool, key), &place));
+    return pms_cell_read(pool, PMS_ENTRY_VALUE(place.entry), out);
+}
+
+int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key *key)
+{
+    struct pms_place place;
+    struct pms_key room;
+    key = pms_key_normal(key, &room);
+    return find(pool, dict, key, pms_image_key_hash(pool, key), &place);
+}
+
+uint64_t pms_dict_len(const struct pms_pool *pool, uint64_t dict)
+{
+    return pms_get(pool, PMS_DICT_AT(dict, count));
+}
+
+/* ---- iteration ---- */
+
+/* The neighbour that the link at `at` leads to, if its own word `back` leads here. */
+static inline int step(struct pms_pool *pool, uint64_t from, uint64_t to, size_t back,
+                       uint64_t *entry)
+{
+    if (to) {
+        PMS_TRY(pms_entry_ok(pool, to));
+        uint64_t have = PMS_LINK_OFF(pms_get(pool, to + back));
+        if (PMS_UNLIKELY(have != from))
+            return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, have);
+    }
+    *entry = to;
+    return PMS_OK;
+}
+
+int pms_dict_next(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
+{
+    if (*entry)
+        PMS_TRY(pms_entry_ok(pool, *entry));
+    uint64_t to = *entry ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_NEXT(*entry)))
+                         : pms_get(pool, PMS_DICT_AT(dict, first));
+    return step(pool, *entry, to, offsetof(struct pms_entry_pm, prev), entry);
+}
+
+int pms_dict_prev(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
+{
+    if (*entry)
+        PMS_TRY(pms_entry_ok(pool, *entry));
+    uint64_t to = *entry ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_PREV(*entry)))
+                         : pms_get(pool, PMS_DICT_AT(dict, last));
+    return step(pool, *entry, to, offsetof(struct pms_entry_pm, next), entry);
+}
+
+static int entry_key(struct pms_pool *pool, uint64_t entry, struct pms_val *out)
+{
+    struct pms_key image;
+    struct pms_far_key far;
+    uint32_t tag = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu;
+    memset(out, 0, sizeof *out);
+    out->tag = tag;
+    if (tag == PMS_TAG_INT || tag == PMS_TAG_FLOAT) {
+        out->num = pms_get(pool, PMS_ENTRY_KEY(entry));
+        return PMS_OK;
+    }
+    if (tag == PMS_KEY_FAR) {
+        PMS_TRY(pms_entry_far_key(pool, entry, &far));
+        out->tag = far.tag;
+        out->len = far.stored ? far.stored : far.image;
+        uint64_t at = far.off + sizeof(struct pms_far_key_pm);
+        out->data = pms_view_block(pool, far.stored ? at + PMS_PAD8(far.image) : at);
+        return PMS_OK;
+    }
+    PMS_TRY(pms_entry_image(pool, entry, &image));
+    out->data = image.data;
+    out->len = image.len;
+    return PMS_OK;
+}
+
+/* Do the key's bytes and the value's both lie in the entry, with a part in the overlay?  Then
+ * two views would share the scratch memory: take one view of both. */
+static int entry_both(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
+                      struct pms_val *value)
+{
+    uint64_t cell = PMS_ENTRY_VALUE(entry), word0 = pms_get(pool, cell);
+    uint64_t word_at = cell + 8, from = PMS_ENTRY_KEY(entry), to = from + key->len;
+    uint64_t value_at =
+        PMS_CELL_FLAGS(word0) & PMS_CELL_SHORT ? word_at : pms_get(pool, word_at);
+    const void *bytes;
+    if (value_at == word_at)
+        from = word_at;
+    else
+        to = value_at + value->len;
+    if (from > to || to - from > 2 * UINT16_MAX + PMS_VALUE_INNER_MAX)
+        return PMS_FAIL(PMS_E_CORRUPT, "value inside an entry", entry, from, value_at);
+    if (!pms_off_ok(&pool->heap, from, to - from))
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry", entry, from, to);
+    PMS_TRY(view(pool, from, to - from, &bytes));
+    key->data = (const char *)bytes + (PMS_ENTRY_KEY(entry) - from);
+    value->data = (const char *)bytes + (value_at - from);
+    return PMS_OK;
+}
+
+int pms_dict_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
+                   struct pms_val *value)
+{
+    PMS_TRY(pms_entry_ok(pool, entry));
+    if (key)
+        PMS_TRY(entry_key(pool, entry, key));
+    if (value)
+        PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(entry), value));
+    if (PMS_LIKELY(!key || !value || pool->ws.overlay.count == 0 ||
+                   !pms_tag_is_bytes(key->tag) || !pms_tag_is_bytes(value->tag)))
+        return PMS_OK;
+    uint32_t tag = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu;
+    uint32_t flags = PMS_CELL_FLAGS(pms_get(pool, PMS_ENTRY_VALUE(entry)));
+    if (tag == PMS_KEY_FAR || !(flags & (PMS_CELL_SHORT | PMS_CELL_INNER)))
+        return PMS_OK;
+    return entry_both(pool, entry, key, value);
+}

@@ -1,0 +1,57 @@
+/* table.h -- the persistent dict.  Works on offsets, inside enter/leave of pool.h.
+ *
+ *   header (160 B)            buckets                 entries
+ *   count first last    +--> [0] --tag,link--> entry --chain--> entry
+ *   shape dir           |    [1]                 |next/prev        (insertion order)
+ *   inner[0..7] --------+    [2] ...
+ *
+ * Linear hashing: with level L and split S there are 2^L + S buckets, and a key with hash h is
+ * in bucket b = h mod 2^L, or if b < S in h mod 2^(L+1).  An insert that makes count exceed
+ * the number of buckets splits bucket S and moves S on, so growth never copies the table.
+ * Buckets 0..7 are in the header; buckets [2^k, 2^(k+1)), k >= 3, belong to level word k - 3
+ * of the directory block.  A level of up to PMS_DICT_SEG_BUCKETS buckets is one block; a larger
+ * one is a block of offsets of segments of PMS_DICT_SEG_BUCKETS buckets each.  These blocks
+ * are allocated raw when the split reaches them; a bucket that the split has not reached is
+ * never read.
+ * A link carries 24 bits of the hash of the entry that it leads to: a miss rarely touches
+ * another entry's line.
+ *
+ * The hash of a key is pms_hash of its image's bytes (INT, FLOAT: the 8 bytes of num; NONE:
+ * none), seeded with super.hash_seed ^ image tag; the 24 bits are its highest.
+ *
+ * A delete that leaves less than one entry to four buckets merges the last buckets back, so
+ * that an emptied dict has its 8 inner buckets alone.  Cost: get, set, delete O(1) expected,
+ * clear O(1); no operation but teardown touches more than a few buckets.
+ */
+#ifndef PMS_TABLE_H
+#define PMS_TABLE_H
+
+#include "object.h"
+
+uint64_t pms_key_hash(const struct pms_pool *pool, const struct pms_key *key);
+
+int pms_dict_create(struct pms_pool *pool, uint64_t *off);
+uint64_t pms_dict_len(const struct pms_pool *pool, uint64_t dict);
+/* PMS_MISSING if the key is not there. */
+int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                 struct pms_val *out);
+int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key *key);
+/* Insert at the end of the order, or replace the value in place (the first key stays). */
+int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                 const struct pms_val *value);
+int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key);
+/* Entry numbers are offsets.  0 starts (first / last); *entry is 0 at the end. */
+int pms_dict_next(struct pms_pool *pool, uint64_t dict, uint64_t *entry);
+int pms_dict_prev(struct pms_pool *pool, uint64_t dict, uint64_t *entry);
+/* Key and value of an entry; either may be NULL.  The key comes back in its stored form:
+ * NONE TRUE FALSE INT FLOAT STR BYTES PACKED.  Both stay readable until the next call. */
+int pms_dict_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
+                   struct pms_val *value);
+int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry);
+/* Make it empty: the entries become those of a new orphan dict that is torn down later. */
+int pms_dict_clear(struct pms_pool *pool, uint64_t dict);
+/* Part of a tear-down: remove up to *budget entries; PMS_OK when nothing but the header block
+ * is left (that is freed too), PMS_MISSING when the budget is used up. */
+int pms_dict_teardown(struct pms_pool *pool, uint64_t dict, uint32_t *budget);
+
+#endif

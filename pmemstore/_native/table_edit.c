@@ -1,0 +1,311 @@
+/* table_edit.c -- the persistent dict: what changes it.
+ *
+ * The invariants are those of table.c and table_grow.c.  A new value is made before the old
+ * one is dropped, so that d[k] = d[k] never loses a container.  An operation that fails in its
+ * middle returns, and leaves it to pms_leave_write to undo what it did.
+ */
+#include "table_impl.h"
+
+#define MERGES_MAX 8 /* a delete; 4 keep D4 */
+
+int pms_dict_create(struct pms_pool *pool, uint64_t *off)
+{
+    struct pms_dict_pm dict;
+    memset(&dict, 0, sizeof dict);
+    dict.obj.magic_kind = PMS_OBJECT_MAGIC | PMS_TAG_DICT;
+    dict.shape = PMS_LEVEL_MIN;
+    PMS_TRY(pms_alloc(&pool->heap, sizeof dict, 0, off));
+    pms_init_bytes(&pool->ws, *off, &dict, sizeof dict);
+    return PMS_OK;
+}
+
+/* Write a far key's block. */
+static int make_far_key(struct pms_pool *pool, const struct pms_key *key, uint64_t *off)
+{
+    struct pms_far_key_pm head = {.tag = key->tag, .image = (uint32_t)key->len};
+    uint64_t stored = key->tag == PMS_TAG_PACKED ? key->stored_len : 0;
+    uint64_t at = sizeof head + PMS_PAD8(key->len);
+    if (key->len > UINT32_MAX - 1 || stored > UINT32_MAX - 1)
+        return PMS_FAIL(PMS_E_INVAL, "key too long", 0, key->len, UINT32_MAX - 1);
+    head.stored = (uint32_t)stored;
+    PMS_TRY(pms_alloc(&pool->heap, at + stored, 0, off));
+    pms_init_bytes(&pool->ws, *off, &head, sizeof head);
+    pms_init_zero(&pool->ws, *off + at - 8, 8); /* the image's padding */
+    pms_init_bytes(&pool->ws, *off + sizeof head, key->data, key->len);
+    if (stored)
+        pms_init_bytes(&pool->ws, *off + at, key->stored, stored);
+    return PMS_OK;
+}
+
+struct draft { /* of a new entry: the bytes it starts with */
+    struct pms_entry_pm head;
+    uint8_t bytes[PMS_KEY_INNER_MAX + PMS_VALUE_INNER_MAX];
+    uint32_t key_extra;
+    uint64_t key_len;
+};
+
+/* Is the stored form of an INT image one that has this image? */
+static int check_stored(const struct pms_key *key)
+{
+    uint32_t tag = PMS_TAG_INT;
+    uint64_t num = key->num;
+    if (key->stored_tag == PMS_TAG_FLOAT)
+        pms_key_image_float(key->stored_num, &tag, &num);
+    else if (key->stored_tag != PMS_TAG_INT)
+        num = key->stored_tag == PMS_TAG_TRUE ? 1 : 0;
+    if (tag != PMS_TAG_INT || num != key->num ||
+        (key->stored_tag < PMS_TAG_FALSE || key->stored_tag > PMS_TAG_FLOAT))
+        return PMS_FAIL(PMS_E_INVAL, "stored form of a key", 0, key->num, num);
+    return PMS_OK;
+}
+
+static int draft_key(struct pms_pool *pool, const struct pms_key *key, struct draft *draft)
+{
+    uint32_t tag = key->tag;
+    uint64_t len = 8, word = key->num;
+    const void *from = &word;
+    if (tag == PMS_TAG_INT && key->stored_tag) {
+        tag = key->stored_tag;
+        PMS_TRY(check_stored(key));
+        if (tag == PMS_TAG_FLOAT)
+            word = key->stored_num;
+    }
+    if (tag == PMS_TAG_NONE || tag == PMS_TAG_TRUE || tag == PMS_TAG_FALSE) {
+        len = 0;
+    } else if ((tag == PMS_TAG_STR || tag == PMS_TAG_BYTES) && key->len <= PMS_KEY_INNER_MAX) {
+        len = key->len;
+        from = key->data;
+    } else if (tag == PMS_TAG_STR || tag == PMS_TAG_BYTES || tag == PMS_TAG_PACKED) {
+        PMS_TRY(make_far_key(pool, key, &word));
+        tag = PMS_KEY_FAR;
+    } else if (tag != PMS_TAG_INT && tag != PMS_TAG_FLOAT) {
+        return PMS_FAIL(PMS_E_INVAL, "key tag", 0, PMS_TAG_INT, tag);
+    }
+    draft->key_len = PMS_PAD8(len);
+    if (len) {
+        memset(draft->bytes + draft->key_len - 8, 0, 8);
+        memcpy(draft->bytes, from, len);
+    }
+    draft->key_extra = PMS_KEY_EXTRA(tag, len);
+    return PMS_OK;
+}
+
+/* Hang the finished entry into the order and the chain. */
+static int link_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry, uint64_t last,
+                      uint64_t bucket_at, uint64_t hash)
+{
+    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count)) + 1;
+    struct pms_dict_shape shape;
+    if (last) {
+        uint64_t at = PMS_ENTRY_NEXT(last);
+        pms_put(pool, at, PMS_LINK_RETARGET(pms_get(pool, at), entry));
+    } else {
+        pms_put(pool, PMS_DICT_AT(dict, first), entry);
+    }
+    pms_put(pool, bucket_at, PMS_LINK(entry, PMS_HASH_TAG(hash)));
+    pms_put(pool, PMS_DICT_AT(dict, last), entry);
+    pms_put(pool, PMS_DICT_AT(dict, count), count);
+    pms_object_changed(pool, dict);
+    PMS_TRY(pms_dict_shape(pool, dict, &shape));
+    return count > pms_dict_buckets(&shape) ? pms_dict_split(pool, dict) : PMS_OK;
+}
+
+static int insert(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                  const struct pms_val *value, uint64_t bucket_at, uint64_t hash)
+{
+    struct draft draft;
+    uint64_t cell[2], entry, last = 0;
+    uint64_t len = sizeof draft.head;
+    PMS_TRY(pms_dict_prev(pool, dict, &last));
+    PMS_TRY(draft_key(pool, key, &draft));
+    len += draft.key_len;
+    int inner =
+        pms_tag_is_bytes(value->tag) && value->len > 8 && value->len <= PMS_VALUE_INNER_MAX;
+    if (!inner)
+        PMS_TRY(pms_cell_make(pool, value, cell));
+    PMS_TRY(pms_alloc(&pool->heap, len + (inner ? PMS_PAD8(value->len) : 0), 0, &entry));
+    if (inner) {
+        cell[0] = PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len);
+        cell[1] = entry + len;
+        memset(draft.bytes + draft.key_len + PMS_PAD8(value->len) - 8, 0, 8);
+        memcpy(draft.bytes + draft.key_len, value->data, value->len);
+        len += PMS_PAD8(value->len);
+    }
+    draft.head.chain = pms_get(pool, bucket_at);
+    draft.head.next = PMS_LINK(0, draft.key_extra);
+    draft.head.prev = PMS_LINK(last, 0);
+    memcpy(&draft.head.value, cell, sizeof cell);
+    pms_init_bytes(&pool->ws, entry, &draft, len);
+    return link_entry(pool, dict, entry, last, bucket_at, hash);
+}
+
+/* Room for a value's bytes inside the entry, behind its key. */
+static int inner_room(struct pms_pool *pool, uint64_t entry, uint64_t *at, uint64_t *room)
+{
+    uint64_t capacity;
+    PMS_TRY(pms_block(&pool->heap, entry, &capacity));
+    uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
+    uint64_t used = sizeof(struct pms_entry_pm) + PMS_PAD8(extra >> 8);
+    *at = entry + used;
+    *room = used < capacity ? capacity - used : 0;
+    return PMS_OK;
+}
+
+static int replace(struct pms_pool *pool, uint64_t entry, const struct pms_val *value)
+{
+    uint64_t cell[2], at = 0, room = 0, cell_at = PMS_ENTRY_VALUE(entry);
+    int bytes = pms_tag_is_bytes(value->tag) && value->len > 8;
+    if (bytes)
+        PMS_TRY(inner_room(pool, entry, &at, &room));
+    if (bytes && value->len <= room) {
+        cell[0] = PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len);
+        cell[1] = at;
+        pms_wr_bytes(&pool->ws, at, value->data, value->len);
+    } else {
+        PMS_TRY(pms_cell_make(pool, value, cell));
+    }
+    PMS_TRY(pms_cell_drop(pool, cell_at));
+    pms_put(pool, cell_at, cell[0]);
+    pms_put(pool, cell_at + 8, cell[1]);
+    return PMS_OK;
+}
+
+int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                 const struct pms_val *value)
+{
+    struct pms_place place;
+    struct pms_key room;
+    key = pms_key_normal(key, &room);
+    uint64_t hash = pms_image_key_hash(pool, key);
+    int status = pms_dict_find(pool, dict, key, hash, &place);
+    if (status == PMS_OK)
+        return replace(pool, place.entry, value);
+    if (status != PMS_MISSING)
+        return status;
+    return insert(pool, dict, key, value, place.link_at, hash);
+}
+
+/* Take the entry out of the order list. */
+static int unlink_order(struct pms_pool *pool, uint64_t dict, uint64_t entry)
+{
+    uint64_t next = entry, prev = entry;
+    PMS_TRY(pms_dict_next(pool, dict, &next));
+    PMS_TRY(pms_dict_prev(pool, dict, &prev));
+    uint64_t end = pms_get(pool, PMS_DICT_AT(dict, first));
+    if (!prev && end != entry)
+        return PMS_FAIL(PMS_E_CORRUPT, "first entry of a dict", dict, entry, end);
+    end = pms_get(pool, PMS_DICT_AT(dict, last));
+    if (!next && end != entry)
+        return PMS_FAIL(PMS_E_CORRUPT, "last entry of a dict", dict, entry, end);
+    if (prev) {
+        uint64_t at = PMS_ENTRY_NEXT(prev);
+        pms_put(pool, at, PMS_LINK_RETARGET(pms_get(pool, at), next));
+    } else {
+        pms_put(pool, PMS_DICT_AT(dict, first), next);
+    }
+    pms_put(pool, next ? PMS_ENTRY_PREV(next) : PMS_DICT_AT(dict, last),
+            next ? PMS_LINK(prev, 0) : prev);
+    return PMS_OK;
+}
+
+static int shrink(struct pms_pool *pool, uint64_t dict, uint64_t count)
+{
+    struct pms_dict_shape shape;
+    for (int i = 0; i < MERGES_MAX; i++) {
+        PMS_TRY(pms_dict_shape(pool, dict, &shape));
+        uint64_t buckets = pms_dict_buckets(&shape);
+        if (buckets <= 8 || count >= (buckets + 3) / 4)
+            break;
+        PMS_TRY(pms_dict_merge(pool, dict));
+    }
+    return PMS_OK;
+}
+
+static int delete(struct pms_pool *pool, uint64_t dict, const struct pms_place *place)
+{
+    uint64_t entry = place->entry;
+    struct pms_far_key far;
+    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
+    if (count == 0)
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict", dict, 1, 0);
+    pms_put(pool, place->link_at, pms_get(pool, PMS_ENTRY_CHAIN(entry)));
+    PMS_TRY(unlink_order(pool, dict, entry));
+    PMS_TRY(pms_cell_drop(pool, PMS_ENTRY_VALUE(entry)));
+    if ((PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu) == PMS_KEY_FAR) {
+        PMS_TRY(pms_entry_far_key(pool, entry, &far));
+        PMS_TRY(pms_free(&pool->heap, far.off));
+    }
+    PMS_TRY(pms_free(&pool->heap, entry));
+    pms_put(pool, PMS_DICT_AT(dict, count), count - 1);
+    pms_object_changed(pool, dict);
+    return shrink(pool, dict, count - 1);
+}
+
+int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key)
+{
+    struct pms_place place;
+    struct pms_key room;
+    key = pms_key_normal(key, &room);
+    PMS_TRY(pms_dict_find(pool, dict, key, pms_image_key_hash(pool, key), &place));
+    return delete(pool, dict, &place);
+}
+
+int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry)
+{
+    struct pms_dict_shape shape;
+    struct pms_place place = {.entry = entry};
+    uint64_t hash, link, left = pms_get(pool, PMS_DICT_AT(dict, count));
+    PMS_TRY(pms_entry_ok(pool, entry));
+    PMS_TRY(pms_entry_hash(pool, entry, &hash));
+    PMS_TRY(pms_dict_shape(pool, dict, &shape));
+    uint64_t bucket = pms_dict_bucket_of(&shape, hash);
+    PMS_TRY(pms_dict_bucket_at(pool, dict, bucket, &place.link_at));
+    while (PMS_LINK_OFF(link = pms_get(pool, place.link_at)) != entry) {
+        if (link == 0 || left-- == 0)
+            return PMS_FAIL(PMS_E_CORRUPT, "chain of a dict", dict, entry, link);
+        PMS_TRY(pms_entry_ok(pool, PMS_LINK_OFF(link)));
+        place.link_at = PMS_ENTRY_CHAIN(PMS_LINK_OFF(link));
+    }
+    return delete(pool, dict, &place);
+}
+
+int pms_dict_clear(struct pms_pool *pool, uint64_t dict)
+{
+    uint64_t copy, word[sizeof(struct pms_dict_pm) / 8];
+    const size_t from = offsetof(struct pms_dict_pm, count) / 8;
+    if (pms_get(pool, PMS_DICT_AT(dict, count)) == 0)
+        return PMS_OK;
+    memset(word, 0, sizeof word);
+    word[0] = PMS_OBJECT_MAGIC | PMS_TAG_DICT;
+    for (size_t i = from; i < sizeof word / 8; i++)
+        word[i] = pms_get(pool, dict + 8 * i);
+    PMS_TRY(pms_alloc(&pool->heap, sizeof word, 0, &copy));
+    pms_init_bytes(&pool->ws, copy, word, sizeof word);
+    for (size_t i = from; i < sizeof word / 8; i++)
+        if (word[i])
+            pms_put(pool, dict + 8 * i, 0);
+    pms_put(pool, PMS_DICT_AT(dict, shape), PMS_LEVEL_MIN);
+    pms_object_changed(pool, dict);
+    return pms_object_orphan(pool, copy);
+}
+
+/* Deleting keeps every invariant, so a dict that is half torn down is a sound one. */
+int pms_dict_teardown(struct pms_pool *pool, uint64_t dict, uint32_t *budget)
+{
+    struct pms_dict_shape shape;
+    while (pms_get(pool, PMS_DICT_AT(dict, count)) != 0) {
+        uint64_t entry = 0;
+        if (*budget == 0)
+            return PMS_MISSING;
+        --*budget;
+        PMS_TRY(pms_dict_next(pool, dict, &entry));
+        if (entry == 0)
+            return PMS_FAIL(PMS_E_CORRUPT, "first entry of a dict", dict, 1, 0);
+        PMS_TRY(pms_dict_del_entry(pool, dict, entry));
+    }
+    PMS_TRY(pms_dict_shape(pool, dict, &shape));
+    if (pms_dict_buckets(&shape) != 8)
+        return PMS_FAIL(PMS_E_CORRUPT, "shape of an empty dict", dict, 8,
+                        pms_dict_buckets(&shape));
+    return pms_free(&pool->heap, dict);
+}

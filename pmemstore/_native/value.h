@@ -1,0 +1,100 @@
+/* value.h -- values outside the medium, and cells on it.
+ *
+ * A struct pms_val is how a value crosses the core's border; a cell (layout.h) is how it lies
+ * in a pool.  Reading gives pointers into the mapping (or the write set's scratch memory),
+ * good until the pool is left or the next call of the core.
+ */
+#ifndef PMS_VALUE_H
+#define PMS_VALUE_H
+
+#include "pool.h"
+
+struct pms_val {
+    uint32_t tag; /* enum pms_tag */
+    uint32_t zero;
+    uint64_t num;     /* INT, FLOAT (bits), DICT and LIST (offset) */
+    const void *data; /* STR, BYTES, BIGINT, PACKED */
+    uint64_t len;
+};
+
+/* A key.  Equal keys have equal images, whatever their types: True, 1 and 1.0 have the image
+ * INT 1.  The stored form gives the key back as it was first put.
+ *   image NONE; INT (num); FLOAT (num = bits, never an integral value that fits INT, never
+ *   -0.0; every NaN is the same key); STR, BYTES (data, len); PACKED: compound (data, len =
+ *   image bytes made by the binding)
+ *   stored_tag TRUE, FALSE, INT, FLOAT for image INT; else as the image.  stored_num: the
+ *   bits of a FLOAT whose image is INT.  stored, stored_len: for PACKED, if they differ from
+ *   the image. */
+struct pms_key {
+    uint32_t tag;
+    uint32_t stored_tag;
+    uint64_t num;
+    const void *data;
+    uint64_t len;
+    uint64_t stored_num;
+    const void *stored;
+    uint64_t stored_len;
+};
+
+/* Image of a float that is a key: INT if it is integral and fits, else FLOAT; one NaN. */
+static inline void pms_key_image_float(uint64_t bits, uint32_t *tag, uint64_t *num)
+{
+    double value;
+    memcpy(&value, &bits, 8);
+    *tag = PMS_TAG_FLOAT;
+    if (value >= -9223372036854775808.0 && value < 9223372036854775808.0 &&
+        (double)(int64_t)value == value) {
+        *tag = PMS_TAG_INT;
+        *num = (uint64_t)(int64_t)value;
+    } else {
+        *num = value == value ? bits : 0x7ff8000000000000ull;
+    }
+}
+
+/* Values longer than this have a block of their own also in dict entries. */
+#define PMS_VALUE_INNER_MAX 1024u
+
+#define PMS_PAD8(len) (((uint64_t)(len) + 7u) & ~(uint64_t)7u)
+
+/* pms_rd_bytes, faster when nothing is in the overlay. */
+static inline const void *pms_view(struct pms_pool *pool, uint64_t off, uint64_t len)
+{
+    if (PMS_LIKELY(pool->ws.overlay.count == 0))
+        return (const char *)pool->ws.medium->base + off;
+    return pms_rd_bytes(&pool->ws, off, (size_t)len);
+}
+
+/* Bytes of a block that was written once, by pms_init_bytes, in the unit that allocated it
+ * (values' own blocks, far keys): never in the overlay.  So the pointer outlives the scratch. */
+static inline const void *pms_view_block(const struct pms_pool *pool, uint64_t off)
+{
+    return (const char *)pool->ws.medium->base + off;
+}
+
+/* Do values with this tag consist of bytes? */
+static inline int pms_tag_is_bytes(uint32_t tag)
+{
+    return tag >= PMS_TAG_STR && tag <= PMS_TAG_PACKED;
+}
+static inline int pms_tag_is_object(uint32_t tag)
+{
+    return tag == PMS_TAG_DICT || tag == PMS_TAG_LIST;
+}
+
+/* Word 0 of a cell. */
+#define PMS_CELL_WORD0(tag, flags, len)                                                        \
+    ((uint64_t)(tag) | (uint64_t)(flags) << 8 | (uint64_t)(len) << 32)
+#define PMS_CELL_TAG(w) ((uint32_t)((w) & 0xffu))
+#define PMS_CELL_FLAGS(w) ((uint32_t)((w) >> 8 & 0xffu))
+#define PMS_CELL_LEN(w) ((w) >> 32)
+
+/* Make the two words of a cell for value, allocating a block for its bytes if they are longer
+ * than 8.  DICT, LIST: the offset must be an object; its reference count goes up. */
+int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t cell[2]);
+/* Read a cell that lies at off. */
+int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out);
+/* The cell at off is going to be overwritten or freed: free its block, or drop its reference.
+ * Does not change the cell itself. */
+int pms_cell_drop(struct pms_pool *pool, uint64_t off);
+
+#endif
