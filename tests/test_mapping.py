@@ -46,7 +46,12 @@ def shm(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose files are synced, whatever the machine's temporary folder is."""
-    if is_tmpfs(Path("/tmp")) or is_tmpfs(tmp_path):
+    probe = tmp_path / "probe"
+    probe.write_bytes(bytes(PAGE))
+    with Mapping.open(probe) as mapping:
+        tier = mapping.tier
+    probe.unlink()
+    if tier != "sync":
         monkeypatch.setenv("PMEMSTORE_FORCE_TIER", "sync")
     return tmp_path
 
@@ -184,6 +189,18 @@ def test_require_names_the_weakest_acceptable_tier(
     else:
         with pytest.raises(errors.DurabilityError):
             Mapping.open(path, require=require)  # type: ignore[arg-type]
+
+
+def test_file_on_a_medium_with_dax_is_made_dax(tmp_path: Path) -> None:
+    """Tested where the temporary folder has it (tests/daxvm)."""
+    with Mapping.open(tmp_path / "file", PAGE, create=True) as mapping:
+        if mapping.tier not in ("flush", "eadr"):
+            pytest.skip(mapping.reason)
+        answer = mapping.prepare_write()
+        assert answer, answer.reason
+        assert answer.populated
+        mapping.persist(0, 8)
+        assert (mapping.stats().syncs, mapping.stats().fences) == (1, 1)
 
 
 def test_unknown_tiers_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,6 +481,19 @@ def test_truncation_is_a_media_error_and_not_a_signal(folder: Path) -> None:
                 use()
     with Mapping.open(path) as mapping:
         mapping.persist()
+
+
+def test_truncation_is_noticed_where_nothing_is_flushed(
+    shm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On eADR no flush instruction meets the missing page."""
+    monkeypatch.setenv("PMEMSTORE_FORCE_TIER", "eadr")
+    path = shm / "file"
+    with Mapping.open(path, 16 * PAGE, create=True) as mapping:
+        os.truncate(path, 5 * PAGE)
+        mapping.persist(0, 5 * PAGE)
+        with pytest.raises(errors.MediaError):
+            mapping.persist(4 * PAGE + 7, PAGE)
 
 
 def test_access_beyond_a_truncated_end_is_noticed_at_the_next_call(folder: Path) -> None:

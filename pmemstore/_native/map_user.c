@@ -78,6 +78,15 @@ static int mapping_sync(struct pms_mapping *u, uint64_t off, uint64_t len)
     return pms_fail(PMS_E_MEDIA, __FILE__, __LINE__, "msync failed", off, len, 0, err);
 }
 
+/* Read a byte of each page: what a truncation took away is noticed here also where the flush
+ * does not touch memory (eADR, emulators). */
+static void mapping_touch(const struct pms_mapping *u, uint64_t off, uint64_t len)
+{
+    const volatile uint8_t *base = u->map.medium.base;
+    for (uint64_t at = off; at < off + len; at = pms_page_down(at) + PMS_PAGE)
+        (void)base[at];
+}
+
 static void mapping_note(struct pms_mapping *u, uint64_t off, uint64_t len)
 {
     if (!len)
@@ -162,10 +171,12 @@ int pms_mapping_flush(struct pms_mapping *u, uint64_t off, uint64_t len)
 {
     PMS_TRY(mapping_begin(u));
     int status = mapping_range(u, off, len);
-    if (status == PMS_OK && u->map.medium.direct)
+    if (status == PMS_OK && u->map.medium.direct) {
+        mapping_touch(u, off, len);
         pms_flush(&u->map.medium, off, (size_t)len);
-    else if (status == PMS_OK)
+    } else if (status == PMS_OK) {
         mapping_note(u, off, len);
+    }
     return mapping_end(u, status);
 }
 
@@ -185,6 +196,7 @@ int pms_mapping_persist(struct pms_mapping *u, uint64_t off, uint64_t len)
     PMS_TRY(mapping_begin(u));
     int status = mapping_range(u, off, len);
     if (status == PMS_OK && u->map.medium.direct) {
+        mapping_touch(u, off, len);
         pms_flush(&u->map.medium, off, (size_t)len);
         pms_fence(&u->map.medium);
     } else if (status == PMS_OK) {
