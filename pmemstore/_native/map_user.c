@@ -236,11 +236,3 @@ int pms_mapping_sync_dir(int fd)
     PMS_TRY(pms_medium_init(&m, fd, PMS_FLUSH_NONE));
     return pms_sync_all(&m);
 }
-
-int pms_mapping_probe(int fd, int *tier, char *reason)
-{
-    enum pms_tier found = PMS_TIER_NONE;
-    int status = pms_map_probe(fd, 0, &found, reason);
-    *tier = (int)found;
-    return status;
-}

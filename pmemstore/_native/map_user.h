@@ -50,7 +50,5 @@ int pms_mapping_check(struct pms_mapping *u);
 int pms_mapping_fill(int fd, uint64_t size);
 /* fsync of a directory, after a link or rename in it. */
 int pms_mapping_sync_dir(int fd);
-/* For tests: how a file would be mapped. */
-int pms_mapping_probe(int fd, int *tier, char *reason);
 
 #endif
