@@ -1,0 +1,371 @@
+/* dict_type.c -- DictBase: the operations of the persistent dict, one call of the core each. */
+#include "slots.h"
+
+static Py_ssize_t dict_len(PyObject *obj)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    struct pms_pool *pool = pys_core(self);
+    uint64_t count = 0;
+    int status = pys_enter_read(pool, self->handle);
+    if (status == PMS_OK) {
+        count = pms_dict_len(pool, self->handle->off);
+        status = pys_leave_read(pool, PMS_OK);
+    }
+    return status == PMS_OK ? (Py_ssize_t)count : pys_raise(self->owner, status);
+}
+
+/* 1: found; 0: not there; -1: raised.  out: new reference. */
+static int lookup(struct pys_proxy *self, PyObject *key, PyObject **out)
+{
+    struct pms_pool *pool = pys_core(self);
+    struct pys_taken taken = {0};
+    struct pys_key k;
+    struct pms_val val;
+    int status;
+    if (pys_key_read(key, &k) < 0)
+        return -1;
+    status = pys_enter_read(pool, self->handle);
+    if (PMS_LIKELY(status == PMS_OK)) {
+        status = pms_dict_get(pool, self->handle->off, &k.key, &val);
+        if (status == PMS_OK)
+            status = pys_take(pool, &val, &taken);
+        status = pys_leave_read(pool, status);
+    }
+    pys_key_done(&k);
+    if (PMS_LIKELY(status == PMS_OK)) {
+        *out = pys_give(self->owner, &taken);
+        return *out != NULL ? 1 : -1;
+    }
+    if (status == PMS_MISSING)
+        return 0;
+    pys_raise(self->owner, status);
+    pys_taken_drop(&taken);
+    return -1;
+}
+
+static PyObject *dict_subscript(PyObject *self, PyObject *key)
+{
+    PyObject *value = NULL;
+    if (lookup((struct pys_proxy *)self, key, &value) == 0)
+        pys_raise_key(key);
+    return value;
+}
+
+static PyObject *dict_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *value = NULL;
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "get expected 1 or 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    if (lookup((struct pys_proxy *)self, args[0], &value) == 0)
+        value = pys_ref(nargs == 2 ? args[1] : Py_None);
+    return value;
+}
+
+static int dict_contains(PyObject *obj, PyObject *key)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    struct pms_pool *pool = pys_core(self);
+    struct pys_key k;
+    int status;
+    if (pys_key_read(key, &k) < 0)
+        return -1;
+    status = pys_enter_read(pool, self->handle);
+    if (status == PMS_OK) {
+        status = pms_dict_contains(pool, self->handle->off, &k.key);
+        status = pys_leave_read(pool, status);
+    }
+    pys_key_done(&k);
+    if (status == PMS_OK || status == PMS_MISSING)
+        return status == PMS_OK;
+    return pys_raise(self->owner, status);
+}
+
+/* ---- changes; a new or a lost entry moves the handle's version ---- */
+
+int pys_dict_put(struct pys_proxy *self, void *key, const struct pms_val *value)
+{
+    struct pms_handle *handle = self->handle;
+    struct pms_pool *pool = handle->pool;
+    uint64_t count = pms_dict_len(pool, handle->off);
+    int status = pms_dict_set(pool, handle->off, key, value);
+    if (pms_dict_len(pool, handle->off) != count)
+        handle->version++;
+    return status;
+}
+
+static int dict_delete(struct pys_proxy *self, PyObject *key)
+{
+    struct pms_pool *pool = pys_core(self);
+    struct pys_key k;
+    int status;
+    if (pys_key_read(key, &k) < 0)
+        return -1;
+    status = pys_enter_write(pool, self->handle);
+    if (status == PMS_OK) {
+        status = pms_dict_del(pool, self->handle->off, &k.key);
+        if (status == PMS_OK)
+            self->handle->version++;
+        status = pys_leave_write(pool, status);
+    }
+    pys_key_done(&k);
+    if (status == PMS_OK)
+        return 0;
+    if (status != PMS_MISSING)
+        return pys_raise(self->owner, status);
+    pys_raise_key(key);
+    return -1;
+}
+
+static int dict_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    struct pys_key k;
+    int status;
+    if (value == NULL)
+        return dict_delete(self, key);
+    if (pys_key_read(key, &k) < 0)
+        return -1;
+    status = pys_store(self, value, pys_dict_put, &k.key);
+    if (PMS_UNLIKELY(status != PMS_OK))
+        pys_raise(self->owner, status);
+    pys_key_done(&k);
+    return status == PMS_OK ? 0 : -1;
+}
+
+static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    struct pms_pool *pool = pys_core(self);
+    struct pys_taken taken = {0};
+    struct pys_key k;
+    struct pms_val val;
+    int status;
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "pop expected 1 or 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    if (pys_key_read(args[0], &k) < 0)
+        return NULL;
+    status = pys_enter_write(pool, self->handle);
+    if (status == PMS_OK) {
+        status = pms_dict_get(pool, self->handle->off, &k.key, &val);
+        if (status == PMS_OK)
+            status = pys_take(pool, &val, &taken);
+        if (status == PMS_OK)
+            status = pms_dict_del(pool, self->handle->off, &k.key);
+        if (status == PMS_OK)
+            self->handle->version++;
+        status = pys_leave_write(pool, status);
+    }
+    pys_key_done(&k);
+    if (status == PMS_OK)
+        return pys_give(self->owner, &taken);
+    if (status == PMS_MISSING && nargs == 2)
+        return pys_ref(args[1]);
+    if (status == PMS_MISSING)
+        pys_raise_key(args[0]);
+    else
+        pys_raise(self->owner, status);
+    pys_taken_drop(&taken);
+    return NULL;
+}
+
+/* The default has to be built: look-up and store in one transaction. */
+static PyObject *setdefault_built(struct pys_proxy *self, PyObject *key, PyObject *fallback)
+{
+    struct pys_level level = {0};
+    PyObject *result = NULL;
+    int found, status = pys_level_begin(self->owner, &level, -1);
+    if (status != PMS_OK) {
+        pys_raise(self->owner, status);
+        return NULL;
+    }
+    found = lookup(self, key, &result);
+    if (found == 0 && dict_ass_subscript((PyObject *)self, key, fallback) == 0)
+        found = lookup(self, key, &result);
+    if (found == 1 && pys_level_commit(self->owner, &level) == 0)
+        return result;
+    pys_level_abort(self->owner, &level);
+    Py_XDECREF(result);
+    return NULL;
+}
+
+static PyObject *dict_setdefault(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    struct pms_pool *pool = pys_core(self);
+    struct pys_taken taken = {0};
+    PyObject *fallback = nargs == 2 ? args[1] : Py_None, *result = NULL;
+    struct pys_value value;
+    struct pys_key k;
+    struct pms_val val;
+    int status, found, built;
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "setdefault expected 1 or 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    found = lookup(self, args[0], &result);
+    if (found != 0)
+        return result;
+    built = pys_value_read(self->owner, fallback, &value);
+    if (built != 0)
+        return built < 0 ? NULL : setdefault_built(self, args[0], fallback);
+    if (pys_key_read(args[0], &k) < 0) {
+        pys_value_done(&value);
+        return NULL;
+    }
+    found = 0;
+    status = pys_enter_write(pool, self->handle);
+    if (status == PMS_OK) { /* another thread may have put it meanwhile */
+        status = pms_dict_get(pool, self->handle->off, &k.key, &val);
+        found = status == PMS_OK;
+        if (found)
+            status = pys_take(pool, &val, &taken);
+        else if (status == PMS_MISSING && (status = pys_value_check(&value)) == PMS_OK)
+            status = pys_dict_put(self, &k.key, &value.val);
+        status = pys_leave_write(pool, status);
+    }
+    if (status == PMS_OK)
+        result = found ? pys_give(self->owner, &taken) : pys_ref(fallback);
+    else
+        pys_raise(self->owner, status);
+    pys_taken_drop(&taken);
+    pys_key_done(&k);
+    pys_value_done(&value);
+    return result;
+}
+
+static PyObject *dict_popitem(PyObject *obj, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"last", NULL};
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    struct pms_pool *pool = pys_core(self);
+    struct pys_taken taken[2] = {{0}, {0}};
+    PyObject *item[2] = {NULL, NULL}, *result = NULL;
+    struct pms_val key, val;
+    uint64_t dict = self->handle->off, entry = 0;
+    int status, last = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:popitem", names, &last))
+        return NULL;
+    status = pys_enter_write(pool, self->handle);
+    if (status == PMS_OK) {
+        status = last ? pms_dict_prev(pool, dict, &entry) : pms_dict_next(pool, dict, &entry);
+        if (status == PMS_MISSING || (status == PMS_OK && entry == 0))
+            status = PYS_NO_ITEM;
+        if (status == PMS_OK)
+            status = pms_dict_entry(pool, entry, &key, &val);
+        if (status == PMS_OK && (status = pys_take(pool, &key, &taken[0])) == PMS_OK)
+            status = pys_take(pool, &val, &taken[1]);
+        if (status == PMS_OK && (status = pms_dict_del_entry(pool, dict, entry)) == PMS_OK)
+            self->handle->version++;
+        status = pys_leave_write(pool, status);
+    }
+    if (status == PMS_OK) {
+        item[0] = pys_give(self->owner, &taken[0]);
+        item[1] = item[0] != NULL ? pys_give(self->owner, &taken[1]) : NULL;
+        if (item[1] != NULL)
+            result = PyTuple_Pack(2, item[0], item[1]);
+    } else if (status == PYS_NO_ITEM) {
+        PyErr_SetString(PyExc_KeyError, "popitem(): dictionary is empty");
+    } else {
+        pys_raise(self->owner, status);
+    }
+    for (int i = 0; i < 2; i++) {
+        pys_taken_drop(&taken[i]);
+        Py_XDECREF(item[i]);
+    }
+    return result;
+}
+
+static PyObject *dict_clear(PyObject *obj, PyObject *unused)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    struct pms_pool *pool = pys_core(self);
+    int status = pys_enter_write(pool, self->handle);
+    (void)unused;
+    if (status == PMS_OK) {
+        if (pms_dict_len(pool, self->handle->off) != 0) {
+            status = pms_dict_clear(pool, self->handle->off);
+            self->handle->version++;
+        }
+        status = pys_leave_write(pool, status);
+    }
+    if (status == PMS_OK)
+        Py_RETURN_NONE;
+    pys_raise(self->owner, status);
+    return NULL;
+}
+
+static PyObject *dict_update(PyObject *self, PyObject *pairs)
+{
+    if (pys_bulk_pairs((struct pys_proxy *)self, pairs) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *dict_iter(PyObject *self)
+{
+    return pys_dict_iter((struct pys_proxy *)self, PYS_KEYS, 0);
+}
+
+static PyObject *dict_reversed(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return pys_dict_iter((struct pys_proxy *)self, PYS_KEYS, 1);
+}
+
+static PyObject *dict_iter_kind(PyObject *self, PyObject *args)
+{
+    int kind, reverse = 0;
+    if (!PyArg_ParseTuple(args, "i|p:_iter", &kind, &reverse))
+        return NULL;
+    if (kind < PYS_KEYS || kind > PYS_ITEMS) {
+        PyErr_SetString(PyExc_ValueError, "_iter(): kind must be 0, 1 or 2");
+        return NULL;
+    }
+    return pys_dict_iter((struct pys_proxy *)self, kind, reverse);
+}
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef dict_methods[] = {
+    {"get", FAST(dict_get), METH_FASTCALL, "get(key, default=None): the value, or default."},
+    {"pop", FAST(dict_pop), METH_FASTCALL,
+     "pop(key[, default]): remove the key and return its value; default if it is not there."},
+    {"setdefault", FAST(dict_setdefault), METH_FASTCALL,
+     "setdefault(key, default=None): the value; default is stored first if there is none."},
+    {"popitem", FAST(dict_popitem), METH_VARARGS | METH_KEYWORDS,
+     "popitem(last=True): remove and return the youngest (key, value), or the oldest."},
+    {"clear", dict_clear, METH_NOARGS, "Remove all items, as one unit of work."},
+    {"_update_pairs", dict_update, METH_O, "Store all pairs, as one unit of work."},
+    {"_iter", dict_iter_kind, METH_VARARGS,
+     "_iter(kind, reverse=False): iterate over keys (0), values (1) or items (2)."},
+    {"__reversed__", dict_reversed, METH_NOARGS, "Iterate over the keys, youngest first."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot dict_slots[] = {
+    {Py_tp_dealloc, pys_proxy_dealloc},
+    {Py_tp_traverse, pys_proxy_traverse},
+    {Py_tp_members, pys_proxy_members},
+    {Py_tp_getset, pys_proxy_getset},
+    {Py_tp_methods, dict_methods},
+    {Py_tp_hash, PyObject_HashNotImplemented},
+    {Py_tp_iter, dict_iter},
+    {Py_mp_length, dict_len},
+    {Py_mp_subscript, dict_subscript},
+    {Py_mp_ass_subscript, dict_ass_subscript},
+    {Py_sq_contains, dict_contains},
+    {Py_tp_doc, "Base of Dict: a persistent dict of an open pool."},
+    {0, NULL},
+};
+
+PyType_Spec pys_dict_spec = {
+    .name = "pmemstore._native._slots.DictBase",
+    .basicsize = sizeof(struct pys_proxy),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = dict_slots,
+};

@@ -1,0 +1,54 @@
+/* enter.c -- waiting for a pool without the GIL, with signal handlers run in between. */
+#include "slots.h"
+
+int pys_waiting;
+
+typedef int (*wait_fn)(struct pms_pool *pool, const struct pms_handle *handle,
+                       int64_t timeout_ns);
+
+static int wait_with(wait_fn wait, struct pms_pool *pool, const struct pms_handle *handle)
+{
+    for (;;) {
+        int status;
+        pys_waiting++;
+        Py_BEGIN_ALLOW_THREADS
+        status = wait(pool, handle, -1);
+        Py_END_ALLOW_THREADS
+        pys_waiting--;
+        if (status != PMS_E_INTR && status != PMS_E_WAIT)
+            return status;
+        if (PyErr_CheckSignals() < 0)
+            return PYS_RAISED;
+    }
+}
+
+int pys_wait_read(struct pms_pool *pool, const struct pms_handle *handle)
+{
+    return wait_with(pms_enter_read_wait, pool, handle);
+}
+
+int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle)
+{
+    return wait_with(pms_enter_write_wait, pool, handle);
+}
+
+/* Not interruptible: the unit is committed in memory, only its sync is awaited. */
+int pys_wait_durable(struct pms_pool *pool, uint64_t ticket)
+{
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = pms_wait_durable(pool, ticket);
+    Py_END_ALLOW_THREADS
+    return status;
+}
+
+void pys_handle_put(struct pms_handle *handle)
+{
+    if (PMS_LIKELY(pys_waiting == 0)) {
+        pms_handle_put(handle);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    pms_handle_put(handle);
+    Py_END_ALLOW_THREADS
+}

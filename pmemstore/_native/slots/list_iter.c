@@ -1,0 +1,185 @@
+/* list_iter.c -- iterate over a list by index, as the builtin does.
+ *
+ * Items that are appended meanwhile are seen; a list that shrinks ends the iteration.  What was
+ * taken ahead is served only while nobody has written to the pool.
+ */
+#include "slots.h"
+
+#define AHEAD_MAX 32
+
+struct list_iter {
+    PyObject ob_base;
+    struct pys_proxy *list; /* NULL: exhausted */
+    int reverse;
+    int64_t index; /* of the item to be served next */
+    uint64_t writes;
+    uint64_t length; /* when it last looked */
+    unsigned head, count, batch;
+    struct pys_taken ahead[AHEAD_MAX];
+};
+
+static void drop_ahead(struct list_iter *self)
+{
+    unsigned head = self->head, count = self->count;
+    self->head = self->count = 0;
+    for (; head < count; head++)
+        pys_taken_drop(&self->ahead[head]);
+}
+
+static int measure(struct pys_proxy *list, uint64_t *length)
+{
+    struct pms_pool *pool = pys_core(list);
+    int status = pys_enter_read(pool, list->handle);
+    if (status == PMS_OK) {
+        *length = pms_list_len(pool, list->handle->off);
+        status = pys_leave_read(pool, PMS_OK);
+    }
+    return status == PMS_OK ? 0 : pys_raise(list->owner, status);
+}
+
+PyObject *pys_list_iter(struct pys_proxy *list, int reverse)
+{
+    struct list_iter *self;
+    uint64_t length;
+    if (measure(list, &length) < 0)
+        return NULL;
+    self = (struct list_iter *)PyType_GenericAlloc(pys.list_iter_type, 0);
+    if (self == NULL)
+        return NULL;
+    self->list = (struct pys_proxy *)pys_ref(list);
+    self->reverse = reverse;
+    self->index = reverse ? (int64_t)length - 1 : 0;
+    self->length = length;
+    self->batch = 4;
+    return (PyObject *)self;
+}
+
+static int is_fresh(const struct list_iter *self)
+{
+    const struct pms_handle *handle = self->list->handle;
+    return pys_writes(handle->pool) == self->writes && !handle->pool->closed &&
+           handle->state == PMS_HANDLE_LIVE;
+}
+
+/* Take the next items, in the order of the list; none: the end. */
+static int look_ahead(struct list_iter *self)
+{
+    struct pms_handle *handle = self->list->handle;
+    struct pms_pool *pool = handle->pool;
+    uint64_t index = (uint64_t)self->index, start = index, count = self->batch;
+    int status = pys_enter_read(pool, handle);
+    if (status != PMS_OK)
+        return status;
+    self->writes = pys_writes(pool);
+    self->length = pms_list_len(pool, handle->off);
+    if (self->index < 0 || index >= self->length) {
+        count = 0;
+    } else if (self->reverse) {
+        count = index + 1 < count ? index + 1 : count;
+        start = index + 1 - count;
+    } else if (self->length - index < count) {
+        count = self->length - index;
+    }
+    memset(self->ahead, 0, (size_t)count * sizeof self->ahead[0]);
+    self->count = (unsigned)count;
+    status = pys_list_take(self->list, start, count, self->ahead);
+    return pys_leave_read(pool, status);
+}
+
+static PyObject *serve(struct list_iter *self)
+{
+    struct pys_proxy *list = (struct pys_proxy *)pys_ref(self->list);
+    struct pys_taken taken;
+    PyObject *item;
+    if (self->reverse) {
+        taken = self->ahead[--self->count];
+        self->index--;
+    } else {
+        taken = self->ahead[self->head++];
+        self->index++;
+    }
+    item = pys_give(list->owner, &taken);
+    Py_DECREF(list);
+    return item;
+}
+
+static PyObject *list_iter_next(PyObject *obj)
+{
+    struct list_iter *self = (struct list_iter *)obj;
+    int status;
+    if (self->list == NULL)
+        return NULL;
+    if (self->head < self->count) {
+        if (PMS_LIKELY(is_fresh(self)))
+            return serve(self);
+        self->batch = 1;
+    } else if (self->batch < AHEAD_MAX) {
+        self->batch *= 2;
+    }
+    drop_ahead(self);
+    if (self->list == NULL) /* what was dropped came back and went to the end */
+        return NULL;
+    status = look_ahead(self);
+    if (PMS_LIKELY(status == PMS_OK)) {
+        if (self->count > 0)
+            return serve(self);
+        Py_CLEAR(self->list);
+        return NULL;
+    }
+    pys_raise(self->list->owner, status);
+    drop_ahead(self);
+    return NULL;
+}
+
+static PyObject *list_iter_hint(PyObject *obj, PyObject *unused)
+{
+    struct list_iter *self = (struct list_iter *)obj;
+    uint64_t length = 0, index = (uint64_t)self->index;
+    (void)unused;
+    if (self->list == NULL || self->index < 0)
+        return PyLong_FromLong(0);
+    if (measure(self->list, &length) < 0)
+        return NULL;
+    if (self->list == NULL || index >= length)
+        return PyLong_FromLong(0);
+    return PyLong_FromUnsignedLongLong(self->reverse ? index + 1 : length - index);
+}
+
+static int list_iter_traverse(PyObject *obj, visitproc visit, void *arg)
+{
+    struct list_iter *self = (struct list_iter *)obj;
+    Py_VISIT(Py_TYPE(obj));
+    Py_VISIT(self->list);
+    for (unsigned i = self->head; i < self->count; i++)
+        Py_VISIT(self->ahead[i].obj);
+    return 0;
+}
+
+static void list_iter_dealloc(PyObject *obj)
+{
+    struct list_iter *self = (struct list_iter *)obj;
+    PyTypeObject *type = Py_TYPE(obj);
+    PyObject_GC_UnTrack(obj);
+    drop_ahead(self);
+    Py_CLEAR(self->list);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
+    Py_DECREF(type);
+}
+
+static PyMethodDef list_iter_methods[] = {
+    {"__length_hint__", list_iter_hint, METH_NOARGS, "How many items are left, at a guess."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot list_iter_slots[] = {
+    {Py_tp_dealloc, list_iter_dealloc}, {Py_tp_traverse, list_iter_traverse},
+    {Py_tp_methods, list_iter_methods}, {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, list_iter_next},   {0, NULL},
+};
+
+PyType_Spec pys_list_iter_spec = {
+    .name = "pmemstore._native._slots.ListIterator",
+    .basicsize = sizeof(struct list_iter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = list_iter_slots,
+};

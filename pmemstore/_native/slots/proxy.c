@@ -1,0 +1,96 @@
+/* proxy.c -- what dict and list proxies have in common: one live proxy per object.
+ *
+ *   handle->proxy   borrowed pointer to the live proxy, or NULL
+ *
+ * A proxy whose last reference is gone must not come back: pys_proxy_live passes over it, and
+ * a new proxy may take its place before it is deallocated.
+ */
+#include "slots.h"
+
+int pys_is_proxy(PyObject *obj)
+{
+    return PyObject_TypeCheck(obj, pys.proxy_dict_base) ||
+           PyObject_TypeCheck(obj, pys.proxy_list_base);
+}
+
+PyObject *pys_proxy_live(struct pms_handle *handle)
+{
+    PyObject *proxy = handle->proxy;
+    return proxy != NULL && Py_REFCNT(proxy) > 0 ? pys_ref(proxy) : NULL;
+}
+
+PyObject *pys_proxy_of(struct pys_pool *owner, struct pms_handle *handle)
+{
+    PyObject *obj = pys_proxy_live(handle);
+    if (obj == NULL) {
+        PyTypeObject *type = handle->tag == PMS_TAG_LIST ? pys.list_type : pys.dict_type;
+        struct pys_proxy *proxy = (struct pys_proxy *)PyType_GenericAlloc(type, 0);
+        if (proxy == NULL) {
+            pys_handle_put(handle);
+            return NULL;
+        }
+        proxy->handle = handle;
+        proxy->owner = (struct pys_pool *)pys_ref(owner);
+        obj = pys_proxy_live(handle); /* the allocation may have run the collector */
+        if (obj == NULL) {
+            handle->proxy = proxy;
+            return (PyObject *)proxy;
+        }
+        Py_DECREF(proxy); /* puts the share too */
+        return obj;
+    }
+    pys_handle_put(handle);
+    return obj;
+}
+
+int pys_proxy_traverse(PyObject *obj, visitproc visit, void *arg)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    Py_VISIT(Py_TYPE(obj));
+    Py_VISIT(self->owner);
+    return 0;
+}
+
+/* No tp_clear: every cycle through a proxy runs through the attributes of its pool or of a
+ * subclass, and those are cleared.  So a proxy has its owner as long as it lives. */
+void pys_proxy_dealloc(PyObject *obj)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    PyTypeObject *type = Py_TYPE(obj);
+    struct pms_handle *handle = self->handle;
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    PyObject_GC_UnTrack(obj);
+    if (handle != NULL && handle->proxy == obj)
+        handle->proxy = NULL;
+    if (self->weak != NULL)
+        PyObject_ClearWeakRefs(obj);
+    if (handle != NULL)
+        pys_handle_put(handle);
+    Py_CLEAR(self->owner);
+    release(obj);
+    Py_DECREF(type);
+}
+
+static PyObject *get_pool(PyObject *self, void *closure)
+{
+    (void)closure;
+    return pys_ref(((struct pys_proxy *)self)->owner);
+}
+
+static PyObject *get_off(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(((struct pys_proxy *)self)->handle->off);
+}
+
+PyMemberDef pys_proxy_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct pys_proxy, weak), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyGetSetDef pys_proxy_getset[] = {
+    {"_pool", get_pool, NULL, "The pool object that this proxy keeps alive.", NULL},
+    {"_off", get_off, NULL, "Offset of the object in the file.", NULL},
+    {"_offset", get_off, NULL, "Offset of the object in the file.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,231 @@
+/* slots.h -- the hot operations as Python types: what the files of this folder share.
+ *
+ * A public operation enters the core once:
+ *
+ *     convert arguments | enter | core calls, pys_take | leave | (wait) | pys_give, raise
+ *        Python runs    |       no Python here         |         Python runs
+ *
+ *   taken    what an operation took out of a pool: a finished Python object, or bytes that still
+ *            have to be decoded, or a handle that still needs its proxy
+ *   level    one begin of a transaction, with its hooks; levels of a pool form a stack
+ *   owner    the Python object of the pool (a PoolBase), which every proxy keeps alive
+ *
+ * Between enter and leave nothing may run Python code: no object that the collector tracks is
+ * made, no reference is dropped that could be the last one to a foreign object.
+ *
+ * The lock of a pool and the GIL.  A thread that has to wait releases the GIL and comes back
+ * with the pool entered, then takes the GIL: it holds the pool's lock while it waits for the
+ * GIL.  So no thread that holds the GIL may block on a pool's lock.  pms_enter_* never blocks;
+ * calls that do block are made with the GIL released, or while pys_waiting is 0 (a thread
+ * becomes a waiter only with the GIL in hand).
+ *
+ * Limited API of Python 3.11 throughout, so one binary serves all later versions.
+ */
+#ifndef PMS_SLOTS_H
+#define PMS_SLOTS_H
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "check.h"
+#include "table.h"
+#include "vec.h"
+
+#define PYS_RAISED (-1)  /* a status: the Python exception is already set */
+#define PYS_NO_ITEM (-2) /* a status: index out of range, dict or list empty */
+
+#define PYS_LEVELS 8 /* depths whose roll-backs iterators tell apart; deeper ones count as 7 */
+
+struct pys_level {
+    uint32_t depth; /* of the core's transaction; 0: not open */
+    struct pys_level *outer;
+    PyObject *on_commit; /* lists of callables, or NULL */
+    PyObject *on_abort;
+};
+
+struct pys_pool {
+    PyObject ob_base;
+    struct pms_pool *pool;  /* NULL: not attached, or detached */
+    struct pms_pool *share; /* what the deallocation drops: waiting threads may look at it */
+    PyObject *path;        /* str, for messages; or NULL */
+    struct pys_level *level;
+    uint64_t aborts[PYS_LEVELS]; /* [d]: roll-backs that may have undone work of depth d */
+};
+
+struct pys_proxy {
+    PyObject ob_base;
+    struct pms_handle *handle; /* never NULL, good after close too */
+    struct pys_pool *owner;
+    PyObject *weak;
+};
+
+/* ---- slots.c: the module ---- */
+struct pys_state {
+    PyObject *pack_key, *pack_value, *unpack, *build, *raise_status; /* hooks, or NULL */
+    PyTypeObject *pool_type, *proxy_dict_base, *proxy_list_base, *tx_type;
+    PyTypeObject *dict_iter_type, *list_iter_type;
+    PyTypeObject *dict_type, *list_type; /* what proxies are made of */
+};
+extern struct pys_state pys;
+
+/* Raise the exception of a status; nothing if PYS_RAISED or an exception is set already.
+ * Returns -1.  owner may be NULL. */
+int pys_raise(struct pys_pool *owner, int status);
+/* KeyError(key); a tuple stays one argument. */
+void pys_raise_key(PyObject *key);
+
+extern PyType_Spec pys_pool_spec, pys_dict_spec, pys_list_spec, pys_tx_spec;
+extern PyType_Spec pys_dict_iter_spec, pys_list_iter_spec;
+
+/* ---- enter.c: entering, and waiting without the GIL ---- */
+extern int pys_waiting; /* threads that are between releasing and taking the GIL in a wait */
+
+int pys_wait_read(struct pms_pool *pool, const struct pms_handle *handle);
+int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle);
+int pys_wait_durable(struct pms_pool *pool, uint64_t ticket);
+void pys_handle_put(struct pms_handle *handle);
+
+static inline int pys_enter_read(struct pms_pool *pool, const struct pms_handle *handle)
+{
+    int status = pms_enter_read(pool, handle);
+    return PMS_UNLIKELY(status == PMS_E_WAIT) ? pys_wait_read(pool, handle) : status;
+}
+
+/* Leave, and say if the medium failed under what was read. */
+static inline int pys_leave_read(struct pms_pool *pool, int status)
+{
+    if (PMS_UNLIKELY(pms_map_error(&pool->map)))
+        status = PMS_FAIL(PMS_E_MEDIA, "reading", pool->map.media_error - 1, 0, 0);
+    pms_leave_read(pool);
+    return status;
+}
+
+static inline int pys_enter_write(struct pms_pool *pool, const struct pms_handle *handle)
+{
+    int status = pms_enter_write(pool, handle);
+    return PMS_UNLIKELY(status == PMS_E_WAIT) ? pys_wait_write(pool, handle) : status;
+}
+
+/* Leave; the unit is durable when this returns PMS_OK.  PMS_MISSING and PYS_NO_ITEM leave too,
+ * with nothing changed. */
+static inline int pys_leave_write(struct pms_pool *pool, int status)
+{
+    uint64_t ticket = 0;
+    int nothing = status == PYS_NO_ITEM || status == PMS_MISSING;
+    int left = pms_leave_write(pool, nothing ? PMS_OK : status, &ticket);
+    if (PMS_UNLIKELY(ticket) && left == PMS_OK)
+        left = pys_wait_durable(pool, ticket);
+    return nothing && left == PMS_OK ? status : left;
+}
+
+/* ---- convert.c: Python objects <-> keys and values ---- */
+struct pys_key {
+    struct pms_key key;
+    PyObject *hold[2]; /* what key.data and key.stored point into, if not the caller's object */
+};
+struct pys_value {
+    struct pms_val val;
+    struct pms_handle *ref; /* the value is this object of the same pool */
+    PyObject *hold;         /* keeps val.data or ref alive, if the caller's object does not */
+};
+struct pys_taken {
+    PyObject *obj;
+    struct pms_handle *handle; /* one share; obj is NULL */
+    uint32_t tag;              /* of the bytes in obj that are to be decoded; 0: obj is done */
+};
+
+/* -1: raised.  TypeError: unhashable. */
+int pys_key_read(PyObject *obj, struct pys_key *out);
+static inline void pys_key_done(struct pys_key *key)
+{
+    if (PMS_UNLIKELY(key->hold[0] != NULL)) {
+        Py_CLEAR(key->hold[0]);
+        Py_CLEAR(key->hold[1]);
+    }
+}
+
+/* 0: done, 1: has to be built, in a transaction, by pys_value_build; -1: raised. */
+int pys_value_read(struct pys_pool *owner, PyObject *obj, struct pys_value *out);
+int pys_value_build(struct pys_pool *owner, PyObject *obj, struct pys_value *out);
+static inline void pys_value_done(struct pys_value *value) { Py_CLEAR(value->hold); }
+/* Pool entered: may the value be stored? */
+static inline int pys_value_check(const struct pys_value *value)
+{
+    if (PMS_UNLIKELY(value->ref != NULL) && value->ref->state != PMS_HANDLE_LIVE)
+        return PMS_FAIL(PMS_E_STALE, "storing a reference", value->ref->off, 0, 0);
+    return PMS_OK;
+}
+
+/* Pool entered: make of a value what can be made now. */
+int pys_take(struct pms_pool *pool, const struct pms_val *value, struct pys_taken *out);
+/* Pool left: the object (new reference).  NULL: raised.  Empties taken. */
+PyObject *pys_give(struct pys_pool *owner, struct pys_taken *taken);
+void pys_taken_drop(struct pys_taken *taken);
+
+/* ---- proxy.c ---- */
+/* The one live proxy of an object; takes over one share of handle.  NULL: raised. */
+PyObject *pys_proxy_of(struct pys_pool *owner, struct pms_handle *handle);
+/* Pool entered: the handle's live proxy (new reference), or NULL. */
+PyObject *pys_proxy_live(struct pms_handle *handle);
+int pys_is_proxy(PyObject *obj);
+int pys_proxy_traverse(PyObject *self, visitproc visit, void *arg);
+void pys_proxy_dealloc(PyObject *self);
+extern PyMemberDef pys_proxy_members[];
+extern PyGetSetDef pys_proxy_getset[];
+
+/* ---- level.c: transactions, and operations that need one ---- */
+/* A status. */
+int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t timeout_ns);
+/* -1: raised, and rolled back (the outcome is unknown after MediaError). */
+int pys_level_commit(struct pys_pool *owner, struct pys_level *level);
+/* Roll back this level and those inside it.  Keeps the exception that is set. */
+void pys_level_abort(struct pys_pool *owner, struct pys_level *level);
+/* Take it off the stack; the core's transaction is left as it is. */
+void pys_level_forget(struct pys_pool *owner, struct pys_level *level);
+
+/* Pool entered for writing: store value, wherever target says. */
+typedef int (*pys_store_fn)(struct pys_proxy *self, void *target, const struct pms_val *value);
+/* Convert obj and store it, as one unit of work.  A status. */
+int pys_store(struct pys_proxy *self, PyObject *obj, pys_store_fn store, void *target);
+
+/* ---- bulk.c: many items as one unit ---- */
+/* -1: raised, nothing was stored. */
+int pys_bulk_pairs(struct pys_proxy *dict, PyObject *pairs);
+int pys_bulk_items(struct pys_proxy *list, PyObject *items);
+
+/* ---- dict_type.c, list_type.c ---- */
+/* Pool entered for writing. */
+int pys_dict_put(struct pys_proxy *self, void *key, const struct pms_val *value);
+int pys_list_put(struct pys_proxy *self, void *unused, const struct pms_val *value);
+/* Pool entered: take items [start, start + count), which must be there. */
+int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
+                  struct pys_taken *taken);
+/* A list of those of the items that are there. */
+PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count);
+
+/* ---- dict_iter.c, list_iter.c ---- */
+enum pys_iter_kind { PYS_KEYS = 0, PYS_VALUES = 1, PYS_ITEMS = 2 };
+PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse);
+PyObject *pys_list_iter(struct pys_proxy *list, int reverse);
+
+/* Both look ahead: what they have taken is served while nothing was written to the pool. */
+static inline uint64_t pys_writes(const struct pms_pool *pool)
+{
+    return __atomic_load_n(&pool->writes, __ATOMIC_RELAXED);
+}
+
+static inline struct pms_pool *pys_core(const struct pys_proxy *self)
+{
+    return self->handle->pool;
+}
+static inline PyObject *pys_ref(void *obj)
+{
+    Py_INCREF((PyObject *)obj);
+    return (PyObject *)obj;
+}
+
+#endif
