@@ -69,7 +69,13 @@ class PoolFullError(PmemstoreError):
 
 
 class PoolBusyError(PmemstoreError):
-    """Another process, or another Pool object of this one, holds the pool."""
+    """Another process, or another Pool object of this one, holds the pool.
+
+    Attributes:
+        pid: Process that holds it; None if the system does not say.
+    """
+
+    pid: int | None = None
 
 
 class PoolClosedError(PmemstoreError, ValueError):

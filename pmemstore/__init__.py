@@ -1,0 +1,65 @@
+"""Persistent objects in one memory-mapped file.
+
+Dicts and lists that live in a pool file, and transactions that survive ``kill -9`` and power
+loss: on persistent memory without a system call, on any other file with one synchronous write.
+
+Example:
+    >>> import pmemstore
+    >>> with pmemstore.open(getfixture("tmp_path") / "shop.pool") as pool:
+    ...     orders = pool.root.setdefault("orders", {})
+    ...     orders[17] = {"customer": "Ada", "total": 9.5}
+    ...     with pool.transaction():
+    ...         orders[17]["paid"] = True
+    ...     print(orders)
+    {17: {'customer': 'Ada', 'total': 9.5, 'paid': True}}
+"""
+
+from pmemstore.alloc import ClassUsage, HeapUsage
+from pmemstore.containers import Dict, List
+from pmemstore.errors import (
+    DurabilityError,
+    MediaError,
+    NotPersistableError,
+    PmemstoreError,
+    PoolBusyError,
+    PoolClosedError,
+    PoolCorruptError,
+    PoolFormatError,
+    PoolFullError,
+    SchemaMismatchError,
+    StaleRefError,
+    TransactionError,
+)
+from pmemstore.mapping import Mapping, MappingStats, PreparedWrite
+from pmemstore.pool import CheckResult, Durability, Pool, PoolStats, open
+from pmemstore.tx import Transaction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckResult",
+    "ClassUsage",
+    "Dict",
+    "Durability",
+    "DurabilityError",
+    "HeapUsage",
+    "List",
+    "Mapping",
+    "MappingStats",
+    "MediaError",
+    "NotPersistableError",
+    "PmemstoreError",
+    "Pool",
+    "PoolBusyError",
+    "PoolClosedError",
+    "PoolCorruptError",
+    "PoolFormatError",
+    "PoolFullError",
+    "PoolStats",
+    "PreparedWrite",
+    "SchemaMismatchError",
+    "StaleRefError",
+    "Transaction",
+    "TransactionError",
+    "open",
+]

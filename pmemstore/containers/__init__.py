@@ -1,0 +1,6 @@
+"""Persistent containers: one file each.  Use them through ``pmemstore.Dict`` and so on."""
+
+from pmemstore.containers.dict import Dict
+from pmemstore.containers.list import List
+
+__all__ = ["Dict", "List"]

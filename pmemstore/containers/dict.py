@@ -1,0 +1,289 @@
+"""The persistent dict.
+
+Look-up, assignment, deletion, iteration and the other hot operations are slots of the C type
+``DictBase`` over the core's linear hash table (``table.h``); here is the rest of the builtin's
+interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    ValuesView,
+)
+from reprlib import recursive_repr
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from pmemstore.containers.convert import described_when_dead, volatile
+
+if TYPE_CHECKING:
+    from pmemstore._native import _slots
+else:
+    from pmemstore._native import slots as _slots
+
+__all__ = ["Dict", "DictItems", "DictKeys", "DictValues"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_KEYS, _VALUES, _ITEMS = 0, 1, 2
+
+if TYPE_CHECKING:
+    _Base = _slots.DictBase
+else:
+
+    class _Base(_slots.DictBase, Generic[K, V]):
+        __slots__ = ()
+
+
+class Dict(_Base[K, V]):
+    """A dict that lives in a pool.  Made by assigning a plain dict to a place in a pool.
+
+    It has the methods of the builtin, with the builtin's semantics: insertion order, ``1``,
+    ``1.0`` and ``True`` as one key, KeyError with the key, RuntimeError when its size changes
+    during iteration.  Methods that make a new dict (``copy``, ``|``, ``fromkeys``) make a plain
+    one, in memory.
+
+    Look up:    ``d[k]``, ``k in d``, ``get``, ``len(d)``
+    Change:     ``d[k] = v``, ``del d[k]``, ``setdefault``, ``pop``, ``popitem``, ``update``,
+                ``|=``, ``clear``
+    Iterate:    ``iter(d)``, ``reversed(d)``, ``keys``, ``values``, ``items``
+    Copy:       ``copy``, ``copy.copy``, ``copy.deepcopy``, ``|``: to memory
+
+    Keys are None, bool, int, float, complex, str, bytes, Decimal, Fraction, UUID, the types of
+    ``datetime``, range, and tuples and frozensets of these.  Values are the same, and plain
+    dicts and lists, which become persistent, and proxies, which are linked.
+
+    Durability:
+        Every single method call is atomic, also ``update`` with many items; outside a
+        transaction it is durable when it returns.
+
+    Thread safety:
+        Any thread may call any method at any time.  While another thread has a transaction
+        open, the call waits.
+
+    Complexity:
+        Look-up, assignment, deletion: O(1), and no single call ever copies the table.
+        ``clear`` and dropping a dict: O(1), its entries are torn down bit by bit later.
+
+    Example:
+        >>> import pmemstore
+        >>> pool = pmemstore.open(getfixture("tmp_path") / "doc.pool")
+        >>> pool.root["stock"] = {"nails": 4}
+        >>> stock = pool.root["stock"]
+        >>> stock["nuts"] = 7
+        >>> stock
+        {'nails': 4, 'nuts': 7}
+        >>> pool.root["stock"] is stock
+        True
+        >>> pool.close()
+    """
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    # ---- views
+
+    def keys(self) -> KeysView[K]:
+        """Return a view of the keys, which follows the dict and has set operations."""
+        return DictKeys(self)
+
+    def values(self) -> ValuesView[V]:
+        """Return a view of the values."""
+        return DictValues(self)
+
+    def items(self) -> ItemsView[K, V]:
+        """Return a view of (key, value) pairs, which has set operations."""
+        return DictItems(self)
+
+    # ---- change
+
+    def update(self, other: Any = (), /, **items: V) -> None:
+        """Put the items of a mapping, or of an iterable of pairs, and of the keywords.
+
+        All of them or, if anything fails, none: unlike the builtin, a pair that is none leaves
+        the dict as it was.
+
+        Args:
+            other: Mapping, object with ``keys()``, or iterable of pairs.
+            **items: Items with str keys, put last.
+
+        Raises:
+            TypeError: Something that is no pair, or an unhashable key.
+            ValueError: A pair whose length is not two.
+            NotPersistableError: A key or value that no pool can keep.
+
+        Complexity:
+            O(number of items); one commit.
+        """
+        pairs = _pairs(other)
+        if items:
+            pairs.extend(items.items())
+        if pairs:
+            with self._pool.transaction():
+                self._update_pairs(pairs)
+
+    def __ior__(self, other: Any, /) -> Dict[K, V]:
+        self.update(other)
+        return self
+
+    # ---- copies in memory
+
+    def copy(self) -> dict[K, V]:
+        """Return a plain dict with the same keys and values; nested containers stay proxies."""
+        return dict(self._iter(_ITEMS, False))
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[K, V]:
+        copied: dict[K, V] = volatile(self, memo)
+        return copied
+
+    def __or__(self, other: Any, /) -> dict[Any, Any]:
+        if not isinstance(other, (dict, Dict)):
+            return NotImplemented
+        result: dict[Any, Any] = self.copy()
+        result.update(_plain(other))
+        return result
+
+    def __ror__(self, other: Any, /) -> dict[Any, Any]:
+        if not isinstance(other, dict):
+            return NotImplemented
+        result = dict(other)
+        result.update(self.copy())
+        return result
+
+    @classmethod
+    def fromkeys(cls, keys: Iterable[Any], value: Any = None, /) -> dict[Any, Any]:
+        """Return a plain dict with these keys, in memory: assign it to make it persistent."""
+        return dict.fromkeys(keys, value)
+
+    # ---- comparison
+
+    def __eq__(self, other: object, /) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, (dict, Dict)):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
+        missing = object()
+        for key, value in self._iter(_ITEMS, False):
+            found = other.get(key, missing)
+            if found is not value and (found is missing or found != value):
+                return False
+        return True
+
+    # ---- the rest
+
+    @described_when_dead
+    @recursive_repr("{...}")
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{k!r}: {v!r}' for k, v in self._iter(_ITEMS, False))}}}"
+
+    def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
+        raise TypeError(
+            "cannot pickle a persistent Dict: it lives in its pool. Use copy.deepcopy() to get a "
+            "plain dict, or pass the pool's path and the keys that lead to it."
+        )
+
+
+def _plain(mapping: Any) -> Any:
+    return mapping.copy() if isinstance(mapping, Dict) else mapping
+
+
+def _pairs(other: Any) -> list[tuple[Any, Any]]:
+    """Collect items as dict.update() would, with its errors, before anything is written."""
+    if isinstance(other, (dict, Dict)):
+        return list(other.items())
+    if hasattr(other, "keys"):
+        return [(key, other[key]) for key in other.keys()]  # noqa: SIM118 - may be no mapping
+    pairs: list[tuple[Any, Any]] = []
+    for number, pair in enumerate(other):
+        try:
+            items = tuple(pair)
+        except TypeError:
+            raise TypeError(
+                f"cannot convert dictionary update sequence element #{number} to a sequence"
+            ) from None
+        if len(items) != 2:
+            raise ValueError(
+                f"dictionary update sequence element #{number} has length {len(items)}; "
+                "2 is required"
+            )
+        pairs.append((items[0], items[1]))
+    return pairs
+
+
+class _View:
+    """What the three views have in common; beside a view of collections.abc, so first."""
+
+    __slots__ = ()
+    _mapping: Dict[Any, Any]
+    _kind: int
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._mapping._iter(self._kind, False)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return self._mapping._iter(self._kind, True)
+
+    @property
+    def mapping(self) -> Dict[Any, Any]:
+        """The dict itself."""
+        return self._mapping
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self)!r})"
+
+
+class DictKeys(_View, KeysView[K]):
+    """View of the keys of a Dict."""
+
+    __slots__ = ()
+    _kind = _KEYS
+
+    @classmethod
+    def _from_iterable(cls, items: Iterable[Any]) -> set[Any]:
+        return set(items)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._mapping
+
+
+class DictValues(_View, ValuesView[V]):
+    """View of the values of a Dict."""
+
+    __slots__ = ()
+    _kind = _VALUES
+
+    def __contains__(self, value: object) -> bool:
+        return any(item is value or item == value for item in self)
+
+
+class DictItems(_View, ItemsView[K, V]):
+    """View of the items of a Dict."""
+
+    __slots__ = ()
+    _kind = _ITEMS
+
+    @classmethod
+    def _from_iterable(cls, items: Iterable[Any]) -> set[Any]:
+        return set(items)
+
+    def __contains__(self, item: object) -> bool:
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        missing = object()
+        found = self._mapping.get(item[0], missing)
+        return found is not missing and (found is item[1] or found == item[1])
+
+
+# Registered, not inherited: the C type keeps its slots, and "case {...}" matches a Dict.
+MutableMapping.register(Dict)
+assert issubclass(Dict, Mapping)

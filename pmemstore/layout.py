@@ -1,0 +1,92 @@
+"""The file format's numbers, read from the compiled core.
+
+They are data for the documentation and its tests: ``docs/format.md`` is compared with what the
+compiler made of ``layout.h``.  This module stands below the binding, so the caller hands the
+binding in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["CONSTANTS", "STRUCTS", "Field", "Struct", "constants", "structs"]
+
+#: Constants of layout.h, without their prefix PMS_.
+CONSTANTS = (  # noqa: SIM905 - a table is easier to compare with layout.h
+    "LINE PAGE MAGIC FORMAT_VERSION SUPER_OFF ANCHOR_OFF ROOT_OFF RESERVED_OFF LOG_OFF "
+    "REGION_ALIGN LOG_MIN LOG_MAX POOL_MIN POOL_MAX REGIONS_MAX "
+    "MODE_DIRECT MODE_FILE "
+    "FRAME_UNDO FRAME_OVERFLOW FRAME_COMMIT FRAME_REDO FRAME_REDO_FAR "
+    "ENTRY_BYTES ENTRY_FRESH ENTRY_EXTENT ENTRY_WORDS_MAX "
+    "DESC_BYTES PAGE_FREE PAGE_SPAN PAGE_BIGSPAN PAGE_RUN SPAN_PAGES BIGSPAN_PAGES "
+    "TAG_EMPTY TAG_NONE TAG_FALSE TAG_TRUE TAG_INT TAG_FLOAT TAG_STR TAG_BYTES TAG_BIGINT "
+    "TAG_PACKED TAG_DICT TAG_LIST CELL_SHORT CELL_INNER OBJECT_MAGIC "
+    "DICT_DIR_WORDS DICT_SEG_BUCKETS KEY_INNER_MAX KEY_FAR "
+    "LEAF_CELLS LEAF_MAGIC NODE_KIDS NODE_MAGIC"
+).split()
+
+#: Structs of layout.h, without their prefix pms_, in its order.
+STRUCTS = (  # noqa: SIM905
+    "region_pm super_pm anchor_pm frame_pm root_pm cell_pm object_pm dict_pm entry_pm far_key_pm "
+    "list_pm leaf_pm kid_pm node_pm"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a struct on the medium.
+
+    Attributes:
+        name: As in layout.h.
+        offset: Bytes from the struct's start.
+        size: Bytes.
+        type: As C writes it.
+    """
+
+    name: str
+    offset: int
+    size: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """A struct on the medium.
+
+    Attributes:
+        name: As in layout.h.
+        size: Bytes.
+        fields: In the order of their offsets.
+    """
+
+    name: str
+    size: int
+    fields: tuple[Field, ...]
+
+
+def constants(lib: Any) -> dict[str, int]:
+    """Return the value of each constant.
+
+    Args:
+        lib: ``pmemstore._native.lib``.
+    """
+    return {name: int(getattr(lib, f"PMS_{name}")) for name in CONSTANTS}
+
+
+def structs(ffi: Any) -> dict[str, Struct]:
+    """Return each struct as the compiler laid it out.
+
+    Args:
+        ffi: ``pmemstore._native.ffi``.
+    """
+    return {name: _struct(ffi, f"pms_{name}") for name in STRUCTS}
+
+
+def _struct(ffi: Any, name: str) -> Struct:
+    kind = ffi.typeof(f"struct {name}")
+    fields = tuple(
+        Field(name=label, offset=field.offset, size=ffi.sizeof(field.type), type=field.type.cname)
+        for label, field in kind.fields
+    )
+    return Struct(name=name, size=ffi.sizeof(kind), fields=fields)
