@@ -130,7 +130,11 @@ static int find(const struct pms_pool *pool, uint64_t list, uint64_t index,
 
 int pms_list_create(struct pms_pool *pool, uint64_t *off)
 {
-    return pms_object_create(pool, PMS_TAG_LIST, off);
+    static const struct pms_list_pm empty = {
+        .obj = {.magic_kind = PMS_OBJECT_MAGIC | PMS_TAG_LIST}};
+    PMS_TRY(pms_alloc(&pool->heap, sizeof empty, 0, off));
+    pms_init_bytes(&pool->ws, *off, &empty, sizeof empty);
+    return PMS_OK;
 }
 
 uint64_t pms_list_len(const struct pms_pool *pool, uint64_t list)
@@ -227,7 +231,7 @@ int pms_list_clear(struct pms_pool *pool, uint64_t list)
     PMS_TRY(pms_vec_load(pool, list, &vec));
     if (!vec.root)
         return PMS_OK;
-    PMS_TRY(pms_list_create(pool, &heir));
+    PMS_TRY(pms_object_create(pool, PMS_TAG_LIST, &heir));
     pms_put(pool, PMS_LIST_COUNT(heir), vec.count);
     pms_put(pool, PMS_LIST_ROOT(heir), vec.root);
     pms_put(pool, PMS_LIST_HEIGHT(heir), vec.height);

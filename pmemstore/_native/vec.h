@@ -24,6 +24,7 @@
 #define PMS_LIST_FILL_MIN 21u  /* cells of a leaf, kids of a node, off the right edge */
 #define PMS_LIST_JOIN_MAX 52u  /* two neighbours with so many items together become one */
 
+/* An empty list; called by pms_object_create, which everybody else calls. */
 int pms_list_create(struct pms_pool *pool, uint64_t *off);
 uint64_t pms_list_len(const struct pms_pool *pool, uint64_t list);
 /* PMS_MISSING: index >= length. */

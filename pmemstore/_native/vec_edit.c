@@ -144,7 +144,8 @@ static int raise_root(struct pms_pool *pool, const struct pms_vec *vec, uint64_t
     struct item kids[2] = {{{vec->root, left_cells}}, *right};
     uint64_t root;
     if (vec->height == PMS_LIST_HEIGHT_MAX)
-        return PMS_FAIL(PMS_E_FULL, "a list is too long", vec->list, vec->count + 1, vec->count);
+        return PMS_FAIL(PMS_E_FULL, "a list is too long", vec->list, vec->count + 1,
+                        vec->count);
     PMS_TRY(make_block(pool, head_word(1, 2), ITEMS_MAX, kids, 2, &root));
     pms_put(pool, PMS_LIST_ROOT(vec->list), root);
     pms_put(pool, PMS_LIST_HEIGHT(vec->list), vec->height + 1);
@@ -234,7 +235,8 @@ int pms_list_append(struct pms_pool *pool, uint64_t list, const struct pms_val *
 
 /* Take n items out of a block; those behind them move down.  The head says how many are
  * left even if that is none: such a block is freed at once. */
-static int take_out(struct pms_pool *pool, uint64_t block, uint32_t used, uint32_t at, uint32_t n)
+static int take_out(struct pms_pool *pool, uint64_t block, uint32_t used, uint32_t at,
+                    uint32_t n)
 {
     struct item moved[ITEMS_MAX];
     if (n == used)

@@ -1,0 +1,268 @@
+/* check_dict.c -- the check of a dict: buckets and order hold the same entries.
+ *
+ * First the buckets: each entry in a chain is marked "chained", and its key is hashed again.
+ * Then the order: each entry is taken as used, must be chained (the mark goes away), and its
+ * value is looked at.  So an entry that is in one of the two alone, or in one of them twice,
+ * is found without a set of entries.
+ *
+ *   C14  shape, directory, level blocks and segments are those that the shape asks for (G2, G3)
+ *   C15  every entry is in the bucket of its hash; the link to it has the hash's tag (D3, G1)
+ *   C16  the order is linked both ways from first to last (D2)
+ *   C17  count == entries in the order == entries in the buckets (D1)
+ *   C18  keys: a known tag, a length that fits it, zero padding, UTF-8; far keys in a block of
+ *        their own
+ */
+#include <inttypes.h>
+
+#include "check_state.h"
+#include "table_impl.h"
+
+struct dict {
+    uint64_t off;
+    struct pms_dict_shape shape;
+    uint64_t chained; /* entries found in buckets */
+};
+
+/* ---- keys ---- */
+
+static void bad_key(struct pms_check *c, uint64_t entry, const char *what)
+{
+    pms_check_problem(c, "the key of the dict entry at offset %" PRIu64 " %s: %#" PRIx32, entry,
+                      what, PMS_LINK_EXTRA(pms_get(c->pool, PMS_ENTRY_NEXT(entry))));
+}
+
+/* Bytes [off, off+len) of a key, padded with zeroes to 8; text: UTF-8 too. */
+static int key_bytes(struct pms_check *c, uint64_t entry, uint64_t off, uint64_t len, int text)
+{
+    if (len % 8 && pms_get(c->pool, off + len / 8 * 8) >> len % 8 * 8) {
+        bad_key(c, entry, "is not padded with zeroes");
+        return 0;
+    }
+    if (!text || len == 0)
+        return 1;
+    const uint8_t *bytes = pms_view(c->pool, off, len);
+    if (!bytes) {
+        c->nomem = 1;
+        return 0;
+    }
+    if (!pms_check_utf8(bytes, len))
+        bad_key(c, entry, "is a str, but not UTF-8");
+    return 1;
+}
+
+static int far_key(struct pms_check *c, uint64_t entry)
+{
+    uint64_t at = PMS_ENTRY_KEY(entry), off = pms_get(c->pool, at);
+    if (!pms_check_block(c, off, sizeof(struct pms_far_key_pm), "a long key", at))
+        return 0;
+    uint64_t word0 = pms_get(c->pool, off), word1 = pms_get(c->pool, off + 8);
+    uint64_t image = word0 >> 32, stored = word1 & UINT32_MAX, tag = word0 & UINT32_MAX;
+    uint64_t bytes = sizeof(struct pms_far_key_pm) + PMS_PAD8(image) + stored;
+    if ((tag != PMS_TAG_STR && tag != PMS_TAG_BYTES && tag != PMS_TAG_PACKED) || word1 >> 32 ||
+        (tag != PMS_TAG_PACKED && (stored || image <= PMS_KEY_INNER_MAX))) {
+        bad_key(c, entry, "is out of line, with a wrong head");
+        return 0;
+    }
+    return pms_check_block(c, off, bytes, "a long key of its length", at) &&
+           key_bytes(c, entry, off + sizeof(struct pms_far_key_pm), image, tag == PMS_TAG_STR);
+}
+
+/* Is there a key that can be hashed? */
+static int check_key(struct pms_check *c, uint64_t entry, uint64_t capacity)
+{
+    uint32_t extra = PMS_LINK_EXTRA(pms_get(c->pool, PMS_ENTRY_NEXT(entry)));
+    uint32_t tag = extra & 0xffu, len = extra >> 8, want = 8;
+    if (tag == PMS_TAG_NONE || tag == PMS_TAG_FALSE || tag == PMS_TAG_TRUE)
+        want = 0;
+    else if (tag == PMS_TAG_STR || tag == PMS_TAG_BYTES)
+        want = len <= PMS_KEY_INNER_MAX ? len : 0;
+    else if (tag != PMS_TAG_INT && tag != PMS_TAG_FLOAT && tag != PMS_KEY_FAR)
+        want = len + 1;
+    if (len != want || sizeof(struct pms_entry_pm) + PMS_PAD8(len) > capacity) {
+        bad_key(c, entry, "has a wrong tag or length");
+        return 0;
+    }
+    if (tag == PMS_KEY_FAR)
+        return far_key(c, entry);
+    return key_bytes(c, entry, PMS_ENTRY_KEY(entry), len, tag == PMS_TAG_STR);
+}
+
+/* ---- buckets ---- */
+
+static void check_hash(struct pms_check *c, const struct dict *dict, uint64_t entry,
+                       uint64_t bucket, uint32_t tag)
+{
+    uint64_t hash;
+    if (pms_entry_hash(c->pool, entry, &hash) != PMS_OK) {
+        bad_key(c, entry, "cannot be hashed");
+        return;
+    }
+    uint64_t want = pms_dict_bucket_of(&dict->shape, hash);
+    if (want != bucket)
+        pms_check_problem(c,
+                          "the entry at offset %" PRIu64 " of the dict at offset %" PRIu64
+                          " is in bucket %" PRIu64 ", but its key belongs into %" PRIu64,
+                          entry, dict->off, bucket, want);
+    if (PMS_HASH_TAG(hash) != tag)
+        pms_check_problem(c,
+                          "the link to the entry at offset %" PRIu64
+                          " of the dict at offset %" PRIu64 " has tag %#" PRIx32
+                          ", not %#" PRIx32,
+                          entry, dict->off, tag, PMS_HASH_TAG(hash));
+}
+
+static void check_chain(struct pms_check *c, struct dict *dict, uint64_t bucket, uint64_t at)
+{
+    uint64_t link;
+    while ((link = pms_get(c->pool, at)) != 0 && !pms_check_over(c)) {
+        uint64_t entry = PMS_LINK_OFF(link);
+        uint64_t capacity = pms_check_block(c, entry, PMS_ENTRY_MIN, "an entry of a dict", at);
+        if (!capacity)
+            return;
+        if (pms_check_bit(c->chained, pms_check_index(c, entry))) {
+            pms_check_problem(c,
+                              "the entry at offset %" PRIu64 " is in a second chain, from "
+                              "offset %" PRIu64 " of the dict at offset %" PRIu64 " on",
+                              entry, at, dict->off);
+            return;
+        }
+        pms_check_bit_set(c->chained, pms_check_index(c, entry));
+        dict->chained++;
+        if (check_key(c, entry, capacity))
+            check_hash(c, dict, entry, bucket, PMS_LINK_EXTRA(link));
+        at = PMS_ENTRY_CHAIN(entry);
+    }
+}
+
+/* Buckets first, first + 1, ...: n words at off. */
+static void check_buckets(struct pms_check *c, struct dict *dict, uint64_t first, uint64_t n,
+                          uint64_t off)
+{
+    for (uint64_t i = 0; i < n && !pms_check_over(c); i++)
+        check_chain(c, dict, first + i, off + 8 * i);
+}
+
+/* The n > 0 buckets of level k.  Returns 0 if they cannot be walked. */
+static int check_level(struct pms_check *c, struct dict *dict, uint32_t k, uint64_t n,
+                       uint64_t word)
+{
+    uint64_t block = pms_get(c->pool, word), first = 1ull << k;
+    if (!pms_check_use(c, block, pms_level_bytes(k), "a dict's buckets", word))
+        return 0;
+    if (1ull << k <= PMS_DICT_SEG_BUCKETS) {
+        check_buckets(c, dict, first, n, block);
+        return 1;
+    }
+    int whole = 1;
+    for (uint64_t i = 0; i < n && !pms_check_over(c); i += PMS_DICT_SEG_BUCKETS) {
+        uint64_t at = block + i / PMS_DICT_SEG_BUCKETS * 8, segment = pms_get(c->pool, at);
+        uint64_t m = n - i < PMS_DICT_SEG_BUCKETS ? n - i : PMS_DICT_SEG_BUCKETS;
+        if (pms_check_use(c, segment, PMS_SEG_BYTES, "a segment of a dict's buckets", at))
+            check_buckets(c, dict, first + i, m, segment);
+        else
+            whole = 0;
+    }
+    return whole;
+}
+
+/* All buckets.  Returns 0 if some cannot be walked. */
+static int check_table(struct pms_check *c, struct dict *dict)
+{
+    uint64_t at = PMS_DICT_AT(dict->off, dir), dir = pms_get(c->pool, at);
+    uint64_t buckets = pms_dict_buckets(&dict->shape);
+    int whole = 1;
+    check_buckets(c, dict, 0, 8, PMS_DICT_AT(dict->off, inner));
+    if (buckets == 8) {
+        pms_check_zero(c, at, 8, "the directory of a dict with 8 buckets");
+        return 1;
+    }
+    if (!pms_check_use(c, dir, 8ull * PMS_DICT_DIR_WORDS, "a dict's directory", at))
+        return 0;
+    for (uint32_t k = PMS_LEVEL_MIN; k <= PMS_LEVEL_MAX && !pms_check_over(c); k++) {
+        uint64_t word = dir + 8 * (k - PMS_LEVEL_MIN), first = 1ull << k;
+        uint64_t n = buckets <= first ? 0 : buckets - first < first ? buckets - first : first;
+        if (n == 0)
+            pms_check_zero(c, word, 8, "the directory's word of a level without buckets");
+        else if (!check_level(c, dict, k, n, word))
+            whole = 0;
+    }
+    return whole;
+}
+
+/* ---- order ---- */
+
+static void check_entry(struct pms_check *c, uint64_t entry, uint64_t capacity)
+{
+    uint32_t extra = PMS_LINK_EXTRA(pms_get(c->pool, PMS_ENTRY_NEXT(entry)));
+    uint64_t inner = PMS_ENTRY_KEY(entry) + PMS_PAD8(extra >> 8);
+    if ((extra & 0xffu) == PMS_KEY_FAR &&
+        pms_check_use(c, pms_get(c->pool, PMS_ENTRY_KEY(entry)), sizeof(struct pms_far_key_pm),
+                      "a long key", PMS_ENTRY_KEY(entry)))
+        c->out->blobs++;
+    if (inner > entry + capacity)
+        inner = entry + capacity;
+    pms_check_cell(c, PMS_ENTRY_VALUE(entry), inner, entry + capacity);
+}
+
+/* Returns the number of entries in the order. */
+static uint64_t check_order(struct pms_check *c, const struct dict *dict, int whole)
+{
+    uint64_t from = PMS_DICT_AT(dict->off, first), before = 0, n = 0;
+    uint64_t entry = pms_get(c->pool, from);
+    while (entry && !pms_check_over(c)) {
+        uint64_t capacity = pms_check_use(c, entry, PMS_ENTRY_MIN, "an entry of a dict", from);
+        if (!capacity)
+            return n;
+        uint64_t i = pms_check_index(c, entry), prev = pms_get(c->pool, PMS_ENTRY_PREV(entry));
+        if (!pms_check_bit(c->chained, i) && whole)
+            pms_check_problem(c,
+                              "the entry at offset %" PRIu64 " of the dict at offset %" PRIu64
+                              " is in no bucket",
+                              entry, dict->off);
+        pms_check_bit_clear(c->chained, i);
+        if (prev != PMS_LINK(before, 0))
+            pms_check_problem(c,
+                              "the entry at offset %" PRIu64 " of the dict at offset %" PRIu64
+                              " has the predecessor %#" PRIx64 ", not the entry at %" PRIu64,
+                              entry, dict->off, prev, before);
+        check_entry(c, entry, capacity);
+        n++;
+        before = entry;
+        from = PMS_ENTRY_NEXT(entry);
+        entry = PMS_LINK_OFF(pms_get(c->pool, from));
+    }
+    uint64_t last = pms_get(c->pool, PMS_DICT_AT(dict->off, last));
+    if (last != before && !pms_check_over(c))
+        pms_check_problem(c,
+                          "the last entry of the dict at offset %" PRIu64 " is %" PRIu64
+                          ", not %" PRIu64,
+                          dict->off, before, last);
+    return n;
+}
+
+void pms_check_dict(struct pms_check *c, uint64_t off)
+{
+    struct dict dict = {.off = off};
+    uint64_t count = pms_get(c->pool, PMS_DICT_AT(off, count));
+    pms_check_zero(c, PMS_DICT_AT(off, zero), 24, "the reserve of a dict");
+    int whole = pms_dict_shape(c->pool, off, &dict.shape) == PMS_OK;
+    if (whole)
+        whole = check_table(c, &dict);
+    else
+        pms_check_problem(c, "the dict at offset %" PRIu64 " has a wrong shape: %#" PRIx64, off,
+                          pms_get(c->pool, PMS_DICT_AT(off, shape)));
+    uint64_t n = check_order(c, &dict, whole);
+    c->out->entries += n;
+    if (pms_check_over(c))
+        return;
+    if (count != n)
+        pms_check_problem(c,
+                          "the dict at offset %" PRIu64 " has %" PRIu64
+                          " entries in its order, but its count is %" PRIu64,
+                          off, n, count);
+    if (whole && dict.chained != n)
+        pms_check_problem(c,
+                          "the dict at offset %" PRIu64 " has %" PRIu64
+                          " entries in its buckets, but %" PRIu64 " in its order",
+                          off, dict.chained, n);
+}
