@@ -192,36 +192,42 @@ uint64_t pms_dict_len(const struct pms_pool *pool, uint64_t dict)
 
 /* ---- iteration ---- */
 
-/* The neighbour that the link at `at` leads to, if its own word `back` leads here. */
+/* The neighbour `to` of `from`, if its own word `back` leads here.  At the end, `from` must be
+ * the entry that the header's word `end` names. */
 static inline int step(struct pms_pool *pool, uint64_t from, uint64_t to, size_t back,
-                       uint64_t *entry)
+                       uint64_t end, uint64_t *entry)
 {
+    uint64_t have = to ? 0 : pms_get(pool, end);
     if (to) {
         PMS_TRY(pms_entry_ok(pool, to));
-        uint64_t have = PMS_LINK_OFF(pms_get(pool, to + back));
-        if (PMS_UNLIKELY(have != from))
-            return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, have);
+        have = PMS_LINK_OFF(pms_get(pool, to + back));
     }
+    if (PMS_UNLIKELY(have != from))
+        return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, have);
     *entry = to;
     return PMS_OK;
 }
 
 int pms_dict_next(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
 {
-    if (*entry)
-        PMS_TRY(pms_entry_ok(pool, *entry));
-    uint64_t to = *entry ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_NEXT(*entry)))
-                         : pms_get(pool, PMS_DICT_AT(dict, first));
-    return step(pool, *entry, to, offsetof(struct pms_entry_pm, prev), entry);
+    uint64_t from = *entry, to;
+    if (from)
+        PMS_TRY(pms_entry_ok(pool, from));
+    to = from ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_NEXT(from)))
+              : pms_get(pool, PMS_DICT_AT(dict, first));
+    return step(pool, from, to, offsetof(struct pms_entry_pm, prev), PMS_DICT_AT(dict, last),
+                entry);
 }
 
 int pms_dict_prev(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
 {
-    if (*entry)
-        PMS_TRY(pms_entry_ok(pool, *entry));
-    uint64_t to = *entry ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_PREV(*entry)))
-                         : pms_get(pool, PMS_DICT_AT(dict, last));
-    return step(pool, *entry, to, offsetof(struct pms_entry_pm, next), entry);
+    uint64_t from = *entry, to;
+    if (from)
+        PMS_TRY(pms_entry_ok(pool, from));
+    to = from ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_PREV(from)))
+              : pms_get(pool, PMS_DICT_AT(dict, last));
+    return step(pool, from, to, offsetof(struct pms_entry_pm, next), PMS_DICT_AT(dict, first),
+                entry);
 }
 
 static int entry_key(struct pms_pool *pool, uint64_t entry, struct pms_val *out)

@@ -191,12 +191,6 @@ static int unlink_order(struct pms_pool *pool, uint64_t dict, uint64_t entry)
     uint64_t next = entry, prev = entry;
     PMS_TRY(pms_dict_next(pool, dict, &next));
     PMS_TRY(pms_dict_prev(pool, dict, &prev));
-    uint64_t end = pms_get(pool, PMS_DICT_AT(dict, first));
-    if (!prev && end != entry)
-        return PMS_FAIL(PMS_E_CORRUPT, "first entry of a dict", dict, entry, end);
-    end = pms_get(pool, PMS_DICT_AT(dict, last));
-    if (!next && end != entry)
-        return PMS_FAIL(PMS_E_CORRUPT, "last entry of a dict", dict, entry, end);
     if (prev) {
         uint64_t at = PMS_ENTRY_NEXT(prev);
         pms_put(pool, at, PMS_LINK_RETARGET(pms_get(pool, at), next));

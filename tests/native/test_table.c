@@ -1,0 +1,713 @@
+/* test_table.c -- a persistent dict does what a dict does, and leaves a sound pool behind.
+ *
+ * A model sees the same operations: an array by key number, chained in insertion order.  A key
+ * number stands for a key of some kind (int, float, str, bytes, long str, compound), a value
+ * number for a value of some kind, so that entries with and without blocks of their own come,
+ * grow, shrink and go.  The runs take place on a tmpfs file (direct) and on a file in the
+ * working directory (redo log), where there are such.
+ */
+#include "pool_fixture.h"
+
+#include "_native/table_impl.h"
+
+#define KEYS 120000u
+#define NIL UINT32_MAX
+
+static struct fixture fx;
+static uint64_t dict;
+static uint64_t seed;
+
+static struct item {
+    uint64_t value; /* 0: not there */
+    uint32_t next, prev;
+} model[KEYS], saved[KEYS];
+static uint32_t first, last, count;
+static uint64_t next_value;
+
+static uint64_t draw(uint64_t below) { return fixture_random(&seed) % below; }
+
+/* ---- numbers into keys and values ---- */
+
+static char key_bytes[4096], stored_bytes[64], value_bytes[4096];
+
+/* ASCII text; the first 8 characters give the number. */
+static void fill(char *out, size_t len, uint64_t number)
+{
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)('a' + (i < 8 ? number >> 4 * i & 15u : (i * 7 + number) % 23));
+}
+
+static uint64_t float_bits(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    return bits;
+}
+
+static struct pms_key bytes_key(uint32_t tag, const void *data, size_t len)
+{
+    return (struct pms_key){.tag = tag, .stored_tag = tag, .data = data, .len = len};
+}
+
+static struct pms_key int_key(int64_t number)
+{
+    return (struct pms_key){
+        .tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT, .num = (uint64_t)number};
+}
+
+static struct pms_key float_key(double value)
+{
+    return (struct pms_key){
+        .tag = PMS_TAG_FLOAT, .stored_tag = PMS_TAG_FLOAT, .num = float_bits(value)};
+}
+
+static struct pms_key key_of(uint32_t id)
+{
+    struct pms_key key;
+    switch (id % 8) {
+    case 0:
+    case 1:
+        return int_key(id % 16 < 8 ? (int64_t)id : -(int64_t)id);
+    case 2:
+        return float_key(id + 0.5);
+    case 3:
+        fill(key_bytes, 8, id);
+        return bytes_key(PMS_TAG_BYTES, key_bytes, 8);
+    case 4:
+        if (id % 64 == 4) {
+            fill(key_bytes, 1025 + id % 2000, id);
+            return bytes_key(PMS_TAG_STR, key_bytes, 1025 + id % 2000);
+        }
+        fill(key_bytes, 8 + id % 300, id);
+        return bytes_key(PMS_TAG_STR, key_bytes, 8 + id % 300);
+    case 5:
+        fill(key_bytes, 9 + id % 20, id);
+        fill(stored_bytes, 17, id);
+        key = bytes_key(PMS_TAG_PACKED, key_bytes, 9 + id % 20);
+        key.stored = stored_bytes;
+        key.stored_len = id % 16 < 8 ? 0 : 17;
+        return key;
+    default:
+        fill(key_bytes, 8 + id % 9, id);
+        return bytes_key(PMS_TAG_STR, key_bytes, 8 + id % 9);
+    }
+}
+
+static struct pms_val value_of(uint64_t number)
+{
+    static const uint32_t tag[] = {PMS_TAG_STR, PMS_TAG_BYTES, PMS_TAG_BIGINT, PMS_TAG_PACKED};
+    struct pms_val value = {.tag = PMS_TAG_INT, .num = number};
+    switch (number % 8) {
+    case 0:
+        value.tag = PMS_TAG_NONE + (uint32_t)(number / 8 % 3);
+        value.num = 0;
+        return value;
+    case 1:
+        value.tag = PMS_TAG_FLOAT;
+        return value;
+    case 2:
+    case 3:
+        return value;
+    default:
+        break;
+    }
+    value.tag = tag[number / 8 % 4];
+    value.num = 0;
+    value.len = number % 8 == 4   ? number / 32 % 9
+                : number % 8 == 7 ? number / 32 % 2000
+                                  : number / 32 % 80;
+    value.data = value_bytes;
+    fill(value_bytes, value.len, number);
+    return value;
+}
+
+static void same_value(const struct pms_val *got, uint64_t number)
+{
+    struct pms_val want = value_of(number);
+    CHECK_EQ(got->tag, want.tag);
+    CHECK_EQ(got->num, want.num);
+    CHECK_EQ(got->len, want.len);
+    CHECK(want.len == 0 || memcmp(got->data, want.data, want.len) == 0);
+}
+
+static void same_key(const struct pms_val *got, uint32_t id)
+{
+    struct pms_key want = key_of(id);
+    CHECK_EQ(got->tag, want.stored_tag);
+    CHECK_EQ(got->num, want.num);
+    const void *data = want.stored_len ? want.stored : want.data;
+    uint64_t len = want.stored_len ? want.stored_len : want.len;
+    CHECK_EQ(got->len, len);
+    CHECK(len == 0 || memcmp(got->data, data, len) == 0);
+}
+
+/* ---- the model ---- */
+
+static void model_set(uint32_t id, uint64_t number)
+{
+    if (!model[id].value) {
+        model[id].next = NIL;
+        model[id].prev = last;
+        if (last == NIL)
+            first = id;
+        else
+            model[last].next = id;
+        last = id;
+        count++;
+    }
+    model[id].value = number;
+}
+
+static void model_del(uint32_t id)
+{
+    struct item *item = &model[id];
+    if (item->prev == NIL)
+        first = item->next;
+    else
+        model[item->prev].next = item->next;
+    if (item->next == NIL)
+        last = item->prev;
+    else
+        model[item->next].prev = item->prev;
+    item->value = 0;
+    count--;
+}
+
+static void model_clear(void)
+{
+    memset(model, 0, sizeof model);
+    first = last = NIL;
+    count = 0;
+}
+
+static void do_set(uint32_t id)
+{
+    uint64_t number = next_value++;
+    struct pms_key key = key_of(id);
+    struct pms_val value = value_of(number);
+    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &value)), PMS_OK);
+    model_set(id, number);
+}
+
+static void do_del(uint32_t id)
+{
+    struct pms_key key = key_of(id);
+    int there = model[id].value != 0;
+    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, dict, &key)), there ? PMS_OK : PMS_MISSING);
+    if (there)
+        model_del(id);
+}
+
+static void do_get(uint32_t id)
+{
+    struct pms_key key = key_of(id);
+    struct pms_val value;
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    int status = pms_dict_get(fx.pool, dict, &key, &value);
+    CHECK_EQ(status, model[id].value ? PMS_OK : PMS_MISSING);
+    if (status == PMS_OK)
+        same_value(&value, model[id].value);
+    CHECK_EQ(pms_dict_contains(fx.pool, dict, &key), status);
+    pms_leave_read(fx.pool);
+}
+
+/* popitem: the first or the last entry, by its number. */
+static void do_pop(int from_end)
+{
+    uint64_t entry = 0;
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    CHECK_EQ(from_end ? pms_dict_prev(fx.pool, dict, &entry)
+                      : pms_dict_next(fx.pool, dict, &entry),
+             PMS_OK);
+    pms_leave_read(fx.pool);
+    CHECK_EQ(entry != 0, count != 0);
+    if (!entry)
+        return;
+    CHECK_EQ(OP(fx.pool, pms_dict_del_entry(fx.pool, dict, entry)), PMS_OK);
+    model_del(from_end ? last : first);
+}
+
+static void do_any(uint32_t keys, int growing)
+{
+    uint64_t kind = draw(100);
+    uint32_t id = (uint32_t)draw(keys);
+    if (kind < 10)
+        do_get(id);
+    else if (kind < (growing ? 75u : 40u))
+        do_set(id);
+    else if (kind < 95)
+        do_del(id);
+    else
+        do_pop(kind % 2);
+}
+
+/* The dict equals the model, in its order, forward and backward, and by look-up. */
+static void same_as_model(void)
+{
+    struct pms_val key, value;
+    uint64_t entry = 0;
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    CHECK_EQ(pms_dict_len(fx.pool, dict), count);
+    CHECK_EQ(pms_dict_next(fx.pool, dict, &entry), PMS_OK);
+    for (uint32_t id = first; id != NIL; id = model[id].next) {
+        CHECK(entry != 0);
+        CHECK_EQ(pms_dict_entry(fx.pool, entry, &key, &value), PMS_OK);
+        same_key(&key, id);
+        same_value(&value, model[id].value);
+        CHECK_EQ(pms_dict_next(fx.pool, dict, &entry), PMS_OK);
+    }
+    CHECK_EQ(entry, 0);
+    CHECK_EQ(pms_dict_prev(fx.pool, dict, &entry), PMS_OK);
+    for (uint32_t id = last; id != NIL; id = model[id].prev) {
+        CHECK_EQ(pms_dict_entry(fx.pool, entry, &key, NULL), PMS_OK);
+        same_key(&key, id);
+        CHECK_EQ(pms_dict_prev(fx.pool, dict, &entry), PMS_OK);
+    }
+    CHECK_EQ(entry, 0);
+    pms_leave_read(fx.pool);
+    for (int i = 0; i < 100; i++)
+        do_get((uint32_t)draw(KEYS));
+}
+
+static uint64_t buckets(void)
+{
+    struct pms_dict_shape shape;
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    CHECK_EQ(pms_dict_shape(fx.pool, dict, &shape), PMS_OK);
+    pms_leave_read(fx.pool);
+    return pms_dict_buckets(&shape);
+}
+
+static void new_dict(const char *name)
+{
+    CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, name, &dict)), PMS_OK);
+    model_clear();
+}
+
+static void drop_dict(const char *name)
+{
+    struct pms_key key = fixture_key(name);
+    struct pms_check_result result;
+    uint64_t freed = 0;
+    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, fx.root, &key)), PMS_OK);
+    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
+    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+    CHECK_EQ(result.orphans, 0);
+    CHECK_EQ(result.objects, 1);
+}
+
+/* ---- the tests ---- */
+
+static void test_small_dicts_do_what_dicts_do(void)
+{
+    new_dict("small");
+    for (int i = 0; i < 1000; i++) {
+        do_any(40, i % 200 < 100);
+        if (i % 20 == 0) {
+            same_as_model();
+            fixture_sound(fx.pool);
+        }
+    }
+    fixture_reopen(&fx);
+    same_as_model();
+    drop_dict("small");
+}
+
+static void test_random_operations_keep_the_dict_sound(void)
+{
+    new_dict("random");
+    for (int round = 0; round < 30; round++) {
+        fixture_begin(fx.pool);
+        for (int i = 0; i < 2000; i++)
+            do_any(6000, round % 15 < 8);
+        if (round % 3 == 0)
+            same_as_model(); /* inside the transaction, through the overlay */
+        fixture_commit(fx.pool);
+        same_as_model();
+        fixture_sound(fx.pool);
+        if (round % 10 == 9)
+            fixture_reopen(&fx);
+    }
+    drop_dict("random");
+}
+
+static void test_a_large_dict_grows_and_gives_its_tables_back(void)
+{
+    struct pms_heap_stats before, after;
+    new_dict("large");
+    CHECK_EQ(pms_pool_heap_stats(fx.pool, &before), PMS_OK);
+    for (uint32_t id = 0; id < 100000;) {
+        fixture_begin(fx.pool);
+        for (uint32_t end = id + 20000; id < end; id++)
+            do_set(id);
+        fixture_commit(fx.pool);
+        CHECK(buckets() >= count);
+    }
+    same_as_model();
+    fixture_sound(fx.pool);
+    fixture_reopen(&fx);
+    same_as_model();
+    for (int i = 0; i < 2000; i++)
+        do_any(KEYS, i % 2);
+    same_as_model();
+    while (count) {
+        fixture_begin(fx.pool);
+        for (int i = 0; count && i < 20000; i++)
+            if (i % 2)
+                do_pop(i % 4 == 1);
+            else
+                do_del((uint32_t)draw(KEYS));
+        fixture_commit(fx.pool);
+        CHECK(buckets() <= 8 || buckets() <= 4ull * count);
+        fixture_sound(fx.pool);
+    }
+    same_as_model();
+    CHECK_EQ(buckets(), 8);
+    CHECK_EQ(pms_pool_heap_stats(fx.pool, &after), PMS_OK);
+    CHECK_EQ(after.used_bytes, before.used_bytes);
+    drop_dict("large");
+}
+
+static void expect_number(struct pms_key key, uint64_t number)
+{
+    struct pms_val value;
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    CHECK_EQ(pms_dict_get(fx.pool, dict, &key, &value), PMS_OK);
+    CHECK_EQ(value.num, number);
+    pms_leave_read(fx.pool);
+}
+
+static int set_number(struct pms_key key, uint64_t number)
+{
+    struct pms_val value = {.tag = PMS_TAG_INT, .num = number};
+    return OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &value));
+}
+
+static struct pms_key bool_key(int yes)
+{
+    struct pms_key key = int_key(yes);
+    key.stored_tag = yes ? PMS_TAG_TRUE : PMS_TAG_FALSE;
+    return key;
+}
+
+/* 1 == 1.0 == True and 0 == -0.0 == False as keys; the first one put stays. */
+static void test_equal_numbers_are_one_key(void)
+{
+    static const double two63 = 9223372036854775808.0;
+    struct pms_val key;
+    uint64_t entry = 0;
+    new_dict("numbers");
+    CHECK_EQ(set_number(bool_key(1), 10), PMS_OK);
+    CHECK_EQ(set_number(float_key(-0.0), 20), PMS_OK);
+    CHECK_EQ(set_number(float_key(0.0 / 0.0), 30), PMS_OK);
+    CHECK_EQ(set_number(float_key(two63), 40), PMS_OK);
+    CHECK_EQ(set_number(float_key(-two63), 50), PMS_OK);
+    CHECK_EQ(set_number(float_key(1.5), 60), PMS_OK);
+    CHECK_EQ(set_number((struct pms_key){.tag = PMS_TAG_NONE}, 70), PMS_OK);
+    CHECK_EQ(set_number(bytes_key(PMS_TAG_STR, "", 0), 80), PMS_OK);
+    CHECK_EQ(set_number(bytes_key(PMS_TAG_BYTES, "", 0), 90), PMS_OK);
+    expect_number(int_key(1), 10);
+    expect_number(float_key(1.0), 10);
+    expect_number(int_key(0), 20);
+    expect_number(bool_key(0), 20);
+    expect_number(float_key(-(0.0 / 0.0)), 30);
+    expect_number(float_key(two63), 40);
+    expect_number(int_key(INT64_MIN), 50);
+    expect_number((struct pms_key){.tag = PMS_TAG_NONE, .stored_tag = PMS_TAG_NONE}, 70);
+    expect_number(bytes_key(PMS_TAG_STR, NULL, 0), 80);
+    expect_number(bytes_key(PMS_TAG_BYTES, NULL, 0), 90);
+    CHECK_EQ(set_number(int_key(1), 11), PMS_OK);
+    CHECK_EQ(set_number(int_key(0), 21), PMS_OK);
+    expect_number(bool_key(1), 11);
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    CHECK_EQ(pms_dict_len(fx.pool, dict), 9);
+    CHECK_EQ(pms_dict_next(fx.pool, dict, &entry), PMS_OK);
+    CHECK_EQ(pms_dict_entry(fx.pool, entry, &key, NULL), PMS_OK);
+    CHECK_EQ(key.tag, PMS_TAG_TRUE);
+    CHECK_EQ(pms_dict_next(fx.pool, dict, &entry), PMS_OK);
+    CHECK_EQ(pms_dict_entry(fx.pool, entry, &key, NULL), PMS_OK);
+    CHECK_EQ(key.tag, PMS_TAG_FLOAT);
+    CHECK_EQ(key.num, float_bits(-0.0));
+    pms_leave_read(fx.pool);
+    struct pms_key bad = int_key(2);
+    bad.stored_tag = PMS_TAG_TRUE;
+    CHECK_EQ(set_number(bad, 1), PMS_E_INVAL);
+    fixture_sound(fx.pool);
+    drop_dict("numbers");
+}
+
+static void test_clear_is_quick_and_leaks_nothing(void)
+{
+    uint64_t freed = 0;
+    new_dict("clear");
+    fixture_begin(fx.pool);
+    for (uint32_t id = 0; id < 20000; id++)
+        do_set(id);
+    fixture_commit(fx.pool);
+    CHECK_EQ(OP(fx.pool, pms_dict_clear(fx.pool, dict)), PMS_OK);
+    model_clear();
+    same_as_model();
+    CHECK_EQ(buckets(), 8);
+    fixture_sound(fx.pool);
+    for (uint32_t id = 0; id < 100; id++)
+        do_set(id);
+    fixture_sound(fx.pool); /* the old entries are half torn down */
+    fixture_reopen(&fx);
+    same_as_model();
+    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
+    same_as_model();
+    fixture_sound(fx.pool);
+    drop_dict("clear");
+}
+
+static void test_an_aborted_transaction_changes_nothing(void)
+{
+    new_dict("abort");
+    fixture_begin(fx.pool);
+    for (uint32_t id = 0; id < 3000; id++)
+        do_set(id);
+    fixture_commit(fx.pool);
+    for (int round = 0; round < 10; round++) {
+        uint32_t kept[3] = {first, last, count};
+        memcpy(saved, model, sizeof model);
+        fixture_begin(fx.pool);
+        for (int i = 0; i < 500; i++)
+            do_any(4000, round % 2);
+        if (round % 4 == 0)
+            CHECK_EQ(OP(fx.pool, pms_dict_clear(fx.pool, dict)), PMS_OK);
+        CHECK_EQ(pms_tx_abort(fx.pool, 1), PMS_OK);
+        memcpy(model, saved, sizeof model);
+        first = kept[0];
+        last = kept[1];
+        count = kept[2];
+        same_as_model();
+        fixture_sound(fx.pool);
+        for (int i = 0; i < 20; i++)
+            do_any(4000, round % 2);
+    }
+    fixture_reopen(&fx);
+    same_as_model();
+    drop_dict("abort");
+}
+
+/* A dict in a dict in a dict: dropping the outermost frees all, without recursion. */
+static void test_nested_dicts_are_torn_down(void)
+{
+    new_dict("nested");
+    uint64_t outer = dict;
+    fixture_begin(fx.pool);
+    for (int i = 0; i < 3000; i++) {
+        struct pms_key key = int_key(i);
+        struct pms_val value = {.tag = i % 5 ? PMS_TAG_DICT : PMS_TAG_LIST};
+        CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, value.tag, &value.num)), PMS_OK);
+        CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, outer, &key, &value)), PMS_OK);
+        if (i % 5 == 1)
+            outer = value.num;
+    }
+    fixture_commit(fx.pool);
+    fixture_sound(fx.pool);
+    drop_dict("nested");
+}
+
+static uint64_t refs_of(uint64_t object)
+{
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    uint64_t refs = pms_get(fx.pool, object + offsetof(struct pms_object_pm, refs));
+    pms_leave_read(fx.pool);
+    return refs;
+}
+
+static struct pms_handle *handle_of(uint64_t object)
+{
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    struct pms_handle *handle = pms_handle_get(fx.pool, object, PMS_TAG_DICT);
+    pms_leave_read(fx.pool);
+    CHECK(handle != NULL);
+    return handle;
+}
+
+/* d[k] = d[k] keeps the container; a handle keeps what was deleted; it can come back. */
+static void test_containers_live_as_long_as_they_are_referred_to(void)
+{
+    struct pms_key key = int_key(1);
+    struct pms_check_result result;
+    struct pms_val inner = {.tag = PMS_TAG_DICT};
+    new_dict("alive");
+    fixture_begin(fx.pool);
+    CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, PMS_TAG_DICT, &inner.num)), PMS_OK);
+    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
+    fixture_commit(fx.pool);
+    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
+    CHECK_EQ(refs_of(inner.num), 1);
+    struct pms_handle *handle = handle_of(inner.num);
+    CHECK(handle_of(inner.num) == handle);
+    pms_handle_put(handle);
+    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, dict, &key)), PMS_OK);
+    uint64_t freed = 0;
+    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
+    CHECK_EQ(refs_of(inner.num), 0);
+    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+    CHECK_EQ(result.orphans, 1);
+    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
+    CHECK_EQ(refs_of(inner.num), 1);
+    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+    CHECK_EQ(result.orphans, 0);
+    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, dict, &key)), PMS_OK);
+    pms_handle_put(handle);
+    CHECK_EQ(fx.pool->reap_due != 0, 1);
+    for (uint32_t id = 0; id < 3; id++)
+        do_set(id);
+    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+    CHECK_EQ(result.orphans, 0); /* other units of work have torn it down */
+    drop_dict("alive");
+}
+
+/* Many orphans that handles pin do not keep those behind them from being torn down. */
+static void test_pinned_orphans_do_not_block_the_others(void)
+{
+    enum { N = 500 };
+    struct pms_handle *handle[N];
+    struct pms_check_result result;
+    uint64_t freed = 0;
+    new_dict("pinned");
+    fixture_begin(fx.pool);
+    for (int i = 0; i < 2 * N; i++) {
+        struct pms_key key = int_key(i);
+        struct pms_val inner = {.tag = PMS_TAG_DICT};
+        CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, PMS_TAG_DICT, &inner.num)), PMS_OK);
+        CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
+        if (i >= N)
+            handle[i - N] = handle_of(inner.num);
+    }
+    fixture_commit(fx.pool);
+    CHECK_EQ(OP(fx.pool, pms_dict_clear(fx.pool, dict)), PMS_OK);
+    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
+    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+    CHECK_EQ(result.orphans, N);
+    CHECK_EQ(fx.pool->reap_due, 0);
+    for (int i = 0; i < N; i++)
+        pms_handle_put(handle[i]);
+    for (uint32_t id = 0; id < 1000; id++)
+        do_set(id);
+    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+    CHECK_EQ(result.orphans, 0);
+    drop_dict("pinned");
+}
+
+/* Versions count what moves entries; roll-back makes handles of the unborn stale. */
+static void test_handles_see_changes_and_roll_backs(void)
+{
+    struct pms_val inner = {.tag = PMS_TAG_DICT};
+    struct pms_key key = int_key(7);
+    new_dict("handles");
+    struct pms_handle *handle = handle_of(dict);
+    uint64_t version = handle->version;
+    do_set(0);
+    CHECK_EQ(handle->version, version + 1);
+    do_set(0);
+    CHECK_EQ(handle->version, version + 1);
+    do_del(0);
+    CHECK_EQ(handle->version, version + 2);
+    do_set(0);
+    CHECK_EQ(OP(fx.pool, pms_dict_clear(fx.pool, dict)), PMS_OK);
+    CHECK_EQ(handle->version, version + 4);
+    model_clear();
+    fixture_begin(fx.pool);
+    CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, PMS_TAG_DICT, &inner.num)), PMS_OK);
+    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
+    struct pms_handle *unborn = handle_of(inner.num);
+    CHECK_EQ(pms_tx_abort(fx.pool, 1), PMS_OK);
+    CHECK_EQ(unborn->state, PMS_HANDLE_STALE);
+    CHECK_EQ(handle->state, PMS_HANDLE_LIVE);
+    CHECK_EQ(pms_enter_write_wait(fx.pool, unborn, -1), PMS_E_STALE);
+    pms_handle_put(unborn);
+    pms_handle_put(handle);
+    same_as_model();
+    fixture_sound(fx.pool);
+    drop_dict("handles");
+}
+
+/* Break a word inside a transaction, see the refusal, roll back. */
+static void expect_refusal(uint64_t off, uint64_t word)
+{
+    struct pms_val key, value;
+    uint64_t entry = 0, n = 0;
+    int status = PMS_OK, refused = 0;
+    fixture_begin(fx.pool);
+    fixture_enter(fx.pool);
+    pms_put(fx.pool, off, word);
+    for (uint32_t id = 0; id < 40 && status != PMS_E_CORRUPT; id++) {
+        struct pms_key wanted = key_of(id);
+        status = pms_dict_get(fx.pool, dict, &wanted, &value);
+    }
+    refused = status == PMS_E_CORRUPT;
+    for (n = 0, status = PMS_OK; status == PMS_OK && n < 100; n++) {
+        status = pms_dict_next(fx.pool, dict, &entry);
+        if (status == PMS_OK && entry)
+            status = pms_dict_entry(fx.pool, entry, &key, &value);
+        if (!entry)
+            break;
+    }
+    CHECK(n < 100);
+    refused = refused || status == PMS_E_CORRUPT;
+    CHECK(refused);
+    CHECK_EQ(fixture_leave(fx.pool, PMS_OK), PMS_OK);
+    CHECK_EQ(pms_tx_abort(fx.pool, 1), PMS_OK);
+}
+
+static void test_damaged_words_are_refused(void)
+{
+    static const uint64_t wild[] = {8, 1ull << 40, UINT64_MAX, 4096, 0x7fff0000};
+    uint64_t entry = 0;
+    new_dict("damaged");
+    for (uint32_t id = 0; id < 40; id++)
+        do_set(id);
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    for (int i = 0; i < 20; i++)
+        CHECK_EQ(pms_dict_next(fx.pool, dict, &entry), PMS_OK);
+    uint64_t next = pms_get(fx.pool, PMS_ENTRY_NEXT(entry));
+    pms_leave_read(fx.pool);
+    for (size_t i = 0; i < sizeof wild / sizeof *wild; i++) {
+        expect_refusal(PMS_DICT_AT(dict, first), wild[i]);
+        expect_refusal(PMS_DICT_AT(dict, dir), wild[i]);
+        expect_refusal(PMS_ENTRY_NEXT(entry), wild[i]);
+        expect_refusal(PMS_ENTRY_PREV(entry), wild[i]);
+        expect_refusal(PMS_ENTRY_VALUE(entry), wild[i] & ~31ull);
+    }
+    expect_refusal(PMS_DICT_AT(dict, shape), 2);
+    expect_refusal(PMS_DICT_AT(dict, shape), 42);
+    expect_refusal(PMS_DICT_AT(dict, shape), 3 | 9 << 8);
+    expect_refusal(PMS_ENTRY_NEXT(entry), PMS_LINK_RETARGET(next, entry));
+    expect_refusal(PMS_ENTRY_NEXT(entry), PMS_LINK_RETARGET(next, 0) | 200ull << 40);
+    same_as_model();
+    fixture_sound(fx.pool);
+    drop_dict("damaged");
+}
+
+static void run_all(const char *parent)
+{
+    if (!fixture_usable(parent))
+        return;
+    fixture_make(&fx, parent);
+    seed = 88172645463325252ull;
+    next_value = 1;
+    test_small_dicts_do_what_dicts_do();
+    test_equal_numbers_are_one_key();
+    test_random_operations_keep_the_dict_sound();
+    test_a_large_dict_grows_and_gives_its_tables_back();
+    test_clear_is_quick_and_leaks_nothing();
+    test_an_aborted_transaction_changes_nothing();
+    test_nested_dicts_are_torn_down();
+    test_containers_live_as_long_as_they_are_referred_to();
+    test_pinned_orphans_do_not_block_the_others();
+    test_handles_see_changes_and_roll_backs();
+    test_damaged_words_are_refused();
+    fixture_remove(&fx);
+}
+
+int main(void)
+{
+    run_all("/dev/shm");
+    run_all(".");
+    return 0;
+}
