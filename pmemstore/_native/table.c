@@ -155,7 +155,7 @@ static inline int find(struct pms_pool *pool, uint64_t dict, const struct pms_ke
                 return status;
         }
         at = PMS_ENTRY_CHAIN(entry);
-        if (PMS_UNLIKELY(++steps > 32 && steps > pms_get(pool, PMS_DICT_AT(dict, count))))
+        if (PMS_UNLIKELY(++steps > 32 && steps > pms_dict_bound(pool, dict)))
             return PMS_FAIL(PMS_E_CORRUPT, "chain of a dict", dict, steps, entry);
     }
     return PMS_MISSING;

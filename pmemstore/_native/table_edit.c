@@ -248,7 +248,7 @@ int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry)
 {
     struct pms_dict_shape shape;
     struct pms_place place = {.entry = entry};
-    uint64_t hash, link, left = pms_get(pool, PMS_DICT_AT(dict, count));
+    uint64_t hash, link, left = pms_dict_bound(pool, dict);
     PMS_TRY(pms_entry_ok(pool, entry));
     PMS_TRY(pms_entry_hash(pool, entry, &hash));
     PMS_TRY(pms_dict_shape(pool, dict, &shape));

@@ -60,7 +60,7 @@ static int divide(struct pms_pool *pool, uint64_t dict, uint64_t bit, const uint
 {
     uint64_t tail[2] = {at[0], at[1]};
     uint64_t link = pms_get(pool, at[0]), hash;
-    uint64_t left = pms_get(pool, PMS_DICT_AT(dict, count));
+    uint64_t left = pms_dict_bound(pool, dict);
     int raw = 1; /* the word at tail[1] is undefined */
     for (uint64_t entry; (entry = PMS_LINK_OFF(link)) != 0; left--) {
         PMS_TRY(pms_entry_ok(pool, entry));
@@ -99,7 +99,7 @@ int pms_dict_split(struct pms_pool *pool, uint64_t dict)
 static int join(struct pms_pool *pool, uint64_t dict, uint64_t from, uint64_t to)
 {
     uint64_t moved = pms_get(pool, from), link;
-    uint64_t left = pms_get(pool, PMS_DICT_AT(dict, count));
+    uint64_t left = pms_dict_bound(pool, dict);
     if (moved == 0)
         return PMS_OK;
     for (; (link = pms_get(pool, to)) != 0; to = PMS_ENTRY_CHAIN(PMS_LINK_OFF(link))) {

@@ -97,6 +97,14 @@ static inline int pms_dict_bucket_at(const struct pms_pool *pool, uint64_t dict,
     return PMS_OK;
 }
 
+/* No chain has more entries: the count, unless that is damaged too. */
+static inline uint64_t pms_dict_bound(const struct pms_pool *pool, uint64_t dict)
+{
+    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
+    uint64_t most = pool->super.size / PMS_ENTRY_MIN;
+    return count < most ? count : most;
+}
+
 static inline int pms_entry_ok(const struct pms_pool *pool, uint64_t entry)
 {
     if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, PMS_ENTRY_MIN)))

@@ -15,8 +15,6 @@
 
 #include <string.h>
 
-#include "object.h"
-
 #define LEN_MAX 0xfffffffeull
 
 static int make_bytes(struct pms_pool *pool, const struct pms_val *value, uint64_t cell[2])

@@ -88,6 +88,12 @@ static inline int pms_tag_is_object(uint32_t tag)
 #define PMS_CELL_FLAGS(w) ((uint32_t)((w) >> 8 & 0xffu))
 #define PMS_CELL_LEN(w) ((w) >> 32)
 
+/* What cells need of the objects that they refer to: object.h, which stands above this module,
+ * tells. */
+int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag);
+int pms_object_ref(struct pms_pool *pool, uint64_t off);
+int pms_object_unref(struct pms_pool *pool, uint64_t off);
+
 /* Make the two words of a cell for value, allocating a block for its bytes if they are longer
  * than 8.  DICT, LIST: the offset must be an object; its reference count goes up. */
 int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t cell[2]);

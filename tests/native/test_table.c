@@ -490,143 +490,6 @@ static void test_an_aborted_transaction_changes_nothing(void)
     drop_dict("abort");
 }
 
-/* A dict in a dict in a dict: dropping the outermost frees all, without recursion. */
-static void test_nested_dicts_are_torn_down(void)
-{
-    new_dict("nested");
-    uint64_t outer = dict;
-    fixture_begin(fx.pool);
-    for (int i = 0; i < 3000; i++) {
-        struct pms_key key = int_key(i);
-        struct pms_val value = {.tag = i % 5 ? PMS_TAG_DICT : PMS_TAG_LIST};
-        CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, value.tag, &value.num)), PMS_OK);
-        CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, outer, &key, &value)), PMS_OK);
-        if (i % 5 == 1)
-            outer = value.num;
-    }
-    fixture_commit(fx.pool);
-    fixture_sound(fx.pool);
-    drop_dict("nested");
-}
-
-static uint64_t refs_of(uint64_t object)
-{
-    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
-    uint64_t refs = pms_get(fx.pool, object + offsetof(struct pms_object_pm, refs));
-    pms_leave_read(fx.pool);
-    return refs;
-}
-
-static struct pms_handle *handle_of(uint64_t object)
-{
-    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
-    struct pms_handle *handle = pms_handle_get(fx.pool, object, PMS_TAG_DICT);
-    pms_leave_read(fx.pool);
-    CHECK(handle != NULL);
-    return handle;
-}
-
-/* d[k] = d[k] keeps the container; a handle keeps what was deleted; it can come back. */
-static void test_containers_live_as_long_as_they_are_referred_to(void)
-{
-    struct pms_key key = int_key(1);
-    struct pms_check_result result;
-    struct pms_val inner = {.tag = PMS_TAG_DICT};
-    new_dict("alive");
-    fixture_begin(fx.pool);
-    CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, PMS_TAG_DICT, &inner.num)), PMS_OK);
-    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
-    fixture_commit(fx.pool);
-    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
-    CHECK_EQ(refs_of(inner.num), 1);
-    struct pms_handle *handle = handle_of(inner.num);
-    CHECK(handle_of(inner.num) == handle);
-    pms_handle_put(handle);
-    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, dict, &key)), PMS_OK);
-    uint64_t freed = 0;
-    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
-    CHECK_EQ(refs_of(inner.num), 0);
-    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
-    CHECK_EQ(result.orphans, 1);
-    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
-    CHECK_EQ(refs_of(inner.num), 1);
-    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
-    CHECK_EQ(result.orphans, 0);
-    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, dict, &key)), PMS_OK);
-    pms_handle_put(handle);
-    CHECK_EQ(fx.pool->reap_due != 0, 1);
-    for (uint32_t id = 0; id < 3; id++)
-        do_set(id);
-    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
-    CHECK_EQ(result.orphans, 0); /* other units of work have torn it down */
-    drop_dict("alive");
-}
-
-/* Many orphans that handles pin do not keep those behind them from being torn down. */
-static void test_pinned_orphans_do_not_block_the_others(void)
-{
-    enum { N = 500 };
-    struct pms_handle *handle[N];
-    struct pms_check_result result;
-    uint64_t freed = 0;
-    new_dict("pinned");
-    fixture_begin(fx.pool);
-    for (int i = 0; i < 2 * N; i++) {
-        struct pms_key key = int_key(i);
-        struct pms_val inner = {.tag = PMS_TAG_DICT};
-        CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, PMS_TAG_DICT, &inner.num)), PMS_OK);
-        CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
-        if (i >= N)
-            handle[i - N] = handle_of(inner.num);
-    }
-    fixture_commit(fx.pool);
-    CHECK_EQ(OP(fx.pool, pms_dict_clear(fx.pool, dict)), PMS_OK);
-    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
-    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
-    CHECK_EQ(result.orphans, N);
-    CHECK_EQ(fx.pool->reap_due, 0);
-    for (int i = 0; i < N; i++)
-        pms_handle_put(handle[i]);
-    for (uint32_t id = 0; id < 1000; id++)
-        do_set(id);
-    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
-    CHECK_EQ(result.orphans, 0);
-    drop_dict("pinned");
-}
-
-/* Versions count what moves entries; roll-back makes handles of the unborn stale. */
-static void test_handles_see_changes_and_roll_backs(void)
-{
-    struct pms_val inner = {.tag = PMS_TAG_DICT};
-    struct pms_key key = int_key(7);
-    new_dict("handles");
-    struct pms_handle *handle = handle_of(dict);
-    uint64_t version = handle->version;
-    do_set(0);
-    CHECK_EQ(handle->version, version + 1);
-    do_set(0);
-    CHECK_EQ(handle->version, version + 1);
-    do_del(0);
-    CHECK_EQ(handle->version, version + 2);
-    do_set(0);
-    CHECK_EQ(OP(fx.pool, pms_dict_clear(fx.pool, dict)), PMS_OK);
-    CHECK_EQ(handle->version, version + 4);
-    model_clear();
-    fixture_begin(fx.pool);
-    CHECK_EQ(OP(fx.pool, pms_object_create(fx.pool, PMS_TAG_DICT, &inner.num)), PMS_OK);
-    CHECK_EQ(OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &inner)), PMS_OK);
-    struct pms_handle *unborn = handle_of(inner.num);
-    CHECK_EQ(pms_tx_abort(fx.pool, 1), PMS_OK);
-    CHECK_EQ(unborn->state, PMS_HANDLE_STALE);
-    CHECK_EQ(handle->state, PMS_HANDLE_LIVE);
-    CHECK_EQ(pms_enter_write_wait(fx.pool, unborn, -1), PMS_E_STALE);
-    pms_handle_put(unborn);
-    pms_handle_put(handle);
-    same_as_model();
-    fixture_sound(fx.pool);
-    drop_dict("handles");
-}
-
 /* Break a word inside a transaction, see the refusal, roll back. */
 static void expect_refusal(uint64_t off, uint64_t word)
 {
@@ -684,6 +547,88 @@ static void test_damaged_words_are_refused(void)
     drop_dict("damaged");
 }
 
+/* A word that damage might leave: anything, a small number, or a place that exists. */
+static uint64_t any_word(const uint64_t *place, size_t places)
+{
+    switch (draw(5)) {
+    case 0:
+        return fixture_random(&seed);
+    case 1:
+        return draw(64);
+    case 2:
+        return place[draw(places)] + 8 * draw(8);
+    case 3:
+        return PMS_LINK(place[draw(places)], draw(1u << 24));
+    default:
+        return PMS_CELL_WORD0(draw(20), draw(4), draw(1u << draw(32)));
+    }
+}
+
+/* One operation on a dict that may be damaged: whatever it says, it ends. */
+static void try_any(void)
+{
+    struct pms_key key = key_of((uint32_t)draw(80));
+    struct pms_val value = value_of(draw(1000)), got;
+    uint64_t entry = 0;
+    uint32_t budget = 30;
+    switch (draw(7)) {
+    case 0:
+    case 1:
+        (void)OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &value));
+        break;
+    case 2:
+    case 3:
+        (void)OP(fx.pool, pms_dict_del(fx.pool, dict, &key));
+        break;
+    case 4:
+        (void)OP(fx.pool, pms_dict_get(fx.pool, dict, &key, &got));
+        break;
+    case 5:
+        fixture_enter(fx.pool);
+        do {
+            if (pms_dict_next(fx.pool, dict, &entry) != PMS_OK || !entry)
+                break;
+        } while (pms_dict_entry(fx.pool, entry, &got, &value) == PMS_OK);
+        (void)fixture_leave(fx.pool, PMS_OK);
+        break;
+    default:
+        (void)OP(fx.pool, pms_dict_teardown(fx.pool, dict, &budget) == PMS_OK
+                              ? PMS_E_INVAL /* the dict has a reference: take it back */
+                              : PMS_MISSING);
+        break;
+    }
+}
+
+static void test_random_damage_never_hangs_or_crashes(void)
+{
+    uint64_t place[80], entry = 0;
+    size_t places = 0;
+    new_dict("fuzzed");
+    for (uint32_t id = 0; id < 70; id++)
+        do_set(id);
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+    place[places++] = dict;
+    place[places++] = dict + 64;
+    place[places++] = pms_get(fx.pool, PMS_DICT_AT(dict, dir));
+    place[places++] = pms_get(fx.pool, place[2]);
+    while (pms_dict_next(fx.pool, dict, &entry) == PMS_OK && entry)
+        place[places++] = entry;
+    pms_leave_read(fx.pool);
+    for (int round = 0; round < 3000; round++) {
+        fixture_begin(fx.pool);
+        fixture_enter(fx.pool);
+        for (uint64_t n = draw(3) + 1; n > 0; n--)
+            pms_put(fx.pool, place[draw(places)] + 8 * draw(8), any_word(place, places));
+        CHECK_EQ(fixture_leave(fx.pool, PMS_OK), PMS_OK);
+        for (int i = 0; i < 20; i++)
+            try_any();
+        CHECK_EQ(pms_tx_abort(fx.pool, 1), PMS_OK);
+    }
+    same_as_model();
+    fixture_sound(fx.pool);
+    drop_dict("fuzzed");
+}
+
 static void run_all(const char *parent)
 {
     if (!fixture_usable(parent))
@@ -697,11 +642,8 @@ static void run_all(const char *parent)
     test_a_large_dict_grows_and_gives_its_tables_back();
     test_clear_is_quick_and_leaks_nothing();
     test_an_aborted_transaction_changes_nothing();
-    test_nested_dicts_are_torn_down();
-    test_containers_live_as_long_as_they_are_referred_to();
-    test_pinned_orphans_do_not_block_the_others();
-    test_handles_see_changes_and_roll_backs();
     test_damaged_words_are_refused();
+    test_random_damage_never_hangs_or_crashes();
     fixture_remove(&fx);
 }
 
