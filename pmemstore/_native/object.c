@@ -266,6 +266,7 @@ int pms_pool_collect(struct pms_pool *pool, uint64_t *freed_bytes)
 void pms_object_init(struct pms_pool *pool)
 {
     pool->reap = pms_object_reap;
+    pool->rolled_back = pms_handles_rolled_back;
     pool->reap_cursor = 0;
     pool->reap_stopped = 0;
     pool->reap_due = 2;
@@ -384,6 +385,10 @@ int pms_pool_root(struct pms_pool *pool, struct pms_handle **out)
         if (!*out)
             status = PMS_FAIL(PMS_E_NOMEM, "handle", root, sizeof **out, 0);
     }
-    pms_leave_read(pool);
+    int left = pms_leave_read(pool);
+    if (status == PMS_OK && left != PMS_OK) {
+        pms_handle_put(*out);
+        status = left;
+    }
     return status;
 }

@@ -39,9 +39,11 @@ int pms_object_reap(struct pms_pool *pool, uint32_t budget);
  * run signal handlers, call again for the rest. */
 int pms_pool_collect(struct pms_pool *pool, uint64_t *freed_bytes);
 
-/* Called once by pms_pool_open, and by the pms_pool_drop that frees the pool's struct. */
+/* Called once by pms_pool_open, and by the pms_pool_drop that frees the pool's struct; a handle
+ * has its share of pool->refs and gives it back through pms_pool_drop (open.h tells). */
 void pms_object_init(struct pms_pool *pool);
 void pms_object_free(struct pms_pool *pool);
+void pms_pool_drop(struct pms_pool *pool);
 
 /* The pool must be entered.  Get: find or make; NULL: no memory. */
 struct pms_handle *pms_handle_get(struct pms_pool *pool, uint64_t off, uint32_t tag);
