@@ -209,7 +209,9 @@ static int value_fast(PyObject *obj, struct pys_value *out)
         return 1;
     }
     if (obj == Py_None || type == &PyBool_Type) {
-        val->tag = obj == Py_None ? PMS_TAG_NONE : obj == Py_True ? PMS_TAG_TRUE : PMS_TAG_FALSE;
+        val->tag = obj == Py_None   ? PMS_TAG_NONE
+                   : obj == Py_True ? PMS_TAG_TRUE
+                                    : PMS_TAG_FALSE;
         return 1;
     }
     return 0;

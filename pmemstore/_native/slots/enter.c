@@ -11,10 +11,8 @@ static int wait_with(wait_fn wait, struct pms_pool *pool, const struct pms_handl
     for (;;) {
         int status;
         pys_waiting++;
-        Py_BEGIN_ALLOW_THREADS
-        status = wait(pool, handle, -1);
-        Py_END_ALLOW_THREADS
-        pys_waiting--;
+        Py_BEGIN_ALLOW_THREADS status = wait(pool, handle, -1);
+        Py_END_ALLOW_THREADS pys_waiting--;
         if (status != PMS_E_INTR && status != PMS_E_WAIT)
             return status;
         if (PyErr_CheckSignals() < 0)
@@ -36,10 +34,8 @@ int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle)
 int pys_wait_durable(struct pms_pool *pool, uint64_t ticket)
 {
     int status;
-    Py_BEGIN_ALLOW_THREADS
-    status = pms_wait_durable(pool, ticket);
-    Py_END_ALLOW_THREADS
-    return status;
+    Py_BEGIN_ALLOW_THREADS status = pms_wait_durable(pool, ticket);
+    Py_END_ALLOW_THREADS return status;
 }
 
 void pys_handle_put(struct pms_handle *handle)
@@ -48,7 +44,6 @@ void pys_handle_put(struct pms_handle *handle)
         pms_handle_put(handle);
         return;
     }
-    Py_BEGIN_ALLOW_THREADS
-    pms_handle_put(handle);
+    Py_BEGIN_ALLOW_THREADS pms_handle_put(handle);
     Py_END_ALLOW_THREADS
 }

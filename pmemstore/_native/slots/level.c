@@ -24,10 +24,8 @@ static int begin_waiting(struct pms_pool *pool, uint32_t *depth, int64_t timeout
     for (;;) {
         int status;
         pys_waiting++;
-        Py_BEGIN_ALLOW_THREADS
-        status = pms_tx_begin_wait(pool, depth, left);
-        Py_END_ALLOW_THREADS
-        pys_waiting--;
+        Py_BEGIN_ALLOW_THREADS status = pms_tx_begin_wait(pool, depth, left);
+        Py_END_ALLOW_THREADS pys_waiting--;
         if (status != PMS_E_INTR && status != PMS_E_WAIT)
             return status;
         if (PyErr_CheckSignals() < 0)
@@ -205,19 +203,22 @@ int pys_level_commit(struct pys_pool *owner, struct pys_level *level)
     uint32_t depth, now;
     int status;
     if (level->depth == 0 || !is_open(owner, level))
-        return pys_raise(owner, PMS_FAIL(PMS_E_TX, "leaving a transaction that is not open "
-                                                   "(it was rolled back already)",
+        return pys_raise(owner, PMS_FAIL(PMS_E_TX,
+                                         "leaving a transaction that is not open "
+                                         "(it was rolled back already)",
                                          0, 0, 0));
     depth = level->depth;
     now = pool != NULL && !pool->closed ? pms_tx_depth(pool) : depth;
     if (now == 0)
-        return pys_raise(owner, PMS_FAIL(PMS_E_TX, "leaving a transaction that another thread "
-                                                   "owns",
+        return pys_raise(owner, PMS_FAIL(PMS_E_TX,
+                                         "leaving a transaction that another thread "
+                                         "owns",
                                          0, 0, 0));
     if (owner->level != level || now != depth) {
         pys_level_abort(owner, level);
-        return pys_raise(owner, PMS_FAIL(PMS_E_TX, "a transaction entered inside this one is "
-                                                   "still open; both were rolled back",
+        return pys_raise(owner, PMS_FAIL(PMS_E_TX,
+                                         "a transaction entered inside this one is "
+                                         "still open; both were rolled back",
                                          0, depth, now));
     }
     status = pool == NULL ? PMS_FAIL(PMS_E_CLOSED, "committing a transaction", 0, 0, 0)

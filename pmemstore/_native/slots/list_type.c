@@ -100,7 +100,8 @@ static int put_at(struct pys_proxy *self, void *target, const struct pms_val *va
 {
     uint64_t at;
     int status = place(self, *(Py_ssize_t *)target, &at);
-    return status == PMS_OK ? pms_list_set(pys_core(self), self->handle->off, at, value) : status;
+    return status == PMS_OK ? pms_list_set(pys_core(self), self->handle->off, at, value)
+                            : status;
 }
 
 static int list_delete(struct pys_proxy *self, Py_ssize_t index)
@@ -257,7 +258,6 @@ int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
     return PMS_OK;
 }
 
-
 /* As many of the items as there are; one look at the list, so no other thread's change is seen
  * in part. */
 PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count)
@@ -272,9 +272,9 @@ PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count)
         have = start < have ? have - start : 0;
         have = count < have ? count : have;
         taken = calloc(have != 0 ? (size_t)have : 1, sizeof *taken);
-        status = taken != NULL ? pys_list_take(self, start, have, taken)
-                               : PMS_FAIL(PMS_E_NOMEM, "copying a list", 0,
-                                          have * sizeof *taken, 0);
+        status = taken != NULL
+                     ? pys_list_take(self, start, have, taken)
+                     : PMS_FAIL(PMS_E_NOMEM, "copying a list", 0, have * sizeof *taken, 0);
         status = pys_leave_read(pool, status);
     }
     if (status == PMS_OK)
@@ -322,8 +322,8 @@ static PyObject *list_del_range(PyObject *obj, PyObject *args)
             (uint64_t)count > have - (uint64_t)start)
             status = PYS_NO_ITEM;
         else if (count > 0)
-            status = pms_list_del_range(pool, self->handle->off, (uint64_t)start,
-                                        (uint64_t)count);
+            status =
+                pms_list_del_range(pool, self->handle->off, (uint64_t)start, (uint64_t)count);
         if (status == PMS_OK)
             self->handle->version++;
         status = pys_leave_write(pool, status);
@@ -365,7 +365,10 @@ static PyObject *list_clear(PyObject *self, PyObject *unused)
     return change_whole((struct pys_proxy *)self, pms_list_clear);
 }
 
-static PyObject *list_iter(PyObject *self) { return pys_list_iter((struct pys_proxy *)self, 0); }
+static PyObject *list_iter(PyObject *self)
+{
+    return pys_list_iter((struct pys_proxy *)self, 0);
+}
 
 static PyObject *list_reversed(PyObject *self, PyObject *unused)
 {

@@ -55,7 +55,8 @@ static int set_type(PyTypeObject **slot, PyObject *type, PyTypeObject *base)
 {
     PyObject *old = (PyObject *)*slot;
     if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, base)) {
-        PyErr_SetString(PyExc_TypeError, "set_types() takes subclasses of DictBase and ListBase");
+        PyErr_SetString(PyExc_TypeError,
+                        "set_types() takes subclasses of DictBase and ListBase");
         return -1;
     }
     *slot = (PyTypeObject *)pys_ref(type);
@@ -98,8 +99,9 @@ static int exec_module(PyObject *module)
 {
     int64_t id = PyInterpreterState_GetID(PyInterpreterState_Get());
     if (interpreter >= 0 && interpreter != id) {
-        PyErr_SetString(PyExc_ImportError, "pmemstore can be used in one interpreter of a process "
-                                           "only, and another one has loaded it");
+        PyErr_SetString(PyExc_ImportError,
+                        "pmemstore can be used in one interpreter of a process "
+                        "only, and another one has loaded it");
         return -1;
     }
     interpreter = id;
@@ -126,9 +128,15 @@ static PyModuleDef_Slot module_slots[] = {
 };
 
 static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT, "pmemstore._native._slots",
-    "Types of the hot operations, over the C core.", 0, module_methods, module_slots,
-    NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT,
+    "pmemstore._native._slots",
+    "Types of the hot operations, over the C core.",
+    0,
+    module_methods,
+    module_slots,
+    NULL,
+    NULL,
+    NULL,
 };
 
 PyMODINIT_FUNC PyInit__slots(void);

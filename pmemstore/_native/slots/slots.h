@@ -51,7 +51,7 @@ struct pys_pool {
     PyObject ob_base;
     struct pms_pool *pool;  /* NULL: not attached, or detached */
     struct pms_pool *share; /* what the deallocation drops: waiting threads may look at it */
-    PyObject *path;        /* str, for messages; or NULL */
+    PyObject *path;         /* str, for messages; or NULL */
     struct pys_level *level;
     uint64_t aborts[PYS_LEVELS]; /* [d]: roll-backs that may have undone work of depth d */
 };
@@ -95,13 +95,11 @@ static inline int pys_enter_read(struct pms_pool *pool, const struct pms_handle 
     return PMS_UNLIKELY(status == PMS_E_WAIT) ? pys_wait_read(pool, handle) : status;
 }
 
-/* Leave, and say if the medium failed under what was read. */
+/* Leave; says too if the medium failed under what was read. */
 static inline int pys_leave_read(struct pms_pool *pool, int status)
 {
-    if (PMS_UNLIKELY(pms_map_error(&pool->map)))
-        status = PMS_FAIL(PMS_E_MEDIA, "reading", pool->map.media_error - 1, 0, 0);
-    pms_leave_read(pool);
-    return status;
+    int left = pms_leave_read(pool);
+    return PMS_UNLIKELY(left != PMS_OK) ? left : status;
 }
 
 static inline int pys_enter_write(struct pms_pool *pool, const struct pms_handle *handle)
@@ -110,16 +108,15 @@ static inline int pys_enter_write(struct pms_pool *pool, const struct pms_handle
     return PMS_UNLIKELY(status == PMS_E_WAIT) ? pys_wait_write(pool, handle) : status;
 }
 
-/* Leave; the unit is durable when this returns PMS_OK.  PMS_MISSING and PYS_NO_ITEM leave too,
- * with nothing changed. */
+/* Leave; the unit is durable when this returns PMS_OK.  Any other status takes the operation
+ * back. */
 static inline int pys_leave_write(struct pms_pool *pool, int status)
 {
-    uint64_t ticket = 0;
-    int nothing = status == PYS_NO_ITEM || status == PMS_MISSING;
-    int left = pms_leave_write(pool, nothing ? PMS_OK : status, &ticket);
-    if (PMS_UNLIKELY(ticket) && left == PMS_OK)
-        left = pys_wait_durable(pool, ticket);
-    return nothing && left == PMS_OK ? status : left;
+    uint64_t ticket;
+    status = pms_leave_write(pool, status, &ticket);
+    if (PMS_UNLIKELY(ticket) && status == PMS_OK)
+        status = pys_wait_durable(pool, ticket);
+    return status;
 }
 
 /* ---- convert.c: Python objects <-> keys and values ---- */

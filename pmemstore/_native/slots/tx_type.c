@@ -45,7 +45,8 @@ static PyObject *tx_enter(PyObject *obj, PyObject *unused)
     int status;
     (void)unused;
     if (self->owner == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the transaction has no pool: __init__ was not called");
+        PyErr_SetString(PyExc_ValueError,
+                        "the transaction has no pool: __init__ was not called");
         return NULL;
     }
     if (self->level.depth != 0)
