@@ -233,7 +233,7 @@ class Pool(_slots.PoolBase):
             O(pages of the pool).
         """
         raw = ffi.new("struct pms_heap_stats *")
-        self._call(lib.pms_bind_heap_stats, -1, raw)
+        self._call(lib.pms_pool_heap_stats, raw)
         return heap_usage(raw)
 
     def check(self) -> CheckResult:

@@ -31,16 +31,8 @@ int pms_bind_check(struct pms_pool *pool, int64_t timeout_ns, char *text, size_t
     text[0] = 0;
     PMS_TRY(pms_enter_read_wait(pool, NULL, timeout_ns));
     int status = pms_pool_check(pool, report_line, &report, out);
-    pms_leave_read(pool);
-    return status;
-}
-
-int pms_bind_heap_stats(struct pms_pool *pool, int64_t timeout_ns, struct pms_heap_stats *out)
-{
-    PMS_TRY(pms_enter_read_wait(pool, NULL, timeout_ns));
-    int status = pms_pool_heap_stats(pool, out);
-    pms_leave_read(pool);
-    return status;
+    int left = pms_leave_read(pool);
+    return status == PMS_OK ? left : status;
 }
 
 /* order[i] becomes ~order[i] when item i is in its place. */

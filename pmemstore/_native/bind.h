@@ -21,7 +21,4 @@ int pms_bind_check(struct pms_pool *pool, int64_t timeout_ns, char *text, size_t
 int pms_bind_permute(struct pms_pool *pool, uint64_t list, int64_t timeout_ns, uint64_t *order,
                      uint64_t count);
 
-/* The heap's statistics, entered for reading. */
-int pms_bind_heap_stats(struct pms_pool *pool, int64_t timeout_ns, struct pms_heap_stats *out);
-
 #endif

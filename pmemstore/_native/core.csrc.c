@@ -2,3 +2,4 @@
 #include "persist.h"
 #include "map.h"
 #include "map_user.h"
+#include "bind.h"

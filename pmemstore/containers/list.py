@@ -308,7 +308,7 @@ def _factor(factor: SupportsIndex) -> int:
 
 def _compare(test: Callable[[Any, Any], bool], one: List[Any], other: Any) -> bool:
     if not isinstance(other, (list, List)):
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return] # the operator asks the other
     return test(one.copy(), _plain(other))
 
 

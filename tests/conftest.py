@@ -1,0 +1,114 @@
+"""Pools on the media that a test machine has; every pool is checked when its test is over."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import pmemstore
+
+TMPFS = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Where pools of a test lie.
+
+    Attributes:
+        name: ``direct``: tmpfs, stores in place.  ``fast-file``: tmpfs, treated as an ordinary
+            file, so that a sync costs nothing.  ``file``: an ordinary file.
+        folder: A directory for the test alone.
+    """
+
+    name: str
+    folder: Path
+
+    @property
+    def is_direct(self) -> bool:
+        return self.name == "direct"
+
+
+def has_tmpfs() -> bool:
+    try:
+        mounts = Path("/proc/mounts").read_text()
+    except OSError:
+        return False
+    kinds = {line.split()[1]: line.split()[2] for line in mounts.splitlines()}
+    return kinds.get(str(TMPFS)) == "tmpfs" and os.access(TMPFS, os.W_OK)
+
+
+@pytest.fixture
+def tmpfs() -> Iterator[Path]:
+    """Give a directory on tmpfs, or skip the test."""
+    if not has_tmpfs():
+        pytest.skip("no tmpfs at /dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="pmemstore-", dir=TMPFS))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def make_medium(name: str, request: pytest.FixtureRequest) -> Medium:
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    tier = {"direct": "volatile", "fast-file": "sync", "file": "sync"}[name]
+    folder = request.getfixturevalue("tmp_path" if name == "file" or not has_tmpfs() else "tmpfs")
+    if name == "direct" and has_tmpfs():
+        monkeypatch.delenv("PMEMSTORE_FORCE_TIER", raising=False)
+    else:
+        monkeypatch.setenv("PMEMSTORE_FORCE_TIER", tier)
+    return Medium(name, folder)
+
+
+@pytest.fixture(params=["direct", "fast-file"])
+def medium(request: pytest.FixtureRequest) -> Medium:
+    """Both commit protocols; tests that need real syncs ask for ``file_medium``."""
+    return make_medium(request.param, request)
+
+
+@pytest.fixture
+def direct(request: pytest.FixtureRequest) -> Medium:
+    return make_medium("direct", request)
+
+
+@pytest.fixture
+def file_medium(request: pytest.FixtureRequest) -> Medium:
+    return make_medium("file", request)
+
+
+Opener = Callable[..., pmemstore.Pool]
+
+
+@pytest.fixture
+def open_pool() -> Iterator[Opener]:
+    """Open pools that are checked and closed at the end of the test."""
+    opened: list[pmemstore.Pool] = []
+
+    def opener(*args: object, **options: object) -> pmemstore.Pool:
+        pool = pmemstore.open(*args, **options)  # type: ignore[arg-type]
+        opened.append(pool)
+        return pool
+
+    yield opener
+    for pool in opened:
+        if not pool.closed:
+            assert pool.check().problems == ()
+            pool.close()
+
+
+@pytest.fixture
+def pool(medium: Medium, open_pool: Opener) -> pmemstore.Pool:
+    """Give a new pool, on each medium."""
+    return open_pool(medium.folder / "test.pool", "n", size="2M")
+
+
+@pytest.fixture
+def direct_pool(direct: Medium, open_pool: Opener) -> pmemstore.Pool:
+    return open_pool(direct.folder / "test.pool", "n", size="2M")
+
+
+@pytest.fixture
+def file_pool(file_medium: Medium, open_pool: Opener) -> pmemstore.Pool:
+    return open_pool(file_medium.folder / "test.pool", "n", size="2M")
