@@ -1,0 +1,467 @@
+/* heap.c -- blocks: size classes, allocation, free, quarantine, undo.  heap.h is the manual;
+ * pages, spans and scanning are in heap_pages.c. */
+#include "heap.h"
+
+#include <stdlib.h>
+
+/* {bytes, blocks, pages of a span}.  Above 128 bytes a request wastes at most 11.2 % of its
+ * block; up to 1024 bytes eight classes per doubling, above that the sizes that divide a span
+ * without a rest. */
+const struct pms_class pms_classes[] = {
+    {32, 1920, 16}, {48, 1365, 16}, {64, 1024, 16}, {80, 819, 16}, {96, 682, 16},
+    {112, 585, 16}, {128, 512, 16}, {144, 455, 16}, {160, 409, 16}, {176, 372, 16},
+    {192, 341, 16}, {208, 315, 16}, {224, 292, 16}, {240, 273, 16}, {256, 256, 16},
+    {288, 227, 16}, {320, 204, 16}, {352, 186, 16}, {384, 170, 16}, {416, 157, 16},
+    {448, 146, 16}, {480, 136, 16}, {512, 128, 16}, {576, 113, 16}, {640, 102, 16},
+    {704, 93, 16}, {768, 85, 16}, {832, 78, 16}, {896, 73, 16}, {960, 68, 16},
+    {1024, 64, 16}, {1040, 63, 16}, {1104, 59, 16}, {1232, 53, 16}, {1360, 48, 16},
+    {1520, 43, 16}, {1712, 38, 16}, {1920, 34, 16}, {2112, 31, 16}, {2336, 28, 16},
+    {2608, 25, 16}, {2848, 23, 16}, {3120, 21, 16}, {3440, 19, 16}, {3840, 17, 16},
+    {4096, 16, 16}, {4368, 15, 16}, {4672, 14, 16}, {5040, 13, 16}, {5456, 12, 16},
+    {5952, 11, 16}, {6544, 10, 16}, {7280, 9, 16}, {8192, 8, 16}, {8448, 31, 64},
+    {9344, 28, 64}, {10432, 25, 64}, {11392, 23, 64}, {12480, 21, 64}, {13760, 19, 64},
+    {15360, 17, 64}, {16384, 16, 64}, {17472, 15, 64}, {18688, 14, 64}, {20160, 13, 64},
+    {21824, 12, 64}, {23808, 11, 64}, {26176, 10, 64}, {29120, 9, 64}, {32768, 8, 64},
+};
+const uint32_t pms_class_count = sizeof pms_classes / sizeof pms_classes[0];
+static_assert(sizeof pms_classes / sizeof pms_classes[0] <= PMS_CLASSES, "arrays by class");
+
+static uint32_t class_for(uint64_t len)
+{
+    uint32_t lo = 0, hi = pms_class_count - 1;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (pms_classes[mid].size < len)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Requests of up to 1 KiB are looked up in steps of 16 bytes. */
+static uint8_t small_class[65];
+
+static inline uint32_t class_of(uint64_t len)
+{
+    return len <= 1024 ? small_class[(len + 15) / 16] : class_for(len);
+}
+
+uint64_t pms_heap_capacity(uint64_t len)
+{
+    if (len > PMS_SMALL_MAX)
+        return (len + PMS_PAGE - 1) & ~(uint64_t)(PMS_PAGE - 1);
+    return pms_classes[class_for(len)].size;
+}
+
+int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws,
+                  const struct pms_super_pm *super)
+{
+    *heap = (struct pms_heap){.ws = ws, .super = super, .used_bytes = -1};
+    for (uint32_t i = 0; i < 65; i++)
+        small_class[i] = (uint8_t)class_for(i * 16);
+    uint64_t top = pms_rd(ws, PMS_ROOT_OFF + offsetof(struct pms_root_pm, top));
+    if (top < super->heap_start / PMS_PAGE || top > super->size / PMS_PAGE)
+        return PMS_FAIL(PMS_E_CORRUPT, "the heap's high-water mark is outside the pool",
+                        PMS_ROOT_OFF, super->size / PMS_PAGE, top);
+    heap->scan_page = super->heap_start / PMS_PAGE;
+    heap->scan_end = top;
+    heap->dram_top = top;
+    heap->page_hint = heap->scan_page;
+    return pms_heap_grown(heap);
+}
+
+int pms_heap_grown(struct pms_heap *heap)
+{
+    uint64_t words = heap->super->size / PMS_PAGE / 64 + 1;
+    PMS_TRY(pms_bits_grow(&heap->page_avail, heap->page_words, words));
+    PMS_TRY(pms_bits_grow(&heap->page_blocked, heap->page_words, words));
+    heap->page_words = words;
+    return PMS_OK;
+}
+
+void pms_heap_free(struct pms_heap *heap)
+{
+    for (uint32_t i = 0; i < heap->span_slots; i++) {
+        struct pms_span *span = heap->span_slot[i];
+        while (span) {
+            struct pms_span *next = span->chain;
+            free(span);
+            span = next;
+        }
+    }
+    free(heap->span_slot);
+    free(heap->page_avail);
+    free(heap->page_blocked);
+    free(heap->action);
+    free(heap->quar);
+    free(heap->held);
+    *heap = (struct pms_heap){0};
+}
+
+int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls, uint64_t off,
+                   uint64_t len)
+{
+    if (heap->action_count == heap->action_room) {
+        size_t room = heap->action_room ? heap->action_room * 2 : 64;
+        struct pms_action *action = realloc(heap->action, room * sizeof *action);
+        if (!action)
+            return PMS_E_NOMEM;
+        heap->action = action;
+        heap->action_room = room;
+    }
+    heap->action[heap->action_count++] = (struct pms_action){kind, cls, off, len};
+    return PMS_OK;
+}
+
+/* ---- bits of a span ---- */
+
+static inline uint64_t bitmap_off(const struct pms_heap *heap, uint64_t page, uint32_t block)
+{
+    return pms_desc_off(heap, page) + PMS_DESC_BYTES + block / 64 * 8;
+}
+
+static inline int bit_get(const uint64_t *bits, uint32_t i) { return bits[i / 64] >> i % 64 & 1; }
+static inline void bit_set(uint64_t *bits, uint32_t i) { bits[i / 64] |= 1ull << i % 64; }
+static inline void bit_clear(uint64_t *bits, uint32_t i) { bits[i / 64] &= ~(1ull << i % 64); }
+
+static void span_offer(struct pms_heap *heap, struct pms_span *span, uint32_t block)
+{
+    if (bit_get(span->avail, block))
+        return;
+    bit_set(span->avail, block);
+    if (span->navail++ == 0)
+        pms_span_link(heap, span);
+    if (span->navail == pms_classes[span->cls].blocks)
+        heap->empty_spans++;
+}
+
+static void span_withdraw(struct pms_heap *heap, struct pms_span *span, uint32_t block)
+{
+    if (!bit_get(span->avail, block))
+        return;
+    if (span->navail == pms_classes[span->cls].blocks)
+        heap->empty_spans--;
+    bit_clear(span->avail, block);
+    if (--span->navail == 0)
+        pms_span_unlink(heap, span);
+}
+
+static uint32_t span_first(const struct pms_span *span)
+{
+    for (uint32_t w = 0; w < PMS_SPAN_WORDS; w++)
+        if (span->avail[w])
+            return w * 64 + (uint32_t)__builtin_ctzll(span->avail[w]);
+    return UINT32_MAX;
+}
+
+/* ---- where a block lies ---- */
+
+struct place {
+    uint32_t kind; /* PMS_PAGE_SPAN, BIGSPAN, RUN */
+    uint32_t cls;
+    uint32_t block;
+    uint64_t page;     /* head */
+    uint64_t capacity; /* bytes */
+};
+
+/* A span's head is found by alignment; layout.h says why that is never ambiguous. */
+static int locate(const struct pms_heap *heap, uint64_t off, struct place *out)
+{
+    static const uint64_t mask[2] = {PMS_BIGSPAN_PAGES - 1, PMS_SPAN_PAGES - 1};
+    uint64_t page = off / PMS_PAGE;
+    if (!pms_off_ok(heap, off, 16) || (off & 15u))
+        return PMS_FAIL(PMS_E_CORRUPT, "an offset points outside the heap", off,
+                        heap->super->size, off);
+    for (int i = 0; i < 2; i++) {
+        uint64_t head_page = page & ~mask[i];
+        uint64_t desc = pms_desc_off(heap, head_page);
+        uint64_t head = desc ? pms_rd(heap->ws, desc) : 0;
+        uint32_t kind = i ? PMS_PAGE_SPAN : PMS_PAGE_BIGSPAN;
+        if (PMS_DESC_KIND(head) != kind)
+            continue;
+        uint32_t cls = PMS_DESC_CLASS(head);
+        if (cls >= pms_class_count || pms_classes[cls].pages != mask[i] + 1)
+            return PMS_FAIL(PMS_E_CORRUPT, "a span has an unknown size class",
+                            head_page * PMS_PAGE, pms_class_count, cls);
+        uint64_t inside = off - head_page * PMS_PAGE;
+        uint32_t size = pms_classes[cls].size;
+        if (inside % size || inside / size >= pms_classes[cls].blocks)
+            return PMS_FAIL(PMS_E_CORRUPT, "an offset points into the middle of a block", off,
+                            size, inside % size);
+        *out = (struct place){kind, cls, (uint32_t)(inside / size), head_page, size};
+        return PMS_OK;
+    }
+    uint64_t desc = pms_desc_off(heap, page);
+    uint64_t head = desc ? pms_rd(heap->ws, desc) : 0;
+    if (PMS_DESC_KIND(head) != PMS_PAGE_RUN || off % PMS_PAGE)
+        return PMS_FAIL(PMS_E_CORRUPT, "an offset points to no allocated block", off,
+                        PMS_PAGE_RUN, PMS_DESC_KIND(head));
+    uint64_t pages = PMS_DESC_PAGES(head);
+    if (pages == 0 || pages > heap->super->size / PMS_PAGE - page)
+        return PMS_FAIL(PMS_E_CORRUPT, "a run of pages is longer than the pool", off,
+                        heap->super->size / PMS_PAGE, pages);
+    *out = (struct place){PMS_PAGE_RUN, 0, 0, page, pages * PMS_PAGE};
+    return PMS_OK;
+}
+
+int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity)
+{
+    struct place at;
+    PMS_TRY(locate(heap, off, &at));
+    if (at.kind != PMS_PAGE_RUN) {
+        uint64_t word = pms_rd(heap->ws, bitmap_off(heap, at.page, at.block));
+        if (!(word >> at.block % 64 & 1))
+            return PMS_FAIL(PMS_E_CORRUPT, "an offset points to a free block", off,
+                            at.capacity, 0);
+    }
+    *capacity = at.capacity;
+    return PMS_OK;
+}
+
+/* ---- allocate ---- */
+
+static int alloc_run(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64_t *off)
+{
+    uint64_t pages = (len + PMS_PAGE - 1) / PMS_PAGE, page;
+    PMS_TRY(pms_pages_take(heap, pages, 1, &page));
+    int status = pms_pages_top(heap, page + pages);
+    if (status == PMS_OK)
+        status = pms_action_add(heap, PMS_ACT_RUN_ALLOC, 0, page, pages);
+    if (status != PMS_OK) {
+        pms_pages_give(heap, page, pages);
+        return status;
+    }
+    pms_wr(heap->ws, pms_desc_off(heap, page), PMS_DESC_HEAD(PMS_PAGE_RUN, 0, pages));
+    *off = page * PMS_PAGE;
+    if (!(flags & PMS_ALLOC_RAW))
+        pms_fresh_add(heap->ws, *off, pages * PMS_PAGE);
+    if (heap->used_bytes >= 0)
+        heap->used_bytes += (int64_t)(pages * PMS_PAGE);
+    return PMS_OK;
+}
+
+int pms_alloc(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64_t *off)
+{
+    if (len > PMS_SMALL_MAX)
+        return len > PMS_POOL_MAX
+                   ? PMS_FAIL(PMS_E_FULL, "allocate", 0, len, heap->super->limit)
+                   : alloc_run(heap, len, flags, off);
+    uint32_t cls = class_of(len);
+    if (PMS_UNLIKELY(!heap->partial[cls]))
+        PMS_TRY(pms_span_get(heap, cls));
+    struct pms_span *span = heap->partial[cls];
+    uint32_t block = span_first(span), size = pms_classes[cls].size;
+    uint64_t at = bitmap_off(heap, span->page, block), word = pms_rd(heap->ws, at);
+    uint64_t bit = 1ull << block % 64;
+    if (word & bit)
+        return PMS_FAIL(PMS_E_CORRUPT, "a block is allocated that was seen free",
+                        span->page * PMS_PAGE + (uint64_t)block * size, 0, word);
+    *off = span->page * PMS_PAGE + (uint64_t)block * size;
+    PMS_TRY(pms_action_add(heap, PMS_ACT_ALLOC, cls, *off, block));
+    span_withdraw(heap, span, block);
+    bit_set(span->young, block);
+    pms_wr(heap->ws, at, word | bit);
+    if (!(flags & PMS_ALLOC_RAW))
+        pms_fresh_add(heap->ws, *off, size);
+    if (heap->used_bytes >= 0)
+        heap->used_bytes += size;
+    return PMS_OK;
+}
+
+/* ---- free ---- */
+
+static int free_run(struct pms_heap *heap, uint64_t off, const struct place *at)
+{
+    uint64_t pages = at->capacity / PMS_PAGE;
+    uint32_t fresh = pms_fresh_find(heap->ws, off) != NULL;
+    PMS_TRY(pms_action_add(heap, PMS_ACT_RUN_FREE, fresh, at->page, pages));
+    pms_pages_block(heap, at->page, pages);
+    pms_wr(heap->ws, pms_desc_off(heap, at->page), 0);
+    pms_fresh_remove(heap->ws, off, at->capacity);
+    return PMS_OK;
+}
+
+int pms_free(struct pms_heap *heap, uint64_t off)
+{
+    struct place at;
+    PMS_TRY(locate(heap, off, &at));
+    if (at.kind == PMS_PAGE_RUN) {
+        PMS_TRY(free_run(heap, off, &at));
+    } else {
+        /* The DRAM state must be read before the bit changes: see H1, H2. */
+        struct pms_span *span = pms_span_load(heap, at.page, at.cls);
+        if (!span)
+            return PMS_E_NOMEM;
+        uint64_t word_off = bitmap_off(heap, at.page, at.block);
+        uint64_t word = pms_rd(heap->ws, word_off), bit = 1ull << at.block % 64;
+        if (!(word & bit))
+            return PMS_FAIL(PMS_E_CORRUPT, "a block is freed twice", off, at.capacity, 0);
+        PMS_TRY(pms_action_add(heap, PMS_ACT_FREE, at.cls, off, at.block));
+        pms_wr(heap->ws, word_off, word & ~bit);
+        if (bit_get(span->young, at.block))
+            pms_fresh_remove(heap->ws, off, at.capacity);
+    }
+    if (heap->used_bytes >= 0)
+        heap->used_bytes -= (int64_t)at.capacity;
+    return PMS_OK;
+}
+
+/* ---- units ---- */
+
+static uint64_t span_page_of(uint64_t off, uint32_t cls)
+{
+    return off / PMS_PAGE & ~(uint64_t)(pms_classes[cls].pages - 1);
+}
+
+/* off, pages: as in struct pms_quarantined. */
+static void hold(struct pms_heap *heap, uint64_t off, uint64_t pages)
+{
+    if (heap->held_count == heap->held_room) {
+        size_t room = heap->held_room ? heap->held_room * 2 : 64;
+        struct pms_quarantined *held = realloc(heap->held, room * sizeof *held);
+        if (!held) { /* never handed out again until the pool is reopened */
+            heap->failed = 1;
+            return;
+        }
+        heap->held = held;
+        heap->held_room = room;
+    }
+    heap->held[heap->held_count++] = (struct pms_quarantined){0, off, pages};
+    if (pages)
+        pms_pages_block(heap, off / PMS_PAGE, pages);
+}
+
+static void undo_action(struct pms_heap *heap, const struct pms_action *a)
+{
+    struct pms_span *span;
+    switch (a->kind) {
+    case PMS_ACT_ALLOC:
+        span = pms_span_find(heap, span_page_of(a->off, a->cls));
+        bit_clear(span->young, (uint32_t)a->len);
+        hold(heap, a->off, 0);
+        pms_fresh_remove(heap->ws, a->off, pms_classes[a->cls].size);
+        if (heap->used_bytes >= 0)
+            heap->used_bytes -= pms_classes[a->cls].size;
+        break;
+    case PMS_ACT_FREE:
+        span = pms_span_find(heap, span_page_of(a->off, a->cls));
+        if (bit_get(span->young, (uint32_t)a->len))
+            pms_fresh_add(heap->ws, a->off, pms_classes[a->cls].size);
+        if (heap->used_bytes >= 0)
+            heap->used_bytes += pms_classes[a->cls].size;
+        break;
+    case PMS_ACT_RUN_ALLOC:
+        hold(heap, a->off * PMS_PAGE, a->len);
+        pms_fresh_remove(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
+        if (heap->used_bytes >= 0)
+            heap->used_bytes -= (int64_t)(a->len * PMS_PAGE);
+        break;
+    case PMS_ACT_RUN_FREE:
+        pms_pages_unblock(heap, a->off, a->len);
+        if (a->cls)
+            pms_fresh_add(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
+        if (heap->used_bytes >= 0)
+            heap->used_bytes += (int64_t)(a->len * PMS_PAGE);
+        break;
+    case PMS_ACT_SPAN_NEW:
+        pms_span_forget(heap, a->off);
+        hold(heap, a->off * PMS_PAGE, a->len);
+        break;
+    default: /* PMS_ACT_SPAN_DROP: its blocks are free; it is loaded again when needed */
+        pms_pages_withdraw(heap, a->off, a->len);
+        if (!pms_span_load(heap, a->off, a->cls))
+            heap->failed = 1;
+        break;
+    }
+}
+
+/* A part of a unit is undone, or all of it. */
+void pms_heap_undo(struct pms_heap *heap, size_t mark)
+{
+    while (heap->action_count > mark)
+        undo_action(heap, &heap->action[--heap->action_count]);
+}
+
+static void quarantine(struct pms_heap *heap, uint64_t seq, uint64_t off, uint64_t pages)
+{
+    if (heap->quar_first + heap->quar_count == heap->quar_room) {
+        if (heap->quar_first > heap->quar_room / 2) {
+            memmove(heap->quar, heap->quar + heap->quar_first,
+                    heap->quar_count * sizeof *heap->quar);
+            heap->quar_first = 0;
+        } else {
+            size_t room = heap->quar_room ? heap->quar_room * 2 : 64;
+            struct pms_quarantined *quar = realloc(heap->quar, room * sizeof *quar);
+            if (!quar) { /* never handed out again until the pool is reopened */
+                heap->failed = 1;
+                return;
+            }
+            heap->quar = quar;
+            heap->quar_room = room;
+        }
+    }
+    heap->quar[heap->quar_first + heap->quar_count++] =
+        (struct pms_quarantined){seq, off, pages};
+}
+
+static void make_available(struct pms_heap *heap, uint64_t off, uint64_t pages)
+{
+    struct place at;
+    if (pages) {
+        pms_pages_unblock(heap, off / PMS_PAGE, pages);
+        pms_pages_give(heap, off / PMS_PAGE, pages);
+    } else if (locate(heap, off, &at) == PMS_OK && at.kind != PMS_PAGE_RUN) {
+        /* else: its span was undone too, and comes as pages */
+        struct pms_span *span = pms_span_load(heap, at.page, at.cls);
+        if (span)
+            span_offer(heap, span, at.block);
+    }
+}
+
+static void end_held(struct pms_heap *heap, uint64_t seq)
+{
+    for (size_t i = 0; i < heap->held_count; i++) {
+        if (seq)
+            quarantine(heap, seq, heap->held[i].off, heap->held[i].len);
+        else
+            make_available(heap, heap->held[i].off, heap->held[i].len);
+    }
+    heap->held_count = 0;
+}
+
+void pms_heap_commit(struct pms_heap *heap, uint64_t seq)
+{
+    for (size_t i = 0; i < heap->action_count; i++) {
+        const struct pms_action *a = &heap->action[i];
+        struct pms_span *span;
+        if (a->kind == PMS_ACT_ALLOC) {
+            span = pms_span_find(heap, span_page_of(a->off, a->cls));
+            if (span) /* a span may have been made and dropped by the same unit */
+                bit_clear(span->young, (uint32_t)a->len);
+        } else if (a->kind == PMS_ACT_FREE) {
+            quarantine(heap, seq, a->off, 0);
+        } else if (a->kind == PMS_ACT_RUN_FREE) {
+            quarantine(heap, seq, a->off * PMS_PAGE, a->len);
+        }
+    }
+    heap->action_count = 0;
+    end_held(heap, seq);
+}
+
+void pms_heap_abort(struct pms_heap *heap, uint64_t seq)
+{
+    pms_heap_undo(heap, 0);
+    end_held(heap, seq);
+}
+
+void pms_heap_release(struct pms_heap *heap, uint64_t seq)
+{
+    while (heap->quar_count && heap->quar[heap->quar_first].seq < seq) {
+        struct pms_quarantined q = heap->quar[heap->quar_first++];
+        heap->quar_count--;
+        make_available(heap, q.off, q.len);
+    }
+    if (heap->quar_count == 0)
+        heap->quar_first = 0;
+}

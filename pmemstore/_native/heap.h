@@ -1,0 +1,189 @@
+/* heap.h -- the transactional allocator.
+ *
+ *   region:  | table: 16 B per page | page | page | ... one SPAN = 16 pages of equal blocks ...
+ *
+ * What is allocated is told by the page descriptors and span bitmaps alone (layout.h), which
+ * change through the write set like any other word: so an allocation needs no fence of its
+ * own, and a crash leaks nothing.  What may be *handed out* is told by DRAM state: a bit per
+ * page and, for spans that have been looked at, a bit per block ("avail").  avail is always a
+ * subset of the free blocks: blocks freed by the open unit or still in quarantine are free
+ * but not available (docs/design.md, "Quarantine").
+ *
+ *   H1  avail(block)  =>  its bitmap bit, as the unit reads it, is clear
+ *   H2  a block freed by unit u becomes available only when u can no longer be undone: direct
+ *       media, when a later frame was fenced; files, when u's frame is durable
+ *   H3  undoing the allocation list from its end gives back the DRAM state of the mark
+ *
+ * DRAM state is built lazily, region by region: opening a pool costs nothing here.
+ */
+#ifndef PMS_HEAP_H
+#define PMS_HEAP_H
+
+#include "wset.h"
+
+#define PMS_CLASSES 80 /* upper bound; pms_class_count says how many there are */
+#define PMS_SMALL_MAX 32768u
+
+struct pms_class {
+    uint32_t size;   /* bytes of a block */
+    uint32_t blocks; /* in a span */
+    uint32_t pages;  /* of a span: PMS_SPAN_PAGES or PMS_BIGSPAN_PAGES */
+};
+extern const struct pms_class pms_classes[];
+extern const uint32_t pms_class_count;
+
+#define PMS_SPAN_WORDS 30u /* (16 descriptors - the head) of 16 bytes are 1920 bits */
+
+struct pms_span { /* DRAM state of a span that has been looked at */
+    uint64_t page; /* page number in the file */
+    uint32_t cls;
+    uint32_t navail;
+    struct pms_span *prev, *next; /* list of its class: spans with navail > 0 */
+    struct pms_span *chain;       /* hash chain */
+    uint64_t avail[PMS_SPAN_WORDS]; /* bit i: block i may be handed out */
+    uint64_t young[PMS_SPAN_WORDS]; /* bit i: allocated by the open unit */
+};
+
+enum pms_action_kind {
+    PMS_ACT_ALLOC = 1, /* a block */
+    PMS_ACT_FREE = 2,
+    PMS_ACT_RUN_ALLOC = 3,
+    PMS_ACT_RUN_FREE = 4,
+    PMS_ACT_SPAN_NEW = 5,
+    PMS_ACT_SPAN_DROP = 6
+};
+struct pms_action { /* what this unit did to the DRAM state, in order */
+    uint32_t kind;
+    uint32_t cls;
+    uint64_t off;
+    uint64_t len;
+};
+
+struct pms_quarantined {
+    uint64_t seq; /* direct media: frame that freed it; files: ticket of the unit */
+    uint64_t off;
+    uint64_t len; /* 0: a block of a span; else whole pages */
+};
+
+struct pms_heap {
+    struct pms_wset *ws;
+    const struct pms_super_pm *super; /* the pool's DRAM copy: geometry */
+    int (*grow)(void *context, uint64_t pages); /* make a run of so many pages possible */
+    void *grow_context;
+    /* About to fail for lack of space: make what is in quarantine available, if possible. */
+    void (*settle)(void *context);
+    void *settle_context;
+
+    uint64_t *page_avail;   /* bit per page of the file: known free and available */
+    uint64_t *page_blocked; /* bit per page: free, but in quarantine or freed by the open unit */
+    uint64_t page_words;
+    uint64_t scan_page; /* pages before it have been looked at ... */
+    uint64_t scan_end;  /* ... up to here: root.top at open */
+    uint64_t dram_top;  /* pages from here on are unused and not yet in page_avail */
+    uint64_t page_hint; /* no available page before it */
+    struct pms_span **span_slot; /* hash: page -> DRAM span */
+    uint32_t span_count, span_slots;
+    uint32_t empty_spans; /* spans of which every block is available */
+    struct pms_span *partial[PMS_CLASSES]; /* spans with navail > 0 */
+
+    struct pms_action *action;
+    size_t action_count, action_room;
+    struct pms_quarantined *quar; /* a queue, seq never falls */
+    size_t quar_first, quar_count, quar_room;
+    /* What undoing gave back in the open unit.  Frames of the unit may have words for it, so it
+     * is not available before the unit's end, and then goes through the quarantine. */
+    struct pms_quarantined *held;
+    size_t held_count, held_room;
+    int borrowing; /* pages are taken for the log: nothing may be written meanwhile */
+    int64_t used_bytes; /* allocated, by capacity; -1: not counted yet */
+    int failed; /* malloc failed while undoing: less is available than could be */
+};
+
+struct pms_class_stats {
+    uint32_t size;
+    uint32_t zero;
+    uint64_t spans;
+    uint64_t used_blocks;
+    uint64_t free_blocks;
+};
+struct pms_heap_stats {
+    uint64_t heap_bytes;  /* all pages of all regions, tables included */
+    uint64_t used_bytes;  /* allocated blocks and runs, by capacity */
+    uint64_t free_bytes;  /* what allocations may still take, before growing */
+    uint64_t table_bytes; /* descriptors */
+    uint64_t largest_free; /* longest run of free pages, bytes */
+    uint64_t free_pages_bytes;
+    uint64_t span_free_bytes; /* free blocks inside spans, the price of size classes */
+    uint64_t runs, run_bytes;
+    uint64_t quarantine_bytes;
+    struct pms_class_stats cls[PMS_CLASSES];
+};
+
+int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws,
+                  const struct pms_super_pm *super);
+void pms_heap_free(struct pms_heap *heap);
+
+/* Capacity that a request of len bytes gets. */
+uint64_t pms_heap_capacity(uint64_t len);
+
+/* Allocate at least len bytes, 16-byte aligned (64 from 64 bytes on, if the class allows;
+ * whole pages above PMS_SMALL_MAX).  The block is fresh: fill it with pms_init_*; all of it
+ * counts as contents.  PMS_ALLOC_RAW: not fresh: contents undefined, words are written with
+ * pms_wr like those of any old block (for tables that are filled bit by bit).
+ * PMS_E_FULL: nothing was changed. */
+#define PMS_ALLOC_RAW 1u
+int pms_alloc(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64_t *off);
+
+/* Free a block.  A wild offset or a double free is PMS_E_CORRUPT and changes nothing. */
+int pms_free(struct pms_heap *heap, uint64_t off);
+
+/* Is off the start of an allocated block?  Gives its capacity.  PMS_E_CORRUPT if not. */
+int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity);
+
+/* Pages for a log overflow: taken from the DRAM state only; nothing is written that says so,
+ * a crash gives them back by itself. */
+int pms_heap_borrow(struct pms_heap *heap, uint64_t pages, uint64_t *off);
+void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages);
+
+/* DRAM bookkeeping of units. */
+void pms_heap_undo(struct pms_heap *heap, size_t mark);     /* part: to action_count == mark */
+void pms_heap_commit(struct pms_heap *heap, uint64_t seq);  /* frees go to quarantine */
+/* Undo all.  seq: what quarantine waits for, or 0: this unit has left nothing in the log. */
+void pms_heap_abort(struct pms_heap *heap, uint64_t seq);
+void pms_heap_release(struct pms_heap *heap, uint64_t seq); /* of entries older than seq */
+/* The file has grown: more pages. */
+int pms_heap_grown(struct pms_heap *heap);
+
+int pms_heap_statistics(struct pms_heap *heap, struct pms_heap_stats *out);
+
+/* The one check of every offset that comes from the medium. */
+static inline int pms_off_ok(const struct pms_heap *heap, uint64_t off, uint64_t len)
+{
+    uint64_t lo = heap->super->heap_start, size = heap->super->size;
+    return (off & 7u) == 0 && off >= lo && off < size && len <= size - off;
+}
+
+/* ---- shared by heap.c (blocks) and heap_pages.c (pages, spans, scanning) ---- */
+
+/* Offset of a page's descriptor; 0 if the page is in no region. */
+uint64_t pms_desc_off(const struct pms_heap *heap, uint64_t page);
+struct pms_span *pms_span_find(const struct pms_heap *heap, uint64_t page);
+/* DRAM state of the span at page, read from its bitmap; NULL: no memory. */
+struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cls);
+void pms_span_link(struct pms_heap *heap, struct pms_span *span);   /* into partial[] */
+void pms_span_unlink(struct pms_heap *heap, struct pms_span *span);
+/* A span of the class with an available block: partial[cls] is set on PMS_OK. */
+int pms_span_get(struct pms_heap *heap, uint32_t cls);
+/* Take n pages at a multiple of align; nothing is written.  PMS_E_FULL. */
+int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *page);
+void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n);
+void pms_pages_withdraw(struct pms_heap *heap, uint64_t page, uint64_t n);
+void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n);
+void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n);
+void pms_span_forget(struct pms_heap *heap, uint64_t page); /* free the DRAM state */
+int pms_pages_top(struct pms_heap *heap, uint64_t end); /* advance root.top to end */
+int pms_heap_scan(struct pms_heap *heap, uint64_t pages); /* look at so many more pages */
+int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls, uint64_t off,
+                   uint64_t len);
+
+#endif

@@ -1,0 +1,495 @@
+/* heap_pages.c -- pages, spans, the lazy scan of descriptors, statistics.  heap.h is the manual.
+ *
+ *   file pages:  | scanned: page_avail says what is free | not scanned yet | never used |
+ *                heap_start                         scan_page       scan_end   dram_top   size
+ */
+#include "heap.h"
+
+#include <stdlib.h>
+
+#define SCAN_STEP 4096u /* descriptors looked at before unused space is preferred */
+
+uint64_t pms_desc_off(const struct pms_heap *heap, uint64_t page)
+{
+    const struct pms_super_pm *super = heap->super;
+    for (uint32_t i = super->nregions; i-- > 0;) {
+        uint64_t first = super->regions[i].start / PMS_PAGE;
+        if (page >= first)
+            return page - first < super->regions[i].cap_pages
+                       ? super->regions[i].start + (page - first) * PMS_DESC_BYTES
+                       : 0;
+    }
+    return 0;
+}
+
+/* Pages of a region's own table. */
+static uint64_t table_pages(const struct pms_region_pm *region)
+{
+    return (region->cap_pages * PMS_DESC_BYTES + PMS_PAGE - 1) / PMS_PAGE;
+}
+
+/* First page behind `page` (or itself) that is not a descriptor table. */
+static uint64_t skip_table(const struct pms_heap *heap, uint64_t page)
+{
+    for (uint32_t i = 0; i < heap->super->nregions; i++) {
+        const struct pms_region_pm *r = &heap->super->regions[i];
+        uint64_t first = r->start / PMS_PAGE, tables = table_pages(r);
+        if (page >= first && page < first + tables)
+            return first + tables;
+    }
+    return page;
+}
+
+/* ---- bits ---- */
+
+static void bits_set(uint64_t *bits, uint64_t from, uint64_t n)
+{
+    for (uint64_t i = from; i < from + n;) {
+        if ((i & 63) == 0 && from + n - i >= 64) {
+            bits[i / 64] = ~0ull;
+            i += 64;
+        } else {
+            bits[i / 64] |= 1ull << (i & 63);
+            i++;
+        }
+    }
+}
+
+static void bits_clear(uint64_t *bits, uint64_t from, uint64_t n)
+{
+    for (uint64_t i = from; i < from + n;) {
+        if ((i & 63) == 0 && from + n - i >= 64) {
+            bits[i / 64] = 0;
+            i += 64;
+        } else {
+            bits[i / 64] &= ~(1ull << (i & 63));
+            i++;
+        }
+    }
+}
+
+void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    bits_set(heap->page_avail, page, n);
+    if (page < heap->page_hint)
+        heap->page_hint = page;
+}
+
+void pms_pages_withdraw(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    bits_clear(heap->page_avail, page, n);
+}
+
+void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    bits_set(heap->page_blocked, page, n);
+}
+
+void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    bits_clear(heap->page_blocked, page, n);
+}
+
+/* First n available pages in a row, at a multiple of align; UINT64_MAX: none. */
+static uint64_t find_pages(struct pms_heap *heap, uint64_t n, uint64_t align)
+{
+    const uint64_t *avail = heap->page_avail;
+    uint64_t end = heap->page_words * 64, at = heap->page_hint;
+    int first = 1;
+    while (at < end) {
+        uint64_t word = avail[at / 64] >> (at & 63);
+        if (word == 0) {
+            at = (at | 63) + 1;
+            continue;
+        }
+        at += (uint64_t)__builtin_ctzll(word);
+        if (first) {
+            heap->page_hint = at;
+            first = 0;
+        }
+        uint64_t start = (at + align - 1) & ~(align - 1), have = 0;
+        while (have < n && start + have < end) {
+            uint64_t bit = start + have, rest = ~(avail[bit / 64] >> (bit & 63));
+            uint64_t in_word = 64 - (bit & 63);
+            uint64_t ones = rest ? (uint64_t)__builtin_ctzll(rest) : 64;
+            if (ones >= in_word) {
+                have += in_word;
+            } else {
+                have += ones;
+                break;
+            }
+        }
+        if (have >= n)
+            return start;
+        at = start + have + 1;
+    }
+    if (first)
+        heap->page_hint = end;
+    return UINT64_MAX;
+}
+
+/* ---- spans in DRAM ---- */
+
+static uint32_t span_hash(const struct pms_heap *heap, uint64_t page)
+{
+    return (uint32_t)((page >> 4) * 0x9e3779b97f4a7c15ull >> 40) & (heap->span_slots - 1);
+}
+
+struct pms_span *pms_span_find(const struct pms_heap *heap, uint64_t page)
+{
+    if (heap->span_slots == 0)
+        return NULL;
+    struct pms_span *span = heap->span_slot[span_hash(heap, page)];
+    while (span && span->page != page)
+        span = span->chain;
+    return span;
+}
+
+static int span_table_grow(struct pms_heap *heap)
+{
+    uint32_t old_slots = heap->span_slots, slots = old_slots ? old_slots * 2 : 64;
+    struct pms_span **old = heap->span_slot;
+    struct pms_span **slot = calloc(slots, sizeof(struct pms_span *));
+    if (!slot)
+        return PMS_E_NOMEM;
+    heap->span_slot = slot;
+    heap->span_slots = slots;
+    for (uint32_t i = 0; i < old_slots; i++)
+        while (old[i]) {
+            struct pms_span *span = old[i];
+            old[i] = span->chain;
+            uint32_t h = span_hash(heap, span->page);
+            span->chain = slot[h];
+            slot[h] = span;
+        }
+    free(old);
+    return PMS_OK;
+}
+
+void pms_span_link(struct pms_heap *heap, struct pms_span *span)
+{
+    span->prev = NULL;
+    span->next = heap->partial[span->cls];
+    if (span->next)
+        span->next->prev = span;
+    heap->partial[span->cls] = span;
+}
+
+void pms_span_unlink(struct pms_heap *heap, struct pms_span *span)
+{
+    if (span->prev)
+        span->prev->next = span->next;
+    else
+        heap->partial[span->cls] = span->next;
+    if (span->next)
+        span->next->prev = span->prev;
+    span->prev = span->next = NULL;
+}
+
+struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cls)
+{
+    struct pms_span *span = pms_span_find(heap, page);
+    if (span)
+        return span;
+    if (heap->span_count >= heap->span_slots && span_table_grow(heap) != PMS_OK)
+        return NULL;
+    span = calloc(1, sizeof *span);
+    if (!span)
+        return NULL;
+    span->page = page;
+    span->cls = cls;
+    uint32_t blocks = pms_classes[cls].blocks;
+    uint64_t bitmap = pms_desc_off(heap, page) + PMS_DESC_BYTES;
+    for (uint32_t w = 0; w * 64 < blocks; w++) {
+        uint64_t valid = blocks - w * 64 >= 64 ? ~0ull : (1ull << (blocks - w * 64)) - 1;
+        span->avail[w] = ~pms_rd(heap->ws, bitmap + w * 8) & valid;
+        span->navail += (uint32_t)__builtin_popcountll(span->avail[w]);
+    }
+    uint32_t h = span_hash(heap, page);
+    span->chain = heap->span_slot[h];
+    heap->span_slot[h] = span;
+    heap->span_count++;
+    if (span->navail)
+        pms_span_link(heap, span);
+    if (span->navail == blocks)
+        heap->empty_spans++;
+    return span;
+}
+
+void pms_span_forget(struct pms_heap *heap, uint64_t page)
+{
+    struct pms_span **at = &heap->span_slot[span_hash(heap, page)];
+    while (*at && (*at)->page != page)
+        at = &(*at)->chain;
+    struct pms_span *span = *at;
+    if (!span)
+        return;
+    *at = span->chain;
+    heap->span_count--;
+    if (span->navail)
+        pms_span_unlink(heap, span);
+    if (span->navail == pms_classes[span->cls].blocks)
+        heap->empty_spans--;
+    free(span);
+}
+
+/* ---- scanning ---- */
+
+/* Look at the descriptor of one head page.  *pages: how many pages it speaks for. */
+static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages)
+{
+    uint64_t head = pms_rd(heap->ws, pms_desc_off(heap, page));
+    uint32_t cls = PMS_DESC_CLASS(head), kind = PMS_DESC_KIND(head);
+    uint64_t room = heap->super->size / PMS_PAGE - page;
+    *pages = 1;
+    if (kind == PMS_PAGE_FREE) {
+        if (head != 0)
+            return PMS_FAIL(PMS_E_CORRUPT, "a free page has a descriptor", page * PMS_PAGE, 0,
+                            head);
+        if (!(heap->page_blocked[page / 64] >> (page & 63) & 1))
+            pms_pages_give(heap, page, 1);
+        return PMS_OK;
+    }
+    *pages = PMS_DESC_PAGES(head);
+    if (*pages == 0 || *pages > room)
+        return PMS_FAIL(PMS_E_CORRUPT, "a page descriptor has a wrong length",
+                        page * PMS_PAGE, room, *pages);
+    if (kind == PMS_PAGE_RUN)
+        return PMS_OK;
+    if ((kind != PMS_PAGE_SPAN && kind != PMS_PAGE_BIGSPAN) || cls >= pms_class_count ||
+        pms_classes[cls].pages != *pages || page % *pages ||
+        (kind == PMS_PAGE_SPAN) != (*pages == PMS_SPAN_PAGES))
+        return PMS_FAIL(PMS_E_CORRUPT, "a page descriptor has an unknown kind or class",
+                        page * PMS_PAGE, pms_class_count, head);
+    uint64_t bitmap = pms_desc_off(heap, page) + PMS_DESC_BYTES;
+    uint32_t used = 0, blocks = pms_classes[cls].blocks;
+    for (uint32_t w = 0; w * 64 < blocks; w++)
+        used += (uint32_t)__builtin_popcountll(pms_rd(heap->ws, bitmap + w * 8));
+    if (used < blocks && !pms_span_load(heap, page, cls))
+        return PMS_E_NOMEM;
+    return PMS_OK;
+}
+
+int pms_heap_scan(struct pms_heap *heap, uint64_t pages)
+{
+    uint64_t end = heap->scan_end - heap->scan_page > pages ? heap->scan_page + pages
+                                                            : heap->scan_end;
+    while (heap->scan_page < end) {
+        uint64_t page = skip_table(heap, heap->scan_page), n = 0;
+        if (page == heap->scan_page) {
+            PMS_TRY(scan_one(heap, page, &n));
+            page += n;
+        }
+        heap->scan_page = page < heap->scan_end ? page : heap->scan_end;
+    }
+    return PMS_OK;
+}
+
+/* ---- taking pages ---- */
+
+int pms_pages_top(struct pms_heap *heap, uint64_t end)
+{
+    uint64_t at = PMS_ROOT_OFF + offsetof(struct pms_root_pm, top);
+    if (end > pms_rd(heap->ws, at))
+        pms_wr(heap->ws, at, end);
+    return PMS_OK;
+}
+
+/* Unused pages behind dram_top become available, enough for n at a multiple of align. */
+static int expose(struct pms_heap *heap, uint64_t n, uint64_t align)
+{
+    uint64_t page = heap->dram_top, size = heap->super->size / PMS_PAGE;
+    for (;;) {
+        page = skip_table(heap, page);
+        uint64_t start = (page + align - 1) & ~(align - 1), end = start + n;
+        if (end > size)
+            return PMS_MISSING;
+        uint64_t next_table = size;
+        for (uint32_t i = 0; i < heap->super->nregions; i++) {
+            uint64_t first = heap->super->regions[i].start / PMS_PAGE;
+            if (first > page && first < next_table)
+                next_table = first;
+        }
+        uint64_t upto = end <= next_table ? end : next_table;
+        pms_pages_give(heap, page, upto - page);
+        heap->dram_top = upto;
+        if (end <= next_table)
+            return PMS_OK;
+        page = next_table;
+    }
+}
+
+/* Spans whose blocks are all available become free pages. */
+static int drop_empty_spans(struct pms_heap *heap)
+{
+    for (uint32_t i = 0; i < heap->span_slots; i++) {
+        struct pms_span *span = heap->span_slot[i];
+        while (span) {
+            struct pms_span *next = span->chain;
+            const struct pms_class *cls = &pms_classes[span->cls];
+            if (span->navail == cls->blocks) {
+                uint64_t page = span->page;
+                PMS_TRY(pms_action_add(heap, PMS_ACT_SPAN_DROP, span->cls, page, cls->pages));
+                pms_wr(heap->ws, pms_desc_off(heap, page), 0);
+                pms_span_forget(heap, page);
+                pms_pages_give(heap, page, cls->pages);
+            }
+            span = next;
+        }
+    }
+    return PMS_OK;
+}
+
+int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *page)
+{
+    int grown = 0, settled = 0, status;
+    for (;;) {
+        uint64_t found = find_pages(heap, n, align);
+        if (found != UINT64_MAX) {
+            bits_clear(heap->page_avail, found, n);
+            *page = found;
+            return PMS_OK;
+        }
+        uint32_t empty = heap->borrowing ? 0 : heap->empty_spans;
+        if (empty > 8 || (grown && empty)) {
+            PMS_TRY(drop_empty_spans(heap));
+            continue;
+        }
+        if (heap->scan_page < heap->scan_end) {
+            PMS_TRY(pms_heap_scan(heap, SCAN_STEP));
+            if (find_pages(heap, n, align) != UINT64_MAX)
+                continue;
+        }
+        status = expose(heap, n, align);
+        if (status == PMS_OK)
+            continue;
+        if (heap->scan_page < heap->scan_end)
+            continue;
+        if (empty) {
+            PMS_TRY(drop_empty_spans(heap));
+            continue;
+        }
+        if (!settled && heap->quar_count && heap->settle) {
+            settled = 1;
+            heap->settle(heap->settle_context);
+            continue;
+        }
+        if (grown || !heap->grow)
+            return PMS_FAIL(PMS_E_FULL, "allocate", 0, n * PMS_PAGE, heap->super->limit);
+        PMS_TRY(heap->grow(heap->grow_context, n + align));
+        grown = 1;
+    }
+}
+
+int pms_span_get(struct pms_heap *heap, uint32_t cls)
+{
+    if (heap->scan_page < heap->scan_end) {
+        PMS_TRY(pms_heap_scan(heap, SCAN_STEP));
+        if (heap->partial[cls])
+            return PMS_OK;
+    }
+    uint64_t pages = pms_classes[cls].pages, page;
+    int status = pms_pages_take(heap, pages, pages, &page);
+    if (status != PMS_OK)
+        return heap->partial[cls] ? PMS_OK : status; /* settling may have freed a block */
+    uint32_t kind = pages == PMS_SPAN_PAGES ? PMS_PAGE_SPAN : PMS_PAGE_BIGSPAN;
+    uint64_t desc = pms_desc_off(heap, page);
+    /* The bitmap lies where a free page's descriptors are all zero, or where a dropped span
+     * left a bitmap of zeroes: nothing to clear. */
+    status = pms_action_add(heap, PMS_ACT_SPAN_NEW, cls, page, pages);
+    if (status != PMS_OK) {
+        pms_pages_give(heap, page, pages);
+        return status;
+    }
+    (void)pms_pages_top(heap, page + pages);
+    pms_wr(heap->ws, desc, PMS_DESC_HEAD(kind, cls, pages));
+    return pms_span_load(heap, page, cls) ? PMS_OK : PMS_E_NOMEM;
+}
+
+/* ---- log overflow ---- */
+
+int pms_heap_borrow(struct pms_heap *heap, uint64_t pages, uint64_t *off)
+{
+    uint64_t page;
+    heap->borrowing = 1;
+    int status = pms_pages_take(heap, pages, 1, &page);
+    heap->borrowing = 0;
+    if (status == PMS_OK)
+        *off = page * PMS_PAGE;
+    return status;
+}
+
+void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages)
+{
+    pms_pages_give(heap, off / PMS_PAGE, pages);
+}
+
+/* ---- statistics ---- */
+
+static void count_pages(struct pms_heap *heap, struct pms_heap_stats *out)
+{
+    uint64_t size = heap->super->size / PMS_PAGE, run = 0, longest = 0;
+    for (uint64_t page = heap->super->heap_start / PMS_PAGE; page < size; page++) {
+        int free_page = page >= heap->dram_top && skip_table(heap, page) == page;
+        if (page < heap->dram_top)
+            free_page = heap->page_avail[page / 64] >> (page & 63) & 1;
+        run = free_page ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+        out->free_pages_bytes += free_page ? PMS_PAGE : 0;
+        if (page < heap->dram_top && heap->page_blocked[page / 64] >> (page & 63) & 1)
+            out->quarantine_bytes += PMS_PAGE;
+    }
+    out->largest_free = longest * PMS_PAGE;
+}
+
+static void count_span(struct pms_heap *heap, uint64_t page, uint32_t cls,
+                       struct pms_heap_stats *out)
+{
+    uint64_t bitmap = pms_desc_off(heap, page) + PMS_DESC_BYTES, used = 0;
+    uint32_t blocks = pms_classes[cls].blocks, size = pms_classes[cls].size;
+    for (uint32_t w = 0; w * 64 < blocks; w++)
+        used += (uint64_t)__builtin_popcountll(pms_rd(heap->ws, bitmap + w * 8));
+    out->cls[cls].spans++;
+    out->cls[cls].used_blocks += used;
+    out->cls[cls].free_blocks += blocks - used;
+    out->used_bytes += used * size;
+    out->span_free_bytes += (blocks - used) * size;
+}
+
+int pms_heap_statistics(struct pms_heap *heap, struct pms_heap_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    PMS_TRY(pms_heap_scan(heap, UINT64_MAX));
+    uint64_t size = heap->super->size;
+    uint64_t end = pms_rd(heap->ws, PMS_ROOT_OFF + offsetof(struct pms_root_pm, top));
+    out->heap_bytes = size - heap->super->heap_start;
+    for (uint32_t i = 0; i < heap->super->nregions; i++)
+        out->table_bytes += table_pages(&heap->super->regions[i]) * PMS_PAGE;
+    for (uint32_t c = 0; c < pms_class_count; c++)
+        out->cls[c].size = pms_classes[c].size;
+    uint64_t page = heap->super->heap_start / PMS_PAGE;
+    while (page < end) {
+        uint64_t next = skip_table(heap, page), n = 1;
+        if (next == page) {
+            uint64_t head = pms_rd(heap->ws, pms_desc_off(heap, page));
+            uint32_t kind = PMS_DESC_KIND(head);
+            n = kind == PMS_PAGE_FREE ? 1 : PMS_DESC_PAGES(head);
+            if (n == 0 || n > size / PMS_PAGE - page ||
+                (kind != PMS_PAGE_RUN && PMS_DESC_CLASS(head) >= pms_class_count))
+                return PMS_FAIL(PMS_E_CORRUPT, "a page descriptor has a wrong length",
+                                page * PMS_PAGE, size / PMS_PAGE - page, n);
+            if (kind == PMS_PAGE_RUN) {
+                out->runs++;
+                out->run_bytes += n * PMS_PAGE;
+                out->used_bytes += n * PMS_PAGE;
+            } else if (kind != PMS_PAGE_FREE) {
+                count_span(heap, page, PMS_DESC_CLASS(head), out);
+            }
+        }
+        page = next == page ? page + n : next;
+    }
+    count_pages(heap, out);
+    out->free_bytes = out->free_pages_bytes + out->span_free_bytes;
+    heap->used_bytes = (int64_t)out->used_bytes;
+    return PMS_OK;
+}

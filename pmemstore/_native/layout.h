@@ -1,0 +1,298 @@
+/* layout.h -- every byte of a pool file, format 1.  docs/format.md is this file in prose.
+ *
+ *   0         4096      8192     12288    16384     20480      65536      heap_start
+ *   +---------+---------+--------+--------+---------+----------+----------+---------------
+ *   | super 0 | super 1 | anchor | anchor | root    | reserved | log ring | region 0 | ...
+ *   |         |         |   0    |   1    | page    | (zero)   |          |
+ *   +---------+---------+--------+--------+---------+----------+----------+---------------
+ *
+ * All integers are little-endian.  An offset ("off") is a uint64_t counted from the start of
+ * the file; pointers are never stored.  Structs that lie on the medium end in _pm and exist
+ * in this file alone.  Every struct is followed by the assertion of its size.
+ */
+#ifndef PMS_LAYOUT_H
+#define PMS_LAYOUT_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "pmemstore pools are little-endian; this machine is not"
+#endif
+
+#define PMS_LINE 64u
+#define PMS_PAGE 4096u
+#define PMS_MAGIC 0x4c4f4f504d454d50ull /* "PMEMPOOL" */
+#define PMS_FORMAT_VERSION 1u
+
+#define PMS_SUPER_OFF 0u        /* two slots, one page each */
+#define PMS_ANCHOR_OFF 8192u    /* two slots, one page each */
+#define PMS_ROOT_OFF 16384u     /* the root page: words that transactions change */
+#define PMS_RESERVED_OFF 20480u /* zero up to the log */
+#define PMS_LOG_OFF 65536u
+#define PMS_REGION_ALIGN 262144u /* regions start and end at multiples of this */
+#define PMS_LOG_MIN 4096u
+#define PMS_LOG_MAX (1ull << 30)
+#define PMS_POOL_MIN (2u * PMS_REGION_ALIGN)
+#define PMS_POOL_MAX (1ull << 44) /* 16 TiB: 40-bit references in units of 16 bytes */
+#define PMS_REGIONS_MAX 64u
+
+/* A region: part of the heap with one table of page descriptors at its start.  The table has
+ * a descriptor for each of cap_pages pages, also for those that the file does not have yet
+ * (only the last region may be incomplete; the superblock's size says how far it goes). */
+struct pms_region_pm {
+    uint64_t start;     /* offset, multiple of PMS_REGION_ALIGN */
+    uint64_t cap_pages; /* pages up to the region's end, table included */
+};
+static_assert(sizeof(struct pms_region_pm) == 16, "two words");
+
+/* What a pool is.  Both slots hold the same; growth writes one, makes it durable, then the
+ * other.  The valid slot with the higher gen counts. */
+struct pms_super_pm {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t header_bytes; /* sizeof(struct pms_super_pm) */
+    uint64_t gen;          /* +1 each time the geometry changes */
+    uint8_t uuid[16];
+    uint64_t compat;    /* unknown bits: ignore */
+    uint64_t ro_compat; /* unknown bits: open for reading only */
+    uint64_t incompat;  /* unknown bits: do not open */
+    uint64_t created_ns; /* since the epoch, for people only */
+    uint64_t hash_seed;  /* seed of the key hash, random: hostile keys cannot collide */
+    uint64_t log_off;
+    uint64_t log_bytes;
+    uint64_t heap_start; /* offset of region 0 */
+    uint64_t size;       /* bytes of the file that are written and usable */
+    uint64_t limit;      /* bytes that the pool may grow to; PMS_POOL_MAX: no limit */
+    uint32_t nregions;
+    uint32_t zero0;
+    uint64_t zero1[8];
+    struct pms_region_pm regions[PMS_REGIONS_MAX];
+    uint64_t csum; /* pms_hash of all bytes before it, seed PMS_MAGIC */
+};
+static_assert(offsetof(struct pms_super_pm, regions) == 192, "regions start at a line");
+static_assert(sizeof(struct pms_super_pm) == 192 + 16 * PMS_REGIONS_MAX + 8, "no padding");
+static_assert(sizeof(struct pms_super_pm) <= PMS_PAGE, "a slot is a page");
+
+/* How the frames behind an anchor are to be read: see docs/format.md, "Two media". */
+enum pms_mode {
+    PMS_MODE_DIRECT = 1, /* undo log; stores in place through a shared mapping */
+    PMS_MODE_FILE = 2    /* redo log; private mapping, checkpoints */
+};
+
+/* Where recovery starts to read the log.  Two slots; the valid one with the higher gen. */
+struct pms_anchor_pm {
+    uint64_t gen;
+    uint64_t seq;  /* first frame that recovery needs */
+    uint64_t pos;  /* where that frame is in the ring (or 0, if it did not fit there) */
+    uint64_t salt; /* of the checksums of the frames from seq on */
+    uint32_t mode; /* enum pms_mode */
+    uint32_t zero0;
+    uint64_t zero1[2];
+    uint64_t csum; /* pms_hash of the 56 bytes before it, seed PMS_MAGIC */
+};
+static_assert(sizeof(struct pms_anchor_pm) == 64, "one line: torn writes are seen");
+
+/* ---- log frames ------------------------------------------------------------------- */
+
+enum pms_frame_kind {
+    PMS_FRAME_UNDO = 1,     /* entries with old bytes */
+    PMS_FRAME_OVERFLOW = 2, /* all undo entries so far, in heap extents */
+    PMS_FRAME_COMMIT = 3,   /* content hash, fresh extents */
+    PMS_FRAME_REDO = 4,     /* entries with new bytes, fresh extents */
+    PMS_FRAME_REDO_FAR = 5  /* files only: the entries are in a heap extent */
+};
+
+struct pms_frame_pm {
+    uint64_t seq;
+    uint8_t kind;
+    uint8_t zero0;
+    uint16_t zero1;
+    uint32_t words; /* payload, in words of 8 bytes */
+    uint64_t csum;  /* pms_hash of the whole frame (padding too) with csum 0, seed salt */
+    uint64_t txid;  /* seq of the transaction's first UNDO frame; REDO: 0 */
+    /* uint64_t payload[words], then zeroes up to a multiple of 64 bytes */
+};
+static_assert(sizeof(struct pms_frame_pm) == 32, "half a line");
+
+/* Payload entries.  A head word, then its words:
+ *   bytes   off << 16 | n        n words of contents follow      off % 8 == 0, 1 <= n < 65536
+ *   fresh   off << 16 | 1 << 16  two words: length in bytes, pms_hash of the bytes (seed 3)
+ *   extent  off << 16 | 2 << 16  two words: length in bytes, pms_hash of the bytes (seed 3)
+ * COMMIT starts with two words: the content hash, and 1 if data was fenced before the frame
+ * (then nothing is hashed), else 0.
+ */
+#define PMS_ENTRY_BYTES 0u
+#define PMS_ENTRY_FRESH 1u
+#define PMS_ENTRY_EXTENT 2u
+#define PMS_ENTRY(off, tag, n) ((uint64_t)(off) << 16 | (uint64_t)(tag) << 16 | (uint64_t)(n))
+#define PMS_ENTRY_OFF(e) ((e) >> 16 & ~7ull)
+#define PMS_ENTRY_TAG(e) ((uint32_t)((e) >> 16 & 7u))
+#define PMS_ENTRY_N(e) ((uint32_t)((e)&0xffffu))
+#define PMS_ENTRY_WORDS_MAX 65535u
+
+/* ---- root page --------------------------------------------------------------------- */
+
+struct pms_root_pm {
+    uint64_t root;    /* offset of the root dict; 0 only while the pool is being made */
+    uint64_t orphans; /* first object that has no reference but is not yet torn down */
+    uint64_t top;     /* page number (offset / 4096) behind the last page ever used */
+    uint64_t zero[5];
+};
+static_assert(sizeof(struct pms_root_pm) == 64, "one line");
+
+/* ---- heap --------------------------------------------------------------------------- */
+
+/* Page descriptor, 16 bytes, in the table at the start of its region.  Head descriptors:
+ *   word 0 = kind | class << 8 | pages << 16   word 1 = 0
+ * Free pages, and the inner pages of a run, have all-zero descriptors.  In a span, the bytes
+ * behind the head up to the end of the span's descriptors are the allocation bitmap: block i
+ * is bit i % 64 of word i / 64 (set: allocated). */
+#define PMS_DESC_BYTES 16u
+enum pms_page_kind {
+    PMS_PAGE_FREE = 0,
+    PMS_PAGE_SPAN = 1,    /* 16 pages of equal blocks, aligned to 16 pages in the file */
+    PMS_PAGE_BIGSPAN = 2, /* 64 pages of equal blocks, aligned to 64 pages in the file */
+    PMS_PAGE_RUN = 3      /* one allocation of whole pages */
+};
+#define PMS_SPAN_PAGES 16u
+#define PMS_BIGSPAN_PAGES 64u
+#define PMS_DESC_HEAD(kind, cls, pages)                                                    \
+    ((uint64_t)(kind) | (uint64_t)(cls) << 8 | (uint64_t)(pages) << 16)
+#define PMS_DESC_KIND(w) ((uint32_t)((w)&0xffu))
+#define PMS_DESC_CLASS(w) ((uint32_t)((w) >> 8 & 0xffu))
+#define PMS_DESC_PAGES(w) ((w) >> 16)
+
+/* ---- values: a cell of 16 bytes ------------------------------------------------------ */
+
+/* byte 0 tag, byte 1 flags, bytes 2-3 zero, bytes 4-7 length, bytes 8-15 word.
+ *   NONE FALSE TRUE   length and word 0
+ *   INT               word = two's complement          FLOAT  word = IEEE bits
+ *   STR BYTES BIGINT PACKED   length = bytes; if flags has PMS_CELL_SHORT the bytes are the
+ *                     word itself (length <= 8, padded with zeroes); else word = offset of
+ *                     the bytes: of a heap block of their own, or, with PMS_CELL_INNER, of a
+ *                     place inside the dict entry that holds the cell
+ *   DICT LIST         word = offset of the object
+ * STR is UTF-8 with lone surrogates encoded like other code points; BIGINT is little-endian
+ * two's complement; PACKED is msgpack.  A length of 2^32-1 or more is not storable. */
+enum pms_tag {
+    PMS_TAG_EMPTY = 0, /* never a value: unused cells are all zero */
+    PMS_TAG_NONE = 1,
+    PMS_TAG_FALSE = 2,
+    PMS_TAG_TRUE = 3,
+    PMS_TAG_INT = 4,
+    PMS_TAG_FLOAT = 5,
+    PMS_TAG_STR = 6,
+    PMS_TAG_BYTES = 7,
+    PMS_TAG_BIGINT = 8,
+    PMS_TAG_PACKED = 9,
+    PMS_TAG_DICT = 16,
+    PMS_TAG_LIST = 17
+};
+#define PMS_CELL_SHORT 1u
+#define PMS_CELL_INNER 2u
+
+struct pms_cell_pm {
+    uint32_t head; /* tag | flags << 8 */
+    uint32_t len;
+    uint64_t word;
+};
+static_assert(sizeof(struct pms_cell_pm) == 16, "two words");
+
+/* ---- objects --------------------------------------------------------------------------- */
+
+/* First 32 bytes of every container.  A REF cell (DICT, LIST, ...) in another object counts
+ * one reference.  An object with none stands in the list of orphans (root page) until it is
+ * torn down; an object with references is never in that list. */
+struct pms_object_pm {
+    uint32_t magic_kind; /* PMS_OBJECT_MAGIC | tag */
+    uint32_t zero0;
+    uint64_t refs;
+    uint64_t orphan_next; /* offsets; 0 if none or not an orphan */
+    uint64_t orphan_prev;
+};
+static_assert(sizeof(struct pms_object_pm) == 32, "half a line");
+#define PMS_OBJECT_MAGIC 0x4f424a00u
+
+/* Dict: linear hashing for look-up, a doubly linked list for insertion order.
+ * 2^level + split buckets.  Bucket b of a table is found by b:  b < 8: inner[b]; else with
+ * k = floor(log2 b): level directory word k; see table.h. */
+struct pms_dict_pm {
+    struct pms_object_pm obj;
+    uint64_t count;
+    uint64_t first; /* offset of the oldest entry */
+    uint64_t last;  /* offset of the youngest entry */
+    uint64_t shape; /* level | split << 8;  level >= 3 */
+    uint64_t dir;   /* offset of the level directory (PMS_DICT_DIR_WORDS words), or 0 */
+    uint64_t zero[3];
+    uint64_t inner[8]; /* buckets 0..7 */
+};
+static_assert(sizeof(struct pms_dict_pm) == 160, "a size class");
+#define PMS_DICT_DIR_WORDS 40u
+#define PMS_DICT_SEG_BUCKETS 4096u /* a bucket segment is at most 32 KiB */
+
+/* A link: reference in units of 16 bytes in the low 40 bits, extra in the high 24. */
+#define PMS_LINK(off, extra) ((uint64_t)(off) >> 4 | (uint64_t)(extra) << 40)
+#define PMS_LINK_OFF(w) (((w)&0xffffffffffull) << 4)
+#define PMS_LINK_EXTRA(w) ((uint32_t)((w) >> 40))
+
+/* Dict entry: 40 bytes, the key, then room for the value's bytes up to the block's end. */
+struct pms_entry_pm {
+    uint64_t chain; /* link: next entry of the bucket, extra = hash tag of THAT entry */
+    uint64_t next;  /* link: next in insertion order, extra = own key tag | length << 8 */
+    uint64_t prev;  /* link: previous in insertion order, extra = 0 */
+    struct pms_cell_pm value;
+    /* key: NONE FALSE TRUE 0 bytes; INT FLOAT 8 bytes; STR BYTES of up to PMS_KEY_INNER_MAX
+     * bytes: the bytes, padded with zeroes to 8.  PMS_KEY_FAR (STR or BYTES that are longer,
+     * and all compound keys): a word with the offset of a block, struct pms_far_key_pm.  The
+     * key length is that of the key's bytes in the entry: for far keys 8. */
+};
+static_assert(sizeof(struct pms_entry_pm) == 40, "no padding");
+#define PMS_KEY_INNER_MAX 1024u
+#define PMS_KEY_FAR 63u /* key tag: the key is out of line */
+
+struct pms_far_key_pm {
+    uint32_t tag;     /* PMS_TAG_STR, BYTES, or PMS_TAG_PACKED (compound) */
+    uint32_t image;   /* bytes that are hashed and compared */
+    uint32_t stored;  /* bytes that give the key back, if they differ from the image; else 0 */
+    uint32_t zero;
+    /* the image, padded with zeroes to 8; then the stored bytes */
+};
+static_assert(sizeof(struct pms_far_key_pm) == 16, "two words");
+
+/* List: a counted B+tree.  Leaves hold cells, nodes hold children with their counts. */
+struct pms_list_pm {
+    struct pms_object_pm obj;
+    uint64_t count;
+    uint64_t root;   /* offset of a leaf (height 0) or node; 0 if the list is empty */
+    uint64_t height; /* of the root: 0 = leaf */
+    uint64_t zero;
+};
+static_assert(sizeof(struct pms_list_pm) == 64, "one line");
+
+/* A leaf has room for 3, 7, 15, 31 or 63 cells (64 to 1024 bytes); only a leaf that is the
+ * root has less than 63. */
+#define PMS_LEAF_CELLS 63u
+struct pms_leaf_pm {
+    uint64_t head; /* PMS_LEAF_MAGIC << 32 | room << 16 | cells in use */
+    uint64_t zero;
+    struct pms_cell_pm cells[PMS_LEAF_CELLS];
+};
+static_assert(sizeof(struct pms_leaf_pm) == 1024, "a size class");
+#define PMS_LEAF_MAGIC 0x4c454146ull
+
+#define PMS_NODE_KIDS 63u
+struct pms_kid_pm {
+    uint64_t off;
+    uint64_t count; /* cells below */
+};
+struct pms_node_pm {
+    uint64_t head; /* PMS_NODE_MAGIC << 32 | kids in use */
+    uint64_t zero;
+    struct pms_kid_pm kids[PMS_NODE_KIDS];
+};
+static_assert(sizeof(struct pms_node_pm) == 1024, "a size class");
+#define PMS_NODE_MAGIC 0x4e4f4445ull
+
+#endif

@@ -1,0 +1,191 @@
+/* log.c -- frames and anchors.  log.h is the manual. */
+#include "log.h"
+
+#include "hash.h"
+
+#include <stdlib.h>
+
+uint64_t pms_frame_bytes(uint64_t words)
+{
+    return (sizeof(struct pms_frame_pm) + words * 8 + PMS_LINE - 1) & ~(uint64_t)(PMS_LINE - 1);
+}
+
+/* Bytes to skip at lpos so that a frame of n bytes does not straddle the ring's end. */
+static uint64_t skip_at(const struct pms_log *log, uint64_t lpos, uint64_t n)
+{
+    uint64_t place = lpos % log->bytes;
+    return place + n > log->bytes ? log->bytes - place : 0;
+}
+
+int pms_log_fits(const struct pms_log *log, uint64_t words, uint64_t reserve)
+{
+    uint64_t n = pms_frame_bytes(words), m = reserve ? pms_frame_bytes(reserve) : 0;
+    if (n > log->bytes || m > log->bytes)
+        return 0;
+    uint64_t at = log->head + skip_at(log, log->head, n);
+    /* With nothing in the ring that is needed, skipping its end costs nothing. */
+    uint64_t first = log->dur_seq == log->seq ? at : log->dur_pos;
+    at += n;
+    if (m)
+        at += skip_at(log, at, m) + m;
+    return at - first <= log->bytes;
+}
+
+uint64_t *pms_log_payload(struct pms_log *log, uint64_t words)
+{
+    uint64_t n = pms_frame_bytes(words);
+    if (n > log->buffer_room) {
+        size_t room = n < 4096 ? 4096 : n + n / 2;
+        uint8_t *buffer = realloc(log->buffer, room);
+        if (!buffer)
+            return NULL;
+        log->buffer = buffer;
+        log->buffer_room = room;
+    }
+    return (uint64_t *)(void *)(log->buffer + sizeof(struct pms_frame_pm));
+}
+
+int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words,
+                   uint64_t txid, uint64_t *seq, uint64_t *lpos)
+{
+    uint64_t n = pms_frame_bytes(words), used = sizeof(struct pms_frame_pm) + words * 8;
+    struct pms_frame_pm *frame = (struct pms_frame_pm *)(void *)log->buffer;
+    *frame = (struct pms_frame_pm){.seq = log->seq,
+                                   .kind = (uint8_t)kind,
+                                   .words = (uint32_t)words,
+                                   .txid = txid};
+    memset(log->buffer + used, 0, n - used);
+    frame->csum = pms_hash(log->buffer, n, log->salt);
+    uint64_t skip = skip_at(log, log->head, n);
+    if (log->dur_seq == log->seq)
+        log->dur_pos = log->head + skip;
+    uint64_t at = log->head + skip, off = log->off + at % log->bytes;
+    if (log->mode == PMS_MODE_DIRECT) {
+        pms_store_nt(log->medium, off, log->buffer, n); /* flushes by itself */
+    } else {
+        PMS_TRY(pms_write_sync(log->medium, off, log->buffer, n));
+    }
+    *seq = log->seq++;
+    *lpos = at;
+    log->head = at + n;
+    log->log_bytes_total += n;
+    return PMS_OK;
+}
+
+void pms_log_settled(struct pms_log *log)
+{
+    if (!log->pending)
+        return;
+    log->pending = 0;
+    log->dur_seq = log->pending_seq;
+    log->dur_pos = log->pending_pos;
+}
+
+/* ---- anchors ---- */
+
+void pms_anchor_seal(struct pms_anchor_pm *anchor)
+{
+    anchor->csum = pms_hash(anchor, offsetof(struct pms_anchor_pm, csum), PMS_MAGIC);
+}
+
+int pms_log_checkpoint(struct pms_log *log)
+{
+    if (log->pending) {
+        pms_fence(log->medium);
+        pms_log_settled(log);
+    }
+    struct pms_anchor_pm anchor = {.gen = log->gen + 1,
+                                   .seq = log->need_seq,
+                                   .pos = log->need_pos % log->bytes,
+                                   .salt = log->salt,
+                                   .mode = (uint32_t)log->mode};
+    pms_anchor_seal(&anchor);
+    uint64_t off = PMS_ANCHOR_OFF + (uint64_t)log->slot * PMS_PAGE;
+    if (log->mode == PMS_MODE_DIRECT) {
+        pms_store(log->medium, off, &anchor, sizeof anchor);
+        pms_flush(log->medium, off, sizeof anchor);
+        log->pending = 1;
+        log->pending_seq = log->need_seq;
+        log->pending_pos = log->need_pos;
+    } else {
+        PMS_TRY(pms_write_sync(log->medium, off, &anchor, sizeof anchor));
+        log->dur_seq = log->need_seq;
+        log->dur_pos = log->need_pos;
+    }
+    log->gen++;
+    log->slot ^= 1;
+    log->checkpoints++;
+    return PMS_OK;
+}
+
+int pms_anchor_read(const struct pms_medium *medium, struct pms_anchor_pm *out, uint32_t *slot)
+{
+    int found = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct pms_anchor_pm a;
+        memcpy(&a, medium->base + PMS_ANCHOR_OFF + (uint64_t)i * PMS_PAGE, sizeof a);
+        if (a.csum != pms_hash(&a, offsetof(struct pms_anchor_pm, csum), PMS_MAGIC))
+            continue;
+        if (a.mode != PMS_MODE_DIRECT && a.mode != PMS_MODE_FILE)
+            continue;
+        if (!found || a.gen > out->gen) {
+            *out = a;
+            *slot = i;
+        }
+        found = 1;
+    }
+    return found ? PMS_OK
+                 : PMS_FAIL(PMS_E_CORRUPT, "neither anchor of the log is valid", PMS_ANCHOR_OFF,
+                            1, 0);
+}
+
+/* ---- reading frames ---- */
+
+static int frame_at(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                    uint64_t pos, uint64_t seq, uint64_t salt, struct pms_frame_ref *out)
+{
+    struct pms_frame_pm f;
+    if (pos % PMS_LINE || pos > log_bytes - sizeof f)
+        return PMS_MISSING;
+    const uint8_t *at = medium->base + log_off + pos;
+    memcpy(&f, at, sizeof f);
+    if (f.seq != seq || f.kind < PMS_FRAME_UNDO || f.kind > PMS_FRAME_REDO_FAR)
+        return PMS_MISSING;
+    uint64_t n = pms_frame_bytes(f.words);
+    if (n > log_bytes - pos)
+        return PMS_MISSING;
+    /* The checksum was taken with its own field zero. */
+    uint8_t *copy = malloc(n);
+    if (!copy)
+        return PMS_E_NOMEM;
+    memcpy(copy, at, n);
+    memset(copy + offsetof(struct pms_frame_pm, csum), 0, 8);
+    uint64_t csum = pms_hash(copy, n, salt);
+    free(copy);
+    if (csum != f.csum)
+        return PMS_MISSING;
+    *out = (struct pms_frame_ref){.seq = seq,
+                                  .pos = pos,
+                                  .bytes = n,
+                                  .kind = f.kind,
+                                  .words = f.words,
+                                  .txid = f.txid,
+                                  .payload = (const uint64_t *)(const void *)(at + sizeof f)};
+    return PMS_OK;
+}
+
+int pms_frame_read(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                   uint64_t pos, uint64_t seq, uint64_t salt, struct pms_frame_ref *out)
+{
+    int status = frame_at(medium, log_off, log_bytes, pos, seq, salt, out);
+    if (status == PMS_MISSING && pos != 0)
+        status = frame_at(medium, log_off, log_bytes, 0, seq, salt, out);
+    return status;
+}
+
+void pms_log_free(struct pms_log *log)
+{
+    free(log->buffer);
+    log->buffer = NULL;
+    log->buffer_room = 0;
+}

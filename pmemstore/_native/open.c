@@ -1,0 +1,436 @@
+/* open.c -- creating and opening pools.  open.h is the manual. */
+#include "open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hash.h"
+#include "map_user.h"
+#include "recover.h"
+
+/* ---- superblocks ---- */
+
+static int geometry_ok(const struct pms_super_pm *s)
+{
+    if (s->log_off != PMS_LOG_OFF || s->log_bytes < PMS_LOG_MIN || s->log_bytes > PMS_LOG_MAX ||
+        s->log_bytes % PMS_PAGE || s->heap_start % PMS_REGION_ALIGN ||
+        s->heap_start < s->log_off + s->log_bytes || s->size % PMS_REGION_ALIGN ||
+        s->size <= s->heap_start || s->size > PMS_POOL_MAX || s->limit < s->size ||
+        s->nregions == 0 || s->nregions > PMS_REGIONS_MAX)
+        return 0;
+    uint64_t end = s->heap_start;
+    for (uint32_t i = 0; i < s->nregions; i++) {
+        const struct pms_region_pm *r = &s->regions[i];
+        if (r->start != end || r->start >= s->size || r->cap_pages == 0 ||
+            r->cap_pages % (PMS_REGION_ALIGN / PMS_PAGE) ||
+            r->cap_pages > PMS_POOL_MAX / PMS_PAGE)
+            return 0;
+        uint64_t tables = r->cap_pages * PMS_DESC_BYTES;
+        if (tables >= s->size - r->start)
+            return 0;
+        end += r->cap_pages * PMS_PAGE;
+    }
+    return end >= s->size;
+}
+
+/* The newest valid slot.  PMS_E_FORMAT: this is not a pool that we can read. */
+static int super_read(int fd, struct pms_super_pm *out, int *damaged)
+{
+    int found = 0, ours = 0;
+    *damaged = 0;
+    for (int i = 0; i < 2; i++) {
+        struct pms_super_pm s;
+        ssize_t n = pread(fd, &s, sizeof s, PMS_SUPER_OFF + i * (off_t)PMS_PAGE);
+        if (n < 0)
+            return PMS_FAIL_OS("reading a superblock", (uint64_t)i * PMS_PAGE, sizeof s, errno);
+        ours |= n == (ssize_t)sizeof s && s.magic == PMS_MAGIC;
+        if (n != (ssize_t)sizeof s || s.magic != PMS_MAGIC ||
+            s.csum != pms_hash(&s, offsetof(struct pms_super_pm, csum), PMS_MAGIC)) {
+            *damaged = 1;
+            continue;
+        }
+        if (found && s.gen != out->gen)
+            *damaged = 1; /* a crash in growth: make them equal again */
+        if (!found || s.gen > out->gen)
+            *out = s;
+        found = 1;
+    }
+    if (!found)
+        return ours ? PMS_FAIL(PMS_E_CORRUPT, "both superblocks are damaged", 0, 0, 0)
+                    : PMS_FAIL(PMS_E_FORMAT, "the file is not a pool", 0, 0, 0);
+    if (out->version != PMS_FORMAT_VERSION || out->header_bytes != sizeof *out)
+        return PMS_FAIL(PMS_E_FORMAT, "the pool has an unknown version", 0, PMS_FORMAT_VERSION,
+                        out->version);
+    if (out->incompat)
+        return PMS_FAIL(PMS_E_FORMAT, "the pool uses unknown features", 0, 0, out->incompat);
+    if (!geometry_ok(out))
+        return PMS_FAIL(PMS_E_CORRUPT, "the superblock's geometry is impossible", 0, 0, 0);
+    return PMS_OK;
+}
+
+static int file_size_ok(int fd, const struct pms_super_pm *super)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return PMS_FAIL_OS("fstat", 0, 0, errno);
+    if ((uint64_t)st.st_size < super->size)
+        return PMS_FAIL(PMS_E_CORRUPT, "the file has been truncated", (uint64_t)st.st_size,
+                        super->size, (uint64_t)st.st_size);
+    return PMS_OK;
+}
+
+/* ---- from a descriptor to a pool ---- */
+
+static enum pms_mode mode_of(const struct pms_map *map)
+{
+    return map->medium.direct ? PMS_MODE_DIRECT : PMS_MODE_FILE;
+}
+
+static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt)
+{
+    uint64_t limit = opt->limit ? opt->limit : pool->super.limit;
+    if (limit < pool->super.size)
+        limit = pool->super.size;
+    pool->limit = limit;
+    uint64_t reserve = limit > PMS_RESERVE_DEFAULT ? PMS_RESERVE_DEFAULT : limit;
+    if (reserve < pool->super.size)
+        reserve = pool->super.size;
+    PMS_TRY(pms_map_open(&pool->map, fd, pool->super.size, reserve,
+                         pool->read_only ? PMS_MAP_READONLY : 0,
+                         (enum pms_flush_kind)opt->flush_kind));
+    if (opt->require && (uint32_t)pool->map.medium.tier > opt->require)
+        return PMS_FAIL(PMS_E_DURABILITY, "open the pool", 0, opt->require,
+                        (uint64_t)pool->map.medium.tier);
+    return PMS_OK;
+}
+
+static int engine_start(struct pms_pool *pool, int repair)
+{
+    struct pms_recovered recovered = {0};
+    struct pms_log *log = &pool->log;
+    pool->ws.medium = log->medium = &pool->map.medium;
+    log->off = pool->super.log_off;
+    log->bytes = pool->super.log_bytes;
+    PMS_TRY(pms_recover(&pool->map, log, &pool->super, mode_of(&pool->map),
+                        (int)pool->read_only,                        &recovered));
+    pool->recovered_units = recovered.units;
+    if (repair && !pool->read_only)
+        PMS_TRY(pms_super_write(pool));
+    PMS_TRY(pms_heap_init(&pool->heap, &pool->ws, &pool->super));
+    PMS_TRY(pms_tx_init(&pool->tx, &pool->map, log, &pool->ws, &pool->heap));
+    if (!pool->read_only)
+        pool->heap.grow = pms_pool_grow_pages;
+    pool->heap.grow_context = pool;
+    pms_object_init(pool);
+    return pms_map_error(&pool->map)
+               ? PMS_FAIL(PMS_E_MEDIA, "recover", atomic_load(&pool->map.media_error) - 1, 0, 0)
+               : PMS_OK;
+}
+
+static void pool_free(struct pms_pool *pool)
+{
+    pms_object_free(pool);
+    free(pool->savepoint);
+    free(pool->birth);
+    free(pool->path);
+    free(pool);
+}
+
+void pms_pool_drop(struct pms_pool *pool)
+{
+    pms_pool_lock(pool);
+    int last = --pool->refs == 0;
+    pms_pool_unlock(pool);
+    if (last)
+        pool_free(pool);
+}
+
+/* The file behind fd becomes an open pool.  fd is the pool's on success alone. */
+static int open_fd(int fd, const char *path, const struct pms_options *opt,
+                   struct pms_pool **out)
+{
+    struct pms_pool *pool = calloc(1, sizeof *pool);
+    int repair = 0, mapped = 0;
+    if (!pool || !(pool->path = strdup(path))) {
+        free(pool);
+        return PMS_FAIL(PMS_E_NOMEM, "open the pool", 0, sizeof *pool, 0);
+    }
+    pool->refs = 1;
+    pool->fork_epoch = atomic_load(&pms_fork_epoch);
+    pool->read_only = opt->flag == 'r';
+    int status = super_read(fd, &pool->super, &repair);
+    if (status == PMS_OK && pool->super.ro_compat && !pool->read_only)
+        status = PMS_FAIL(PMS_E_FORMAT, "the pool uses features that allow reading alone", 0, 0,
+                          pool->super.ro_compat);
+    if (status == PMS_OK)
+        status = file_size_ok(fd, &pool->super);
+    if (status == PMS_OK) {
+        status = map_pool(pool, fd, opt);
+        mapped = pool->map.medium.base != NULL;
+    }
+    if (status == PMS_OK)
+        status = engine_start(pool, repair);
+    if (status == PMS_OK) {
+        *out = pool;
+        return PMS_OK;
+    }
+    struct pms_detail detail = *pms_detail(); /* tidying up must not change the numbers */
+    pms_tx_free(&pool->tx);
+    pms_heap_free(&pool->heap);
+    pms_log_free(&pool->log);
+    pms_wset_free(&pool->ws);
+    if (mapped)
+        pms_map_close(&pool->map);
+    pool_free(pool);
+    *pms_detail() = detail;
+    return status;
+}
+
+/* ---- opening an existing file ---- */
+
+static int same_file(int fd, const char *path)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* Open and lock what is under this name now.  PMS_MISSING: nothing. */
+static int lock_path(const char *path, int read_only, int *fd)
+{
+    for (int tries = 0; tries < 16; tries++) {
+        *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        if (*fd < 0)
+            return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, errno);
+        if (flock(*fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+            int err = errno;
+            close(*fd);
+            return err == EWOULDBLOCK ? PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0)
+                                      : PMS_FAIL_OS("flock", 0, 0, err);
+        }
+        if (same_file(*fd, path))
+            return PMS_OK;
+        close(*fd); /* replaced between open and lock */
+    }
+    return PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0);
+}
+
+static int open_existing(const char *path, const struct pms_options *opt,
+                         struct pms_pool **out)
+{
+    int fd;
+    PMS_TRY(lock_path(path, opt->flag == 'r', &fd));
+    int status = open_fd(fd, path, opt, out);
+    if (status != PMS_OK)
+        close(fd);
+    return status;
+}
+
+/* ---- creating ---- */
+
+static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+
+static int plan(const struct pms_options *opt, struct pms_super_pm *s)
+{
+    uint64_t size = opt->size ? opt->size : PMS_SIZE_DEFAULT;
+    uint64_t log = opt->log_bytes ? opt->log_bytes
+                   : size / 4 < PMS_LOG_DEFAULT ? size / 4
+                                                : PMS_LOG_DEFAULT;
+    log = round_up(log, PMS_PAGE);
+    if (log < PMS_LOG_MIN || log > PMS_LOG_MAX)
+        return PMS_FAIL(PMS_E_INVAL, "the log's size is out of range", 0, PMS_LOG_MAX, log);
+    uint64_t heap_start = round_up(PMS_LOG_OFF + log, PMS_REGION_ALIGN);
+    size = round_up(size, PMS_REGION_ALIGN);
+    if (size < heap_start + PMS_REGION_ALIGN)
+        size = heap_start + PMS_REGION_ALIGN;
+    uint64_t limit = opt->limit ? opt->limit : PMS_POOL_MAX;
+    if (size > PMS_POOL_MAX || limit > PMS_POOL_MAX || limit < size)
+        return PMS_FAIL(PMS_E_INVAL, "the pool's size or limit is out of range", 0, limit, size);
+    uint64_t cap = size - heap_start;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *s = (struct pms_super_pm){.magic = PMS_MAGIC,
+                               .version = PMS_FORMAT_VERSION,
+                               .header_bytes = sizeof *s,
+                               .gen = 1,
+                               .created_ns = (uint64_t)now.tv_sec * 1000000000u +
+                                             (uint64_t)now.tv_nsec,
+                               .log_off = PMS_LOG_OFF,
+                               .log_bytes = log,
+                               .heap_start = heap_start,
+                               .size = size,
+                               .limit = limit,
+                               .nregions = 1};
+    s->regions[0] = (struct pms_region_pm){heap_start, 2 * cap / PMS_PAGE};
+    return PMS_OK;
+}
+
+/* Both superblocks, both anchors and the root page into a file of zeroes. */
+static int format(int fd, struct pms_super_pm *s)
+{
+    struct pms_medium m;
+    uint64_t salt[2];
+    PMS_TRY(pms_medium_init(&m, fd, PMS_FLUSH_AUTO));
+    if (getrandom(s->uuid, 16, 0) != 16 || getrandom(&s->hash_seed, 8, 0) != 8 ||
+        getrandom(salt, sizeof salt, 0) != (ssize_t)sizeof salt)
+        return PMS_FAIL_OS("drawing random numbers", 0, 16, EIO);
+    s->uuid[6] = (uint8_t)((s->uuid[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
+    s->uuid[8] = (uint8_t)((s->uuid[8] & 0x3f) | 0x80);
+    pms_super_seal(s);
+    uint64_t tables = round_up(s->regions[0].cap_pages * PMS_DESC_BYTES, PMS_PAGE);
+    struct pms_root_pm root = {.top = (s->heap_start + tables) / PMS_PAGE};
+    PMS_TRY(pms_write(&m, PMS_ROOT_OFF, &root, sizeof root));
+    for (uint64_t i = 0; i < 2; i++) {
+        struct pms_anchor_pm a = {
+            .gen = i + 1, .seq = 1, .salt = salt[i], .mode = PMS_MODE_DIRECT};
+        pms_anchor_seal(&a);
+        PMS_TRY(pms_write(&m, PMS_ANCHOR_OFF + i * PMS_PAGE, &a, sizeof a));
+        PMS_TRY(pms_write(&m, PMS_SUPER_OFF + i * PMS_PAGE, s, sizeof *s));
+    }
+    return pms_sync_all(&m);
+}
+
+static int make_root(struct pms_pool *pool)
+{
+    uint64_t root = 0, ticket;
+    PMS_TRY(pms_enter_write_wait(pool, NULL, -1));
+    int status = pms_object_create(pool, PMS_TAG_DICT, &root);
+    if (status == PMS_OK)
+        status = pms_object_ref(pool, root);
+    if (status == PMS_OK)
+        pms_put(pool, PMS_ROOT_OFF + offsetof(struct pms_root_pm, root), root);
+    status = pms_leave_write(pool, status, &ticket);
+    if (status == PMS_OK && ticket)
+        status = pms_wait_durable(pool, ticket);
+    if (status == PMS_OK)
+        status = pms_pool_checkpoint(pool);
+    if (status == PMS_OK)
+        status = pms_sync_all(&pool->map.medium);
+    if (status == PMS_OK && pool->map.medium.direct)
+        (void)pms_map_populate(&pool->map, 0, pool->super.size);
+    return status;
+}
+
+/* An empty locked file under a temporary name.  Closed once so that a DAX flag takes effect. */
+static int make_file(const char *temporary, uint64_t size, int *fd)
+{
+    *fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (*fd < 0)
+        return PMS_FAIL_OS("create", 0, size, errno);
+    int status = pms_mapping_fill(*fd, size);
+    close(*fd);
+    if (status != PMS_OK) {
+        *fd = -1;
+        return status == PMS_E_OS && pms_detail()->sys_errno == ENOSPC
+                   ? pms_fail(PMS_E_FULL, __FILE__, __LINE__, "create the pool's file", 0, size,
+                              0, ENOSPC)
+                   : status;
+    }
+    *fd = open(temporary, O_RDWR | O_CLOEXEC);
+    if (*fd < 0)
+        return PMS_FAIL_OS("reopen", 0, size, errno);
+    if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
+        return PMS_FAIL_OS("flock", 0, 0, errno);
+    return PMS_OK;
+}
+
+static int sync_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!name)
+        return PMS_E_NOMEM;
+    int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = errno;
+    free(name);
+    if (fd < 0)
+        return PMS_FAIL_OS("open the directory", 0, 0, err);
+    int status = pms_mapping_sync_dir(fd);
+    close(fd);
+    return status;
+}
+
+/* Give the finished pool its name.  PMS_MISSING: with "c", somebody else was first. */
+static int publish(const char *temporary, const char *path, char flag)
+{
+    if (flag == 'n') {
+        int old;
+        int status = lock_path(path, 0, &old);
+        if (status != PMS_OK && status != PMS_MISSING)
+            return status;
+        int failed = rename(temporary, path), err = errno;
+        if (status == PMS_OK)
+            close(old);
+        if (failed)
+            return PMS_FAIL_OS("rename", 0, 0, err);
+    } else {
+        if (link(temporary, path) != 0)
+            return errno == EEXIST ? PMS_MISSING : PMS_FAIL_OS("link", 0, 0, errno);
+        (void)unlink(temporary);
+    }
+    return sync_directory(path);
+}
+
+static int create(const char *path, const struct pms_options *opt, struct pms_pool **out)
+{
+    struct pms_super_pm super;
+    uint64_t random;
+    int fd = -1;
+    char *temporary = malloc(strlen(path) + 32);
+    if (!temporary)
+        return PMS_FAIL(PMS_E_NOMEM, "create the pool", 0, 0, 0);
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        random = (uint64_t)getpid();
+    snprintf(temporary, strlen(path) + 32, "%s.new-%016llx", path, (unsigned long long)random);
+    int status = plan(opt, &super);
+    if (status == PMS_OK)
+        status = make_file(temporary, super.size, &fd);
+    if (status == PMS_OK)
+        status = format(fd, &super);
+    if (status == PMS_OK)
+        status = open_fd(fd, path, opt, out);
+    if (status == PMS_OK) {
+        fd = -1; /* the pool's */
+        status = make_root(*out);
+        if (status == PMS_OK)
+            status = publish(temporary, path, opt->flag);
+        if (status != PMS_OK) {
+            struct pms_detail detail = *pms_detail();
+            (void)pms_pool_close(*out);
+            pms_pool_drop(*out);
+            *out = NULL;
+            *pms_detail() = detail;
+        }
+    }
+    if (status != PMS_OK) {
+        if (fd >= 0)
+            close(fd);
+        (void)unlink(temporary);
+    }
+    free(temporary);
+    return status;
+}
+
+int pms_pool_open(const char *path, const struct pms_options *opt, struct pms_pool **out)
+{
+    *out = NULL;
+    if (opt->flag == 'n')
+        return create(path, opt, out);
+    for (int tries = 0; tries < 16; tries++) {
+        int status = open_existing(path, opt, out);
+        if (status != PMS_MISSING)
+            return status;
+        if (opt->flag != 'c')
+            return PMS_FAIL_OS("open", 0, 0, ENOENT);
+        status = create(path, opt, out);
+        if (status != PMS_MISSING)
+            return status;
+    }
+    return PMS_FAIL(PMS_E_BUSY, "create the pool", 0, 0, 0);
+}

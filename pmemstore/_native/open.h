@@ -1,0 +1,30 @@
+/* open.h -- how a pool comes into being, and how a file becomes an open pool.
+ *
+ *   "c", "n", file missing:  temporary name, format, open it, root dict, fsync, link, fsync dir
+ *   open:                    flock, superblocks, map, recover, heap, objects
+ *
+ * A crash while creating leaves at most a file with a temporary name (path + ".new-" + random);
+ * a pool under its own name is always complete.
+ */
+#ifndef PMS_OPEN_H
+#define PMS_OPEN_H
+
+#include "object.h"
+
+struct pms_options {
+    char flag; /* r w c n, as in dbm */
+    uint64_t size;       /* first size when created; 0: default */
+    uint64_t limit;      /* growth limit; 0: as stored, or none */
+    uint64_t log_bytes;  /* when created; 0: default */
+    uint32_t require;    /* enum pms_tier: weakest that is acceptable; 0: any */
+    uint32_t flush_kind; /* enum pms_flush_kind */
+};
+
+#define PMS_SIZE_DEFAULT (16ull << 20)
+#define PMS_LOG_DEFAULT (4ull << 20)
+#define PMS_RESERVE_DEFAULT (1ull << 40) /* address space of a pool without a limit */
+
+int pms_pool_open(const char *path, const struct pms_options *options, struct pms_pool **out);
+/* pms_pool_drop (object.h): the last user lets go of the struct, after close. */
+
+#endif

@@ -1,0 +1,169 @@
+/* pool.h -- an open pool: the file, its lock, who may enter, and the units of work.
+ *
+ * How a public operation runs (object.h, table.h, vec.h hold the operations themselves):
+ *
+ *     status = pms_enter_write(pool, handle);          lock, checks, begin
+ *     if (status == PMS_E_WAIT) { release the GIL; status = pms_enter_write_wait(...); }
+ *     if (status == PMS_OK) {
+ *         status = pms_dict_set(pool, handle->off, &key, &value);
+ *         status = pms_leave_write(pool, status, &ticket);   commit or roll back, unlock
+ *         if (ticket) { release the GIL; status = pms_wait_durable(pool, ticket); }
+ *     }
+ *
+ * Outside a transaction the operation is a unit of its own (autocommit).  Inside one, a failed
+ * operation is rolled back alone and the transaction goes on.  Between enter and leave the
+ * caller must run no foreign code (no Python) and must not block.
+ *
+ * Concurrency: one lock per pool, held for single operations; one owner (a thread with an open
+ * transaction).  Other threads wait in enter_* until the owner has finished, so they never
+ * see uncommitted state; on files, readers also wait until what they would see is durable.
+ */
+#ifndef PMS_POOL_H
+#define PMS_POOL_H
+
+#include <sys/types.h>
+
+#include "tx.h"
+
+enum pms_handle_state {
+    PMS_HANDLE_LIVE = 0,
+    PMS_HANDLE_STALE = 1 /* the object was rolled back: the offset means nothing any more */
+};
+
+/* One per object that somebody outside the core looks at.  While a handle exists its object
+ * is not torn down.  `proxy` belongs to the binding (one live proxy per object). */
+struct pms_handle {
+    uint64_t off;
+    struct pms_pool *pool;
+    uint32_t refs;
+    uint32_t state;
+    uint32_t tag;     /* PMS_TAG_DICT, PMS_TAG_LIST */
+    uint32_t zero;
+    uint64_t version; /* +1 when entries come, go or move; not when a value is replaced */
+    void *proxy;
+    struct pms_handle *next; /* hash chain */
+};
+
+struct pms_savepoint {
+    struct pms_mark mark;
+};
+
+struct pms_pool {
+    /* hot: looked at by every operation */
+    _Atomic uint32_t lock; /* 0 free, 1 held, 2 held and awaited */
+    uint32_t fork_epoch;
+    uint32_t closed;
+    uint32_t poisoned; /* a sync failed, or SIGBUS: no more writes */
+    uint32_t read_only;
+    uint32_t depth;        /* of the owner's transaction; 0: none */
+    _Atomic uint64_t owner; /* thread id of the open transaction's thread, or 0 */
+    _Atomic uint32_t turn;  /* futex: changes when an owner leaves or a frame is durable */
+    uint32_t waiters;
+    int operation;         /* between enter_write and leave_write */
+    struct pms_mark op_mark;
+
+    struct pms_wset ws;
+    struct pms_heap heap;
+    struct pms_tx tx;
+    struct pms_log log;
+    struct pms_map map;
+    struct pms_super_pm super;
+
+    struct pms_savepoint *savepoint;
+    size_t savepoint_room;
+    uint64_t *birth; /* offsets of objects made in this unit */
+    size_t birth_count, birth_room;
+    struct pms_handle **handle_slot;
+    uint32_t handle_count, handle_slots;
+    uint64_t rollbacks; /* +1 at each roll-back: iterators look */
+    uint64_t writes;    /* +1 at each leave_write, roll-back and abort: iterators look */
+    uint32_t reap_due;  /* orphans may be waiting; see object.c */
+    uint32_t reap_stopped; /* the list of orphans is damaged: left alone */
+    uint64_t reap_cursor;  /* orphan to look at next; 0: the first */
+    /* set by object.c */
+    int (*reap)(struct pms_pool *pool, uint32_t budget);
+    void (*rolled_back)(struct pms_pool *pool, size_t birth_mark);
+    uint32_t refs;      /* open pool 1 + handles; under the lock */
+    uint32_t doomed;    /* the transaction could not be rolled back in part: only as a whole */
+    uint64_t owner_tid; /* kernel's thread id of the owner: is it still alive? */
+    uint64_t limit;     /* bytes that this session may grow the pool to */
+    char *path;
+    uint64_t recovered_units; /* by the open that made this pool */
+};
+
+/* ---- life: see also open.h ---- */
+/* Roll back an open transaction, checkpoint, unlock, unmap.  Handles stay valid memory. */
+int pms_pool_close(struct pms_pool *pool);
+int pms_pool_grow(struct pms_pool *pool, uint64_t size); /* to at least size bytes */
+int pms_pool_checkpoint(struct pms_pool *pool);
+
+/* The lock itself, for a few instructions.  Waits without limit. */
+void pms_pool_lock(struct pms_pool *pool);
+void pms_pool_unlock(struct pms_pool *pool);
+
+/* ---- entering ---- */
+int pms_enter_read(struct pms_pool *pool, const struct pms_handle *handle);
+int pms_enter_read_wait(struct pms_pool *pool, const struct pms_handle *handle,
+                        int64_t timeout_ns);
+/* PMS_E_MEDIA if a SIGBUS under the mapping may have falsified what was read. */
+int pms_leave_read(struct pms_pool *pool);
+/* handle may be NULL (operations on the pool itself).  timeout_ns < 0: no limit.  The _wait
+ * forms return PMS_E_INTR every 50 ms so that the caller can run signal handlers: subtract
+ * and call again. */
+int pms_enter_write(struct pms_pool *pool, const struct pms_handle *handle);
+int pms_enter_write_wait(struct pms_pool *pool, const struct pms_handle *handle,
+                         int64_t timeout_ns);
+int pms_leave_write(struct pms_pool *pool, int status, uint64_t *ticket);
+int pms_wait_durable(struct pms_pool *pool, uint64_t ticket);
+
+/* ---- transactions ---- */
+/* Begin, or open a savepoint if this thread owns the transaction.  *depth: 1 = outermost. */
+int pms_tx_begin(struct pms_pool *pool, uint32_t *depth);
+int pms_tx_begin_wait(struct pms_pool *pool, uint32_t *depth, int64_t timeout_ns);
+/* depth must be the innermost one (PMS_E_TX otherwise).  Depth > 1: the savepoint is merged
+ * into the outer level.  A failed commit has rolled back (unless PMS_E_MEDIA: unknown). */
+int pms_tx_commit(struct pms_pool *pool, uint32_t depth, uint64_t *ticket);
+/* Roll back to where depth began (levels inside it too). */
+int pms_tx_abort(struct pms_pool *pool, uint32_t depth);
+/* 0, or the depth if the calling thread owns a transaction. */
+uint32_t pms_tx_depth(struct pms_pool *pool);
+
+/* ---- inside: pool.c, pool_wait.c, pool_grow.c ---- */
+int pms_pool_wants_quiet(const struct pms_pool *pool); /* files: flush or checkpoint first */
+/* With the lock held: write what waits, as the leader or by waiting for it.  Gives the lock
+ * up and takes it again. */
+int pms_pool_drain(struct pms_pool *pool);
+int pms_pool_quiet(struct pms_pool *pool); /* drain, then checkpoint if one is due */
+int pms_pool_allowed(struct pms_pool *pool, const struct pms_handle *handle, int write);
+void pms_pool_roll_back_all(struct pms_pool *pool);
+void pms_pool_wake(struct pms_pool *pool);
+int pms_pool_poison(struct pms_pool *pool, int status);
+uint64_t pms_thread_self(void);
+uint64_t pms_thread_kernel_id(void);
+int pms_pool_grow_pages(void *pool, uint64_t pages); /* the heap's callback */
+void pms_super_seal(struct pms_super_pm *super);
+int pms_super_write(struct pms_pool *pool); /* both slots, one after the other */
+
+/* ---- what is going on ---- */
+struct pms_stats {
+    uint64_t commits, aborts, fences, flushed_lines, syncs, log_bytes, checkpoints;
+    uint64_t write_faults, written_bytes;
+    uint64_t used_bytes, free_bytes;
+    uint64_t size, limit, handles, recovered_units;
+};
+int pms_pool_stats(struct pms_pool *pool, struct pms_stats *out);
+int pms_pool_heap_stats(struct pms_pool *pool, struct pms_heap_stats *out);
+const char *pms_pool_reason(struct pms_pool *pool);
+uint32_t pms_pool_tier(struct pms_pool *pool);
+
+/* Short names for the containers. */
+static inline uint64_t pms_get(const struct pms_pool *p, uint64_t off)
+{
+    return pms_rd(&p->ws, off);
+}
+static inline void pms_put(struct pms_pool *p, uint64_t off, uint64_t word)
+{
+    pms_wr(&p->ws, off, word);
+}
+
+#endif

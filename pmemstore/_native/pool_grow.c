@@ -1,0 +1,132 @@
+/* pool_grow.c -- the geometry of a pool: superblocks, and growth in place.
+ *
+ *   file longer, zeroes written | fsync | mapped | superblock slot 0 | durable | slot 1 | durable
+ *
+ * Growth is not part of a unit of work: a roll-back leaves the pool larger, and a crash before
+ * a superblock is durable leaves a file that is longer than it says, which is harmless.
+ */
+#include "hash.h"
+#include "pool.h"
+
+#define STEP_MIN (1ull << 20)
+#define STEP_MAX (64ull << 20)
+
+void pms_super_seal(struct pms_super_pm *super)
+{
+    super->csum = pms_hash(super, offsetof(struct pms_super_pm, csum), PMS_MAGIC);
+}
+
+int pms_super_write(struct pms_pool *pool)
+{
+    struct pms_medium *m = &pool->map.medium;
+    pms_super_seal(&pool->super);
+    for (uint64_t slot = 0; slot < 2; slot++) {
+        uint64_t off = PMS_SUPER_OFF + slot * PMS_PAGE;
+        if (m->direct) {
+            pms_store(m, off, &pool->super, sizeof pool->super);
+            pms_flush(m, off, sizeof pool->super);
+            pms_fence(m);
+        } else {
+            PMS_TRY(pms_write_sync(m, off, &pool->super, sizeof pool->super));
+        }
+    }
+    return PMS_OK;
+}
+
+static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+
+/* What the file must be so that `pages` more can be had in a row: a longer last region, or a
+ * new one behind it (then super gets it). */
+static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t step)
+{
+    const struct pms_region_pm *last = &super->regions[super->nregions - 1];
+    uint64_t end = last->start + last->cap_pages * PMS_PAGE, need = pages * PMS_PAGE;
+    if (super->size + need <= end) {
+        uint64_t size = round_up(super->size + (need > step ? need : step), PMS_REGION_ALIGN);
+        return size < end ? size : end;
+    }
+    if (super->nregions == PMS_REGIONS_MAX)
+        return UINT64_MAX;
+    uint64_t cap = end - super->heap_start; /* as large as all before it */
+    uint64_t least = need + need / 128 + STEP_MIN;
+    cap = round_up(cap > least ? cap : least, PMS_REGION_ALIGN);
+    uint64_t tables = round_up(cap / PMS_PAGE * PMS_DESC_BYTES, PMS_PAGE);
+    super->regions[super->nregions++] = (struct pms_region_pm){end, cap / PMS_PAGE};
+    uint64_t size = end + tables + (need > step ? need : step);
+    size = round_up(size, PMS_REGION_ALIGN);
+    return size < end + cap ? size : end + cap;
+}
+
+static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
+{
+    uint64_t old = pool->super.size, size = wanted->size;
+    struct pms_medium *m = &pool->map.medium;
+    int status = pms_allocate_zero(m, old, size - old);
+    if (status == PMS_OK)
+        status = pms_sync_all(m);
+    if (status != PMS_OK) {
+        int err = pms_detail()->sys_errno;
+        (void)pms_truncate(m, old);
+        return pms_fail(PMS_E_FULL, __FILE__, __LINE__, "grow the pool's file", old, size - old,
+                        0, err);
+    }
+    if (size > pool->map.limit)
+        return PMS_FAIL(PMS_E_FULL, "grow beyond the reserved address space", old, size,
+                        pool->map.limit);
+    PMS_TRY(pms_map_extend(&pool->map, size));
+    if (m->direct)
+        (void)pms_map_populate(&pool->map, 0, size); /* the fsync has shut all pages */
+    struct pms_super_pm before = pool->super;
+    pool->super = *wanted;
+    pool->super.gen++;
+    status = pms_super_write(pool);
+    if (status == PMS_OK)
+        status = pms_heap_grown(&pool->heap);
+    if (status == PMS_OK)
+        status = pms_tx_grown(&pool->tx);
+    if (status != PMS_OK)
+        pool->super = before;
+    return status;
+}
+
+/* The heap needs a run of so many pages. */
+int pms_pool_grow_pages(void *context, uint64_t pages)
+{
+    struct pms_pool *pool = context;
+    if (pages > PMS_POOL_MAX / PMS_PAGE)
+        return PMS_FAIL(PMS_E_FULL, "allocate", 0, pages * PMS_PAGE, pool->limit);
+    uint64_t step = pool->super.size / 8;
+    step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
+    uint64_t limit = pool->limit < pool->map.limit ? pool->limit : pool->map.limit;
+    struct pms_super_pm wanted = pool->super;
+    wanted.size = new_size(&wanted, pages, step);
+    if (wanted.size > limit) { /* no more than needed, then */
+        wanted = pool->super;
+        wanted.size = new_size(&wanted, pages, 0);
+    }
+    if (wanted.size > limit)
+        return PMS_FAIL(PMS_E_FULL, "allocate", 0, pages * PMS_PAGE, limit);
+    return grow_to(pool, &wanted);
+}
+
+int pms_pool_grow(struct pms_pool *pool, uint64_t size)
+{
+    PMS_TRY(pms_enter_write_wait(pool, NULL, -1));
+    pool->operation = 0;
+    int status = PMS_OK;
+    size = round_up(size, PMS_REGION_ALIGN);
+    if (size > pool->limit)
+        status = PMS_FAIL(PMS_E_FULL, "grow the pool beyond its limit", 0, size,
+                          pool->limit);
+    while (status == PMS_OK && pool->super.size < size) {
+        struct pms_super_pm wanted = pool->super;
+        uint64_t most = size - pool->super.size;
+        wanted.size = new_size(&wanted, 1, most > STEP_MAX ? STEP_MAX : most);
+        status = wanted.size > pool->limit
+                     ? PMS_FAIL(PMS_E_FULL, "grow the pool beyond its limit", 0, wanted.size,
+                                pool->limit)
+                     : grow_to(pool, &wanted);
+    }
+    pms_pool_unlock(pool);
+    return status;
+}

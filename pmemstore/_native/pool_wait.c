@@ -1,0 +1,324 @@
+/* pool_wait.c -- the pool's lock, waiting for the owner, and waiting for a sync.
+ *
+ *   lock    a futex, held for single operations
+ *   owner   the thread with the open transaction; others sleep on `turn`
+ *   turn    counts up whenever something ended that somebody may wait for
+ *
+ * A transaction whose thread died is rolled back by the first thread that waits for it.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pool.h"
+
+#define SLICE_NS 50000000 /* a waiter comes back this often, for signal handlers */
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *time)
+{
+    return syscall(SYS_futex, (uint32_t *)(void *)word, op | FUTEX_PRIVATE_FLAG, value, time,
+                   NULL, 0);
+}
+
+static int lock_try(struct pms_pool *pool)
+{
+    uint32_t expected = 0;
+    return atomic_compare_exchange_strong_explicit(&pool->lock, &expected, 1,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+void pms_pool_lock(struct pms_pool *pool)
+{
+    if (PMS_LIKELY(lock_try(pool)))
+        return;
+    while (atomic_exchange_explicit(&pool->lock, 2, memory_order_acquire) != 0)
+        futex(&pool->lock, FUTEX_WAIT, 2, NULL);
+}
+
+void pms_pool_unlock(struct pms_pool *pool)
+{
+    if (PMS_UNLIKELY(atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2))
+        futex(&pool->lock, FUTEX_WAKE, 1, NULL);
+}
+
+uint64_t pms_thread_self(void) { return (uint64_t)pthread_self(); }
+
+uint64_t pms_thread_kernel_id(void)
+{
+    static _Thread_local uint64_t id;
+    static _Thread_local uint32_t epoch;
+    uint32_t now = atomic_load_explicit(&pms_fork_epoch, memory_order_relaxed);
+    if (id == 0 || epoch != now) {
+        id = (uint64_t)syscall(SYS_gettid);
+        epoch = now;
+    }
+    return id;
+}
+
+void pms_pool_wake(struct pms_pool *pool)
+{
+    atomic_fetch_add_explicit(&pool->turn, 1, memory_order_release);
+    if (pool->waiters)
+        futex(&pool->turn, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Lock held: sleep until `turn` changes or ns have passed; lock held again. */
+static void sleep_turn(struct pms_pool *pool, int64_t ns)
+{
+    uint32_t turn = atomic_load(&pool->turn);
+    struct timespec time = {.tv_sec = 0, .tv_nsec = ns > SLICE_NS ? SLICE_NS : ns};
+    pool->waiters++;
+    pms_pool_unlock(pool);
+    futex(&pool->turn, FUTEX_WAIT, turn, &time);
+    pms_pool_lock(pool);
+    pool->waiters--;
+}
+
+static int owner_died(const struct pms_pool *pool)
+{
+    return syscall(SYS_tgkill, getpid(), (pid_t)pool->owner_tid, 0) != 0 && errno == ESRCH;
+}
+
+/* ---- group commit ---- */
+
+static int lead(struct pms_pool *pool)
+{
+    int status = pms_group_take(&pool->tx);
+    if (status == PMS_OK) {
+        pms_pool_unlock(pool);
+        status = pms_group_write(&pool->tx);
+        pms_pool_lock(pool);
+    }
+    pms_group_done(&pool->tx, status);
+    if (status != PMS_OK)
+        status = pms_pool_poison(pool, status);
+    pms_pool_wake(pool);
+    return status;
+}
+
+static int durable_until(struct pms_pool *pool, uint64_t ticket)
+{
+    struct pms_tx *tx = &pool->tx;
+    while (tx->ticket_durable < ticket) {
+        if (pool->poisoned)
+            return PMS_FAIL(PMS_E_MEDIA, "wait for a commit's sync", 0, ticket,
+                            tx->ticket_durable);
+        if (tx->leader)
+            sleep_turn(pool, SLICE_NS);
+        else
+            PMS_TRY(lead(pool));
+    }
+    return PMS_OK;
+}
+
+int pms_wait_durable(struct pms_pool *pool, uint64_t ticket)
+{
+    pms_pool_lock(pool);
+    int status = durable_until(pool, ticket);
+    pms_pool_unlock(pool);
+    return status;
+}
+
+int pms_pool_drain(struct pms_pool *pool)
+{
+    return durable_until(pool, pool->tx.ticket_issued);
+}
+
+int pms_pool_wants_quiet(const struct pms_pool *pool)
+{
+    return pool->log.mode == PMS_MODE_FILE && !pool->read_only && !pool->poisoned &&
+           (pms_tx_wants_flush(&pool->tx) || pms_tx_wants_checkpoint(&pool->tx));
+}
+
+int pms_pool_quiet(struct pms_pool *pool)
+{
+    PMS_TRY(pms_pool_drain(pool));
+    /* Draining gave the lock up: somebody may have begun a transaction meanwhile. */
+    if (pool->owner == 0 && pool->tx.ticket_durable == pool->tx.ticket_issued &&
+        pms_tx_wants_checkpoint(&pool->tx)) {
+        int status = pms_tx_checkpoint(&pool->tx);
+        if (status != PMS_OK)
+            return pms_pool_poison(pool, status);
+    }
+    return PMS_OK;
+}
+
+/* ---- entering ---- */
+
+/* Lock held: must this thread wait?  Reads wait for durability too: what they see must not
+ * be lost by a crash right after. */
+static int must_wait(const struct pms_pool *pool, int write)
+{
+    uint64_t owner = atomic_load_explicit(&pool->owner, memory_order_relaxed);
+    if (PMS_UNLIKELY(owner != 0))
+        return owner != pms_thread_self();
+    if (write)
+        return pms_pool_wants_quiet(pool);
+    return pool->tx.ticket_issued != pool->tx.ticket_durable && !pool->poisoned;
+}
+
+static int enter(struct pms_pool *pool, const struct pms_handle *handle, int write)
+{
+    if (PMS_UNLIKELY(pool->fork_epoch !=
+                     atomic_load_explicit(&pms_fork_epoch, memory_order_relaxed)))
+        return PMS_FAIL(PMS_E_FORKED, "use a pool in a child of fork()", 0, 0, 0);
+    if (PMS_UNLIKELY(!lock_try(pool)))
+        return PMS_E_WAIT;
+    int status = pms_pool_allowed(pool, handle, write);
+    if (PMS_LIKELY(status == PMS_OK) && must_wait(pool, write))
+        status = PMS_E_WAIT;
+    if (PMS_UNLIKELY(status != PMS_OK))
+        pms_pool_unlock(pool);
+    return status;
+}
+
+/* Lock held: one step towards being let in. */
+static int step_in(struct pms_pool *pool, int write, int64_t left)
+{
+    if (pool->owner != 0 && pool->owner != pms_thread_self()) {
+        if (owner_died(pool))
+            pms_pool_roll_back_all(pool);
+        else
+            sleep_turn(pool, left);
+        return PMS_OK;
+    }
+    return write ? pms_pool_quiet(pool) : pms_pool_drain(pool);
+}
+
+static int enter_wait(struct pms_pool *pool, const struct pms_handle *handle, int write,
+                      int64_t timeout_ns)
+{
+    int64_t start = now_ns(), slice = timeout_ns < 0 || timeout_ns > SLICE_NS ? SLICE_NS
+                                                                              : timeout_ns;
+    if (pool->fork_epoch != atomic_load(&pms_fork_epoch))
+        return PMS_FAIL(PMS_E_FORKED, "use a pool in a child of fork()", 0, 0, 0);
+    pms_pool_lock(pool);
+    for (;;) {
+        int status = pms_pool_allowed(pool, handle, write);
+        if (status == PMS_OK && !must_wait(pool, write))
+            return PMS_OK;
+        int64_t spent = now_ns() - start;
+        if (status == PMS_OK && spent >= slice)
+            status = timeout_ns >= 0 && spent >= timeout_ns
+                         ? PMS_FAIL(PMS_E_TIMEOUT, "wait for another thread's transaction", 0,
+                                    timeout_ns, spent)
+                         : PMS_E_INTR;
+        if (status == PMS_OK)
+            status = step_in(pool, write, slice - spent);
+        if (status != PMS_OK) {
+            pms_pool_unlock(pool);
+            return status;
+        }
+    }
+}
+
+int pms_enter_read(struct pms_pool *pool, const struct pms_handle *handle)
+{
+    return enter(pool, handle, 0);
+}
+
+int pms_enter_read_wait(struct pms_pool *pool, const struct pms_handle *handle,
+                        int64_t timeout_ns)
+{
+    return enter_wait(pool, handle, 0, timeout_ns);
+}
+
+int pms_leave_read(struct pms_pool *pool)
+{
+    uint64_t error = atomic_load_explicit(&pool->map.media_error, memory_order_relaxed);
+    pms_pool_unlock(pool);
+    if (PMS_UNLIKELY(error))
+        return PMS_FAIL(PMS_E_MEDIA, "read", error - 1, 0, 0);
+    return PMS_OK;
+}
+
+/* Lock held: the operation begins. */
+static int begin_operation(struct pms_pool *pool)
+{
+    if (pool->depth == 0) {
+        pool->birth_count = 0;
+        pms_unit_begin(&pool->tx, 0);
+    }
+    pool->op_mark = (struct pms_mark){pool->ws.journal_count, pool->heap.action_count,
+                                      pool->birth_count};
+    pool->operation = 1;
+    return PMS_OK;
+}
+
+int pms_enter_write(struct pms_pool *pool, const struct pms_handle *handle)
+{
+    PMS_TRY(enter(pool, handle, 1));
+    return begin_operation(pool);
+}
+
+int pms_enter_write_wait(struct pms_pool *pool, const struct pms_handle *handle,
+                         int64_t timeout_ns)
+{
+    PMS_TRY(enter_wait(pool, handle, 1, timeout_ns));
+    return begin_operation(pool);
+}
+
+/* ---- a transaction begins ---- */
+
+static int own(struct pms_pool *pool, uint32_t *depth)
+{
+    if (pool->depth == 0) {
+        pool->owner_tid = pms_thread_kernel_id();
+        pool->birth_count = 0;
+        pool->doomed = 0;
+        pms_unit_begin(&pool->tx, 1);
+        atomic_store(&pool->owner, pms_thread_self());
+    }
+    pool->savepoint[pool->depth].mark = (struct pms_mark){
+        pool->ws.journal_count, pool->heap.action_count, pool->birth_count};
+    *depth = ++pool->depth;
+    pms_pool_unlock(pool);
+    return PMS_OK;
+}
+
+static int reserve_savepoint(struct pms_pool *pool)
+{
+    if (pool->depth < pool->savepoint_room)
+        return PMS_OK;
+    size_t room = pool->savepoint_room ? pool->savepoint_room * 2 : 16;
+    struct pms_savepoint *s = realloc(pool->savepoint, room * sizeof *s);
+    if (!s)
+        return PMS_FAIL(PMS_E_NOMEM, "begin a transaction", 0, room * sizeof *s, 0);
+    pool->savepoint = s;
+    pool->savepoint_room = room;
+    return PMS_OK;
+}
+
+static int begin(struct pms_pool *pool, uint32_t *depth)
+{
+    int status = reserve_savepoint(pool);
+    if (status == PMS_OK)
+        return own(pool, depth);
+    pms_pool_unlock(pool);
+    return status;
+}
+
+int pms_tx_begin(struct pms_pool *pool, uint32_t *depth)
+{
+    PMS_TRY(enter(pool, NULL, 1));
+    return begin(pool, depth);
+}
+
+int pms_tx_begin_wait(struct pms_pool *pool, uint32_t *depth, int64_t timeout_ns)
+{
+    PMS_TRY(enter_wait(pool, NULL, 1, timeout_ns));
+    return begin(pool, depth);
+}

@@ -1,0 +1,469 @@
+/* recover.c -- recover.h is the manual; the numbers in comments are its steps. */
+#include "recover.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "hash.h"
+
+struct frame {
+    struct pms_frame_ref ref;
+    uint64_t *body; /* OVERFLOW, and REDO with extents: the entries, put together */
+    uint64_t body_words;
+};
+
+struct unit {
+    size_t first, last; /* frames [first, last]; COMMIT is not among the entries */
+    uint64_t end_seq;   /* seq of its last frame, COMMIT included */
+    uint64_t txid;
+    int redo, committed;
+};
+
+struct recovery {
+    struct pms_map *map;
+    struct pms_medium *medium;
+    const struct pms_super_pm *super;
+    struct pms_anchor_pm anchor;
+    uint32_t slot;
+    int read_only;
+    struct frame *frame;
+    size_t frames, frame_room;
+    struct unit *unit;
+    size_t units, unit_room;
+    uint64_t *page; /* files: bit per page that a frame names */
+    uint64_t page_words;
+};
+
+/* ---- entries ---- */
+
+struct entry {
+    uint32_t tag;
+    uint64_t off;
+    uint64_t len;         /* bytes */
+    uint64_t hash;        /* FRESH, EXTENT */
+    const uint64_t *data; /* BYTES */
+};
+
+/* May a frame speak of [off, off+len)?  The root page, or the heap. */
+static int range_ok(const struct pms_super_pm *super, uint64_t off, uint64_t len)
+{
+    if (off & 7u || len == 0 || off >= super->size || len > super->size - off)
+        return 0;
+    if (off >= super->heap_start)
+        return 1;
+    return off >= PMS_ROOT_OFF && off + len <= PMS_ROOT_OFF + PMS_PAGE;
+}
+
+/* The entry at words[*at]; moves on.  PMS_MISSING at the end. */
+static int entry_next(const struct recovery *r, const uint64_t *words, uint64_t count,
+                      uint64_t *at, struct entry *out)
+{
+    if (*at >= count)
+        return PMS_MISSING;
+    uint64_t head = words[*at];
+    out->tag = PMS_ENTRY_TAG(head);
+    out->off = PMS_ENTRY_OFF(head);
+    if (out->tag == PMS_ENTRY_BYTES) {
+        uint64_t n = PMS_ENTRY_N(head);
+        if (n == 0 || n > count - *at - 1 || !range_ok(r->super, out->off, n * 8))
+            return PMS_FAIL(PMS_E_CORRUPT, "a log entry is malformed", out->off, n, count);
+        out->len = n * 8;
+        out->data = words + *at + 1;
+        *at += 1 + n;
+        return PMS_OK;
+    }
+    if (out->tag > PMS_ENTRY_EXTENT || count - *at < 3 || words[*at + 1] % 8 ||
+        !range_ok(r->super, out->off, words[*at + 1]))
+        return PMS_FAIL(PMS_E_CORRUPT, "a log entry is malformed", out->off, out->tag, count);
+    out->len = words[*at + 1];
+    out->hash = words[*at + 2];
+    *at += 3;
+    return PMS_OK;
+}
+
+static const uint64_t *frame_entries(const struct frame *f, uint64_t *count)
+{
+    if (f->body) {
+        *count = f->body_words;
+        return f->body;
+    }
+    *count = f->ref.kind == PMS_FRAME_COMMIT ? f->ref.words - 2 : f->ref.words;
+    return f->ref.payload + (f->ref.kind == PMS_FRAME_COMMIT ? 2 : 0);
+}
+
+/* Put the extents of a frame in place of the entries that name them.  PMS_MISSING: a body does
+ * not match its hash, so the frame was never finished and the chain ends before it. */
+static int load_body(struct recovery *r, struct frame *f)
+{
+    uint64_t at = 0, words = 0, extents = 0;
+    struct entry e;
+    int status;
+    while ((status = entry_next(r, f->ref.payload, f->ref.words, &at, &e)) == PMS_OK) {
+        extents += e.tag == PMS_ENTRY_EXTENT;
+        words += e.tag == PMS_ENTRY_EXTENT ? e.len / 8 : e.tag == PMS_ENTRY_FRESH ? 3 : 0;
+        words += e.tag == PMS_ENTRY_BYTES ? 1 + e.len / 8 : 0;
+    }
+    if (status != PMS_MISSING || extents == 0)
+        return status == PMS_MISSING ? PMS_OK : status;
+    f->body = malloc(words * 8);
+    if (!f->body)
+        return PMS_E_NOMEM;
+    f->body_words = words;
+    uint64_t *out = f->body;
+    for (at = 0; at < f->ref.words;) {
+        uint64_t start = at;
+        (void)entry_next(r, f->ref.payload, f->ref.words, &at, &e);
+        if (e.tag == PMS_ENTRY_EXTENT) {
+            memcpy(out, r->medium->base + e.off, e.len);
+            if (pms_hash(out, e.len, 3) != e.hash)
+                return PMS_MISSING;
+            out += e.len / 8;
+        } else {
+            memcpy(out, f->ref.payload + start, (at - start) * 8);
+            out += at - start;
+        }
+    }
+    return PMS_OK;
+}
+
+/* Every entry of a frame must be well-formed before anything is changed. */
+static int check_entries(const struct recovery *r, const struct frame *f)
+{
+    uint64_t at = 0, count;
+    struct entry e;
+    int status;
+    if (f->ref.kind == PMS_FRAME_COMMIT && f->ref.words < 2)
+        return PMS_FAIL(PMS_E_CORRUPT, "a COMMIT frame is too short", f->ref.pos, 2,
+                        f->ref.words);
+    const uint64_t *words = frame_entries(f, &count);
+    while ((status = entry_next(r, words, count, &at, &e)) == PMS_OK) {
+        int bytes = e.tag == PMS_ENTRY_BYTES;
+        int undo = f->ref.kind == PMS_FRAME_UNDO || f->ref.kind == PMS_FRAME_OVERFLOW;
+        if ((undo && !bytes) || (f->ref.kind == PMS_FRAME_COMMIT && bytes) ||
+            (e.tag == PMS_ENTRY_EXTENT))
+            return PMS_FAIL(PMS_E_CORRUPT, "a log frame has an entry of the wrong kind",
+                            f->ref.pos, f->ref.kind, e.tag);
+    }
+    return status == PMS_MISSING ? PMS_OK : status;
+}
+
+/* ---- 1. the chain ---- */
+
+static int read_chain(struct recovery *r, const struct pms_log *log)
+{
+    uint64_t pos = r->anchor.pos, seq = r->anchor.seq, most = log->bytes / PMS_LINE;
+    if (pos > log->bytes || pos % PMS_LINE)
+        return PMS_FAIL(PMS_E_CORRUPT, "the anchor points outside the log", PMS_ANCHOR_OFF,
+                        log->bytes, pos);
+    while (r->frames < most) {
+        if (r->frames == r->frame_room) {
+            size_t room = r->frame_room ? r->frame_room * 2 : 64;
+            struct frame *frame = realloc(r->frame, room * sizeof *frame);
+            if (!frame)
+                return PMS_E_NOMEM;
+            r->frame = frame;
+            r->frame_room = room;
+        }
+        struct frame *f = &r->frame[r->frames];
+        *f = (struct frame){0};
+        int status = pms_frame_read(r->medium, log->off, log->bytes, pos, seq, r->anchor.salt,
+                                    &f->ref);
+        if (status == PMS_OK && f->ref.kind != PMS_FRAME_COMMIT)
+            status = load_body(r, f);
+        if (status == PMS_MISSING) {
+            free(f->body);
+            break;
+        }
+        r->frames++;
+        PMS_TRY(status);
+        PMS_TRY(check_entries(r, f));
+        pos = f->ref.pos + f->ref.bytes;
+        seq++;
+    }
+    return PMS_OK;
+}
+
+/* ---- 2. units ---- */
+
+static int unit_add(struct recovery *r, struct unit u)
+{
+    if (r->units == r->unit_room) {
+        size_t room = r->unit_room ? r->unit_room * 2 : 64;
+        struct unit *unit = realloc(r->unit, room * sizeof *unit);
+        if (!unit)
+            return PMS_E_NOMEM;
+        r->unit = unit;
+        r->unit_room = room;
+    }
+    r->unit[r->units++] = u;
+    return PMS_OK;
+}
+
+static int build_units(struct recovery *r, size_t frames)
+{
+    r->units = 0;
+    for (size_t i = 0; i < frames; i++) {
+        const struct pms_frame_ref *f = &r->frame[i].ref;
+        struct unit *last = r->units ? &r->unit[r->units - 1] : NULL;
+        int same = last && !last->committed && last->txid == f->txid;
+        if (f->kind == PMS_FRAME_REDO) {
+            PMS_TRY(unit_add(r, (struct unit){i, i, f->seq, 0, 1, 1}));
+        } else if (f->kind == PMS_FRAME_COMMIT) {
+            if (same) {
+                last->committed = 1;
+                last->end_seq = f->seq;
+            }
+        } else if (same) {
+            if (f->kind == PMS_FRAME_OVERFLOW) /* it has all that came before it */
+                last->first = i;
+            last->last = i;
+            last->end_seq = f->seq;
+        } else {
+            PMS_TRY(unit_add(r, (struct unit){i, i, f->seq, f->txid, 0, 0}));
+        }
+    }
+    return PMS_OK;
+}
+
+/* ---- 3. is the last frame true? ---- */
+
+static int fresh_true(const struct recovery *r, const struct frame *f)
+{
+    uint64_t at = 0, count;
+    const uint64_t *words = frame_entries(f, &count);
+    struct entry e;
+    while (entry_next(r, words, count, &at, &e) == PMS_OK)
+        if (e.tag == PMS_ENTRY_FRESH && pms_hash(r->medium->base + e.off, e.len, 3) != e.hash)
+            return 0;
+    return 1;
+}
+
+static int commit_true(const struct recovery *r, size_t i)
+{
+    const struct pms_frame_ref *f = &r->frame[i].ref;
+    if (f->payload[1] == 1) /* contents were fenced before the frame */
+        return 1;
+    uint64_t h = 0;
+    for (size_t n = 0; n < r->units; n++) {
+        const struct unit *u = &r->unit[n];
+        if (u->redo || !u->committed || u->end_seq != f->seq)
+            continue;
+        for (size_t k = u->first; k <= u->last; k++) {
+            uint64_t at = 0, count;
+            const uint64_t *words = frame_entries(&r->frame[k], &count);
+            struct entry e;
+            while (entry_next(r, words, count, &at, &e) == PMS_OK)
+                h = pms_hash(r->medium->base + e.off, e.len, h);
+        }
+        return h == f->payload[0] && fresh_true(r, &r->frame[i]);
+    }
+    return 1; /* no unit of its own in the chain: nothing that could be undone */
+}
+
+static int judge_last(struct recovery *r)
+{
+    PMS_TRY(build_units(r, r->frames));
+    if (r->frames == 0 || r->anchor.mode == PMS_MODE_FILE)
+        return PMS_OK; /* files: contents are synced before the frame that names them */
+    size_t last = r->frames - 1;
+    const struct frame *f = &r->frame[last];
+    int ok = f->ref.kind == PMS_FRAME_COMMIT ? commit_true(r, last)
+             : f->ref.kind == PMS_FRAME_REDO ? fresh_true(r, f)
+                                             : 1;
+    return ok ? PMS_OK : build_units(r, last);
+}
+
+/* ---- 4. make durable what is believed ---- */
+
+static void name_pages(struct recovery *r, uint64_t off, uint64_t len)
+{
+    for (uint64_t page = off / PMS_PAGE; page <= (off + len - 1) / PMS_PAGE; page++)
+        r->page[page / 64] |= 1ull << (page & 63);
+}
+
+static void settle_named(struct recovery *r, const struct frame *f)
+{
+    uint64_t at = 0, count;
+    const uint64_t *words = frame_entries(f, &count);
+    struct entry e;
+    while (entry_next(r, words, count, &at, &e) == PMS_OK) {
+        pms_flush(r->medium, e.off, e.len);
+        name_pages(r, e.off, e.len);
+    }
+}
+
+/* The extents that a frame's entries lie in: part of the log. */
+static int settle_extents(struct recovery *r, const struct frame *f, int write)
+{
+    uint64_t at = 0;
+    struct entry e;
+    if (!f->body)
+        return PMS_OK;
+    while (entry_next(r, f->ref.payload, f->ref.words, &at, &e) == PMS_OK) {
+        if (e.tag != PMS_ENTRY_EXTENT)
+            continue;
+        pms_flush(r->medium, e.off, e.len);
+        if (write)
+            PMS_TRY(pms_write(r->medium, e.off, r->medium->base + e.off, e.len));
+    }
+    return PMS_OK;
+}
+
+static int settle_log(struct recovery *r, const struct pms_log *log)
+{
+    struct pms_medium *m = r->medium;
+    uint64_t anchor_off = PMS_ANCHOR_OFF + (uint64_t)r->slot * PMS_PAGE;
+    int write = !m->direct && !r->read_only;
+    pms_flush(m, PMS_ANCHOR_OFF, PMS_LINE);
+    pms_flush(m, PMS_ANCHOR_OFF + PMS_PAGE, PMS_LINE);
+    for (size_t i = 0; i < r->frames; i++) {
+        const struct frame *f = &r->frame[i];
+        uint64_t off = log->off + f->ref.pos;
+        pms_flush(m, off, f->ref.bytes);
+        settle_named(r, f);
+        if (write)
+            PMS_TRY(pms_write(m, off, m->base + off, f->ref.bytes));
+        PMS_TRY(settle_extents(r, f, write));
+    }
+    if (write) {
+        PMS_TRY(pms_write(m, anchor_off, m->base + anchor_off, PMS_LINE));
+        return pms_sync(m);
+    }
+    if (!r->read_only)
+        pms_fence(m);
+    return PMS_OK;
+}
+
+/* ---- 5. redo and undo ---- */
+
+/* A word stands in one entry of a frame, and UNDO has it in one frame of a transaction: the
+ * order of entries does not matter. */
+static void store_frame(struct recovery *r, const struct frame *f)
+{
+    uint64_t at = 0, count;
+    const uint64_t *words = frame_entries(f, &count);
+    struct entry e;
+    while (entry_next(r, words, count, &at, &e) == PMS_OK) {
+        if (e.tag != PMS_ENTRY_BYTES)
+            continue;
+        pms_store(r->medium, e.off, e.data, e.len);
+        pms_flush(r->medium, e.off, e.len);
+    }
+}
+
+static uint64_t apply_units(struct recovery *r)
+{
+    uint64_t last_seq = r->anchor.seq + r->frames - 1, applied = 0;
+    int everything = r->anchor.mode == PMS_MODE_FILE;
+    for (size_t n = 0; n < r->units; n++) {
+        const struct unit *u = &r->unit[n];
+        if (!everything && u->end_seq + 2 <= last_seq)
+            continue; /* settled: two later frames were written after it */
+        if (u->redo) {
+            store_frame(r, &r->frame[u->first]);
+        } else if (!u->committed) {
+            for (size_t k = u->last + 1; k-- > u->first;)
+                store_frame(r, &r->frame[k]);
+        } else {
+            continue;
+        }
+        applied++;
+    }
+    return applied;
+}
+
+/* ---- 6. durable, and a new anchor ---- */
+
+/* The next page that is named, from page on; page_words * 64: none. */
+static uint64_t next_named(const struct recovery *r, uint64_t page)
+{
+    while (page < r->page_words * 64) {
+        uint64_t word = r->page[page / 64] >> (page & 63);
+        if (word)
+            return page + (uint64_t)__builtin_ctzll(word);
+        page = (page | 63) + 1;
+    }
+    return page;
+}
+
+static int write_pages(struct recovery *r)
+{
+    uint64_t end = r->page_words * 64, page;
+    for (page = 0; (page = next_named(r, page)) < end; page++)
+        PMS_TRY(pms_write(r->medium, page * PMS_PAGE, r->medium->base + page * PMS_PAGE,
+                          PMS_PAGE));
+    PMS_TRY(pms_sync(r->medium));
+    for (page = 0; (page = next_named(r, page)) < end; page++)
+        PMS_TRY(pms_map_forget(r->map, page * PMS_PAGE, PMS_PAGE));
+    return PMS_OK;
+}
+
+static int new_salt(uint64_t old, uint64_t *salt)
+{
+    do {
+        if (getrandom(salt, sizeof *salt, 0) != (ssize_t)sizeof *salt)
+            return PMS_FAIL_OS("drawing a random salt", 0, sizeof *salt, 5 /* EIO */);
+    } while (*salt == old || *salt == 0);
+    return PMS_OK;
+}
+
+static int new_anchor(struct recovery *r, struct pms_log *log, enum pms_mode mode)
+{
+    uint64_t end = r->anchor.pos;
+    if (r->frames)
+        end = r->frame[r->frames - 1].ref.pos + r->frame[r->frames - 1].ref.bytes;
+    if (end >= log->bytes)
+        end = 0;
+    log->mode = mode;
+    log->gen = r->anchor.gen;
+    log->slot = r->slot ^ 1;
+    log->seq = r->anchor.seq + r->frames;
+    log->head = end;
+    log->need_seq = log->dur_seq = log->seq;
+    log->need_pos = log->dur_pos = end;
+    log->salt = r->anchor.salt;
+    if (r->read_only)
+        return PMS_OK;
+    PMS_TRY(new_salt(r->anchor.salt, &log->salt));
+    PMS_TRY(pms_log_checkpoint(log));
+    if (log->pending) {
+        pms_fence(r->medium);
+        pms_log_settled(log);
+    }
+    log->checkpoints = 0;
+    return PMS_OK;
+}
+
+static int run(struct recovery *r, struct pms_log *log, enum pms_mode mode,
+               struct pms_recovered *out)
+{
+    PMS_TRY(pms_anchor_read(r->medium, &r->anchor, &r->slot));
+    PMS_TRY(read_chain(r, log));
+    PMS_TRY(judge_last(r));
+    PMS_TRY(settle_log(r, log));
+    out->frames = r->frames;
+    out->units = r->frames ? apply_units(r) : 0;
+    if (r->frames && !r->read_only) {
+        if (r->medium->direct)
+            pms_fence(r->medium);
+        else
+            PMS_TRY(write_pages(r));
+    }
+    return new_anchor(r, log, mode);
+}
+
+int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super_pm *super,
+                enum pms_mode mode, int read_only, struct pms_recovered *out)
+{
+    struct recovery r = {
+        .map = map, .medium = &map->medium, .super = super, .read_only = read_only};
+    r.page_words = super->size / PMS_PAGE / 64 + 1;
+    r.page = calloc(r.page_words, 8);
+    int status = r.page ? run(&r, log, mode, out) : PMS_E_NOMEM;
+    for (size_t i = 0; i < r.frames; i++)
+        free(r.frame[i].body);
+    free(r.frame);
+    free(r.unit);
+    free(r.page);
+    return status;
+}

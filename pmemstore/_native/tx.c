@@ -1,0 +1,306 @@
+/* tx.c -- units of work, what both media share.  tx.h is the manual. */
+#include "tx.h"
+
+#include <stdlib.h>
+
+#include "hash.h"
+
+static void settle(void *context) { pms_direct_settle(context); }
+
+int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
+                struct pms_wset *ws, struct pms_heap *heap)
+{
+    *tx = (struct pms_tx){
+        .medium = &map->medium, .log = log, .ws = ws, .heap = heap, .map = map};
+    /* A full overlay should still fit one frame: a line needs at most 12 words there. */
+    uint64_t lines = pms_tx_frame_words(tx) / 12;
+    tx->spill_lines = lines > 16384 ? 16384 : lines < 4 ? 4 : (uint32_t)lines;
+    if (log->mode == PMS_MODE_DIRECT)
+        heap->settle = settle;
+    heap->settle_context = tx;
+    return pms_tx_grown(tx);
+}
+
+int pms_tx_grown(struct pms_tx *tx)
+{
+    uint64_t words = tx->heap->super->size / PMS_PAGE / 64 + 1;
+    PMS_TRY(pms_bits_grow(&tx->page_seen, tx->page_words, words));
+    tx->page_words = words;
+    return PMS_OK;
+}
+
+void pms_tx_free(struct pms_tx *tx)
+{
+    pms_linemap_free(&tx->logged);
+    free(tx->range);
+    free(tx->borrowed);
+    free(tx->group.words);
+    free(tx->writing.words);
+    free(tx->page_seen);
+    *tx = (struct pms_tx){0};
+}
+
+/* Two frames of this size, or one and an empty one, always find room in the ring. */
+uint64_t pms_tx_frame_words(const struct pms_tx *tx)
+{
+    uint64_t share = tx->log->mode == PMS_MODE_DIRECT ? 2 : 4;
+    uint64_t bytes = (tx->log->bytes - PMS_LINE) / share & ~(uint64_t)(PMS_LINE - 1);
+    return (bytes - sizeof(struct pms_frame_pm)) / 8;
+}
+
+/* ---- the overlay, made ready ---- */
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct pms_fresh *x = a, *y = b;
+    return x->off < y->off ? -1 : x->off > y->off;
+}
+
+static void sort_fresh(struct pms_wset *ws)
+{
+    if (ws->fresh_count < 2)
+        return;
+    qsort(ws->fresh, ws->fresh_count, sizeof *ws->fresh, by_offset);
+    size_t n = 0;
+    for (size_t i = 1; i < ws->fresh_count; i++) {
+        if (ws->fresh[n].off + ws->fresh[n].len == ws->fresh[i].off)
+            ws->fresh[n].len += ws->fresh[i].len;
+        else
+            ws->fresh[++n] = ws->fresh[i];
+    }
+    ws->fresh_count = n + 1;
+}
+
+/* Index of the first extent that ends behind off. */
+static size_t fresh_behind(const struct pms_wset *ws, uint64_t off)
+{
+    size_t lo = 0, hi = ws->fresh_count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (ws->fresh[mid].off + ws->fresh[mid].len > off)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+void pms_tx_place_fresh(struct pms_tx *tx)
+{
+    struct pms_wset *ws = tx->ws;
+    sort_fresh(ws);
+    for (uint32_t n = 0; n < ws->overlay.count; n++) {
+        struct pms_line_ov *line = &ws->overlay.line[n];
+        size_t f = fresh_behind(ws, line->off);
+        for (uint32_t i = 0; i < 8; i++) {
+            uint64_t off = line->off + 8u * i, now;
+            if (!(line->mask >> i & 1u))
+                continue;
+            while (f < ws->fresh_count && ws->fresh[f].off + ws->fresh[f].len <= off)
+                f++;
+            memcpy(&now, tx->medium->base + off, 8);
+            if (f < ws->fresh_count && ws->fresh[f].off <= off)
+                pms_store_u64(tx->medium, off, line->word[i]);
+            else if (now != line->word[i])
+                continue;
+            line->mask &= ~(1u << i);
+        }
+    }
+}
+
+/* Calls for runs of words of one line; a run that goes on in the next line of the overlay is a
+ * run of its own (an entry costs a word). */
+static inline uint32_t run_length(uint32_t mask, uint32_t i)
+{
+    return (uint32_t)__builtin_ctz(~(mask >> i));
+}
+
+uint64_t pms_tx_overlay_words(const struct pms_tx *tx)
+{
+    const struct pms_linemap *overlay = &tx->ws->overlay;
+    uint64_t words = 0;
+    for (uint32_t n = 0; n < overlay->count; n++) {
+        uint32_t mask = overlay->line[n].mask;
+        uint32_t starts = mask & ~(mask << 1);
+        words += (uint32_t)__builtin_popcount(mask) + (uint32_t)__builtin_popcount(starts);
+    }
+    return words;
+}
+
+uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out)
+{
+    const struct pms_linemap *overlay = &tx->ws->overlay;
+    for (uint32_t n = 0; n < overlay->count; n++) {
+        const struct pms_line_ov *line = &overlay->line[n];
+        uint32_t mask = line->mask;
+        for (uint32_t i = 0; mask >> i; i++) {
+            if (!(mask >> i & 1u))
+                continue;
+            uint32_t len = run_length(mask, i);
+            *out++ = PMS_ENTRY(line->off + 8u * i, PMS_ENTRY_BYTES, len);
+            memcpy(out, &line->word[i], len * 8u);
+            out += len;
+            i += len;
+        }
+    }
+    return out;
+}
+
+/* ---- pages ---- */
+
+void pms_tx_see(struct pms_tx *tx, uint64_t off, uint64_t len)
+{
+    if (len == 0)
+        return;
+    for (uint64_t page = off / PMS_PAGE; page <= (off + len - 1) / PMS_PAGE; page++) {
+        uint64_t bit = 1ull << (page & 63);
+        if (tx->page_seen[page / 64] & bit)
+            continue;
+        tx->page_seen[page / 64] |= bit;
+        tx->pages_dirty++;
+        tx->write_faults++;
+    }
+}
+
+void pms_tx_store(struct pms_tx *tx, uint64_t off, const void *src, size_t len)
+{
+    pms_tx_see(tx, off, len);
+    pms_store(tx->medium, off, src, len);
+}
+
+int pms_tx_range_add(struct pms_tx *tx, uint64_t off, uint64_t len)
+{
+    if (tx->range_count == tx->range_room) {
+        size_t room = tx->range_room ? tx->range_room * 2 : 256;
+        struct pms_range *range = realloc(tx->range, room * sizeof *range);
+        if (!range)
+            return PMS_E_NOMEM;
+        tx->range = range;
+        tx->range_room = room;
+    }
+    tx->range[tx->range_count++] = (struct pms_range){off, len};
+    return PMS_OK;
+}
+
+/* ---- borrowed pages ---- */
+
+static int any_seen(const struct pms_tx *tx, uint64_t page, uint64_t n)
+{
+    for (uint64_t i = page; i < page + n; i++)
+        if (tx->page_seen[i / 64] >> (i & 63) & 1)
+            return 1;
+    return 0;
+}
+
+/* Files: pages that the log has words for would be overwritten by its replay. */
+static int borrow_pages(struct pms_tx *tx, uint64_t pages, uint64_t *off)
+{
+    uint64_t refused[64];
+    int refused_count = 0, status;
+    for (;;) {
+        status = pms_heap_borrow(tx->heap, pages, off);
+        if (status != PMS_OK || tx->log->mode == PMS_MODE_DIRECT)
+            break;
+        if (!any_seen(tx, *off / PMS_PAGE, pages))
+            break;
+        if (refused_count == 64) {
+            pms_heap_return(tx->heap, *off, pages);
+            status = PMS_FAIL(PMS_E_FULL, "find unlogged pages for the log", 0,
+                              pages * PMS_PAGE, 0);
+            break;
+        }
+        refused[refused_count++] = *off;
+    }
+    while (refused_count > 0)
+        pms_heap_return(tx->heap, refused[--refused_count], pages);
+    return status;
+}
+
+int pms_tx_borrow(struct pms_tx *tx, const void *body, uint64_t bytes)
+{
+    if (tx->borrowed_count == tx->borrowed_room) {
+        size_t room = tx->borrowed_room ? tx->borrowed_room * 2 : 8;
+        struct pms_borrowed *b = realloc(tx->borrowed, room * sizeof *b);
+        if (!b)
+            return PMS_E_NOMEM;
+        tx->borrowed = b;
+        tx->borrowed_room = room;
+    }
+    uint64_t pages = (bytes + PMS_PAGE - 1) / PMS_PAGE, off;
+    PMS_TRY(borrow_pages(tx, pages, &off));
+    tx->borrowed[tx->borrowed_count++] =
+        (struct pms_borrowed){off, pages, bytes, pms_hash(body, bytes, 3), PMS_BORROWED_OPEN};
+    if (tx->log->mode == PMS_MODE_DIRECT) {
+        pms_store_nt(tx->medium, off, body, bytes); /* flushes by itself */
+        return PMS_OK;
+    }
+    return pms_write(tx->medium, off, body, bytes);
+}
+
+void pms_tx_borrow_end(struct pms_tx *tx, uint64_t seq)
+{
+    for (size_t i = 0; i < tx->borrowed_count; i++)
+        if (tx->borrowed[i].seq == PMS_BORROWED_OPEN)
+            tx->borrowed[i].seq = seq;
+    if (seq == 0)
+        pms_tx_give_back(tx);
+}
+
+void pms_tx_give_back(struct pms_tx *tx)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < tx->borrowed_count; i++) {
+        struct pms_borrowed *b = &tx->borrowed[i];
+        if (b->seq < tx->log->dur_seq)
+            pms_heap_return(tx->heap, b->off, b->pages);
+        else
+            tx->borrowed[kept++] = *b;
+    }
+    tx->borrowed_count = kept;
+}
+
+/* ---- units ---- */
+
+void pms_unit_begin(struct pms_tx *tx, int transaction)
+{
+    tx->ws->journaling = transaction;
+    tx->txid = 0;
+}
+
+int pms_unit_breathe(struct pms_tx *tx)
+{
+    if (tx->log->mode == PMS_MODE_FILE || tx->ws->overlay.count < tx->spill_lines)
+        return PMS_OK;
+    return pms_direct_spill(tx);
+}
+
+int pms_unit_commit(struct pms_tx *tx, uint64_t *ticket)
+{
+    *ticket = 0;
+    int status = tx->log->mode == PMS_MODE_DIRECT ? pms_direct_commit(tx)
+                                                  : pms_file_commit(tx, ticket);
+    if (status == PMS_OK && pms_map_error(tx->map))
+        status = PMS_FAIL(PMS_E_MEDIA, "commit", atomic_load(&tx->map->media_error) - 1, 0, 0);
+    if (status == PMS_OK || status == PMS_E_MEDIA || status == PMS_E_OS)
+        return status;
+    pms_unit_abort(tx);
+    return status;
+}
+
+void pms_unit_abort(struct pms_tx *tx)
+{
+    if (tx->ws->overlay.count || tx->heap->action_count || tx->txid)
+        tx->aborts++;
+    uint64_t logged = tx->txid ? tx->log->seq : 0;
+    if (tx->txid)
+        pms_direct_abort(tx);
+    pms_wset_reset(tx->ws); /* first: undoing reads bitmaps as they were */
+    pms_heap_abort(tx->heap, logged);
+    pms_wset_reset(tx->ws); /* what undoing called fresh is not */
+}
+
+int pms_tx_checkpoint(struct pms_tx *tx)
+{
+    return tx->log->mode == PMS_MODE_DIRECT ? pms_direct_checkpoint(tx)
+                                            : pms_file_checkpoint(tx);
+}

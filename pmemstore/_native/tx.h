@@ -1,0 +1,139 @@
+/* tx.h -- units of work: one operation alone (autocommit), or a transaction of many.
+ *
+ * Direct media (docs/design.md, "Commit on direct media"):
+ *
+ *   unit fits one REDO frame:   fresh blocks flushed | REDO | FENCE | stores in place, flushed
+ *   larger: each time the overlay is full ("spill"):
+ *                               UNDO of the words not yet logged | FENCE | stores in place
+ *           at commit:          last spill | flush all ranges and fresh | COMMIT | FENCE
+ *
+ * Files: at commit the overlay goes into the pending REDO payload and is applied to the private
+ * mapping; one leader writes one frame for all waiting threads (group commit).
+ *
+ *   T1  nothing reaches the mapping outside fresh blocks before its UNDO or REDO is durable
+ *   T2  files: between units, private pages == committed image + units waiting for their sync
+ *   T3  every range ever logged by UNDO, and every fresh extent, is flushed before COMMIT's
+ *       fence and is covered by its hash
+ */
+#ifndef PMS_TX_H
+#define PMS_TX_H
+
+#include "heap.h"
+#include "log.h"
+
+struct pms_range {
+    uint64_t off;
+    uint64_t len;
+};
+
+struct pms_mark { /* where an operation or a savepoint began */
+    size_t journal, actions, births;
+};
+
+struct pms_group { /* files: units that finished and wait for their frame */
+    uint64_t *words;
+    size_t count, room;
+    uint64_t ticket; /* of the newest unit in it */
+    int data_sync;   /* contents were written outside the log: sync them before the frame */
+};
+
+#define PMS_BORROWED_OPEN UINT64_MAX
+struct pms_borrowed { /* pages that hold part of the log */
+    uint64_t off, pages;
+    uint64_t bytes, hash;
+    uint64_t seq; /* last frame that names them; _OPEN: the open unit still does */
+};
+
+struct pms_tx {
+    struct pms_medium *medium;
+    struct pms_log *log;
+    struct pms_wset *ws;
+    struct pms_heap *heap;
+    struct pms_map *map;
+
+    /* direct: what this transaction has logged */
+    uint64_t txid; /* seq of its first UNDO frame; 0: none yet */
+    uint64_t txid_pos;
+    struct pms_linemap logged; /* old words of all ranges, by line */
+    struct pms_range *range;   /* in the order of the log: what COMMIT's hash covers;
+                                  files: contents written in place since the checkpoint */
+    size_t range_count, range_room;
+    size_t range_moved; /* ranges whose old words are in borrowed pages already */
+
+    /* direct: undo entries that did not fit the ring; files: payloads that did not.  Given
+     * back when the durable anchor has passed their frame. */
+    struct pms_borrowed *borrowed;
+    size_t borrowed_count, borrowed_room;
+    uint64_t overflow_seq; /* direct: the open transaction's last OVERFLOW frame, or 0 */
+
+    /* files */
+    struct pms_group group;   /* filling */
+    struct pms_group writing; /* with the leader */
+    uint64_t ticket_issued;   /* units finished in memory */
+    uint64_t ticket_durable;  /* units whose frame is synced */
+    int leader;               /* a thread is writing a frame */
+
+    uint64_t *page_seen; /* direct: bit per page: stored to since it was mapped.
+                            files: changed since the last checkpoint, and so in the log */
+    uint64_t page_words, pages_dirty;
+
+    uint64_t commits, aborts, write_faults; /* since open */
+    uint32_t spill_lines;                   /* overlay size that triggers a spill */
+};
+
+struct pms_pool;
+
+/* log, heap and map are open.  Sets the heap's settle callback. */
+int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
+                struct pms_wset *ws, struct pms_heap *heap);
+void pms_tx_free(struct pms_tx *tx);
+int pms_tx_grown(struct pms_tx *tx); /* the file has more pages */
+
+/* A unit opens.  transaction: keep a journal. */
+void pms_unit_begin(struct pms_tx *tx, int transaction);
+/* Between operations of a transaction: spill if the overlay is full. */
+int pms_unit_breathe(struct pms_tx *tx);
+/* Make the unit durable (direct) or hand it to the group (files: *ticket != 0).
+ * On failure the unit is rolled back, unless PMS_E_MEDIA or PMS_E_OS: outcome unknown. */
+int pms_unit_commit(struct pms_tx *tx, uint64_t *ticket);
+void pms_unit_abort(struct pms_tx *tx);
+
+/* Files: write one frame for the units that wait.  Called without the pool's lock by the
+ * leader between _take and _done, which are called with it. */
+int pms_group_take(struct pms_tx *tx);
+int pms_group_write(struct pms_tx *tx);
+void pms_group_done(struct pms_tx *tx, int status);
+/* No unit open and none waiting.  Files: committed pages to the file, sync, anchor.  Direct:
+ * fence, anchor, fence.  Afterwards recovery has nothing to do. */
+int pms_tx_checkpoint(struct pms_tx *tx);
+/* Files: must the next unit wait for a checkpoint, or for the group? */
+int pms_tx_wants_checkpoint(const struct pms_tx *tx);
+int pms_tx_wants_flush(const struct pms_tx *tx);
+
+/* ---- shared by tx.c, tx_direct.c and tx_file.c ---- */
+
+/* Words of the overlay that lie in fresh blocks go there; words that change nothing are dropped.
+ * Sorts the fresh extents. */
+void pms_tx_place_fresh(struct pms_tx *tx);
+/* Payload words that the overlay needs as BYTES entries; fill writes them. */
+uint64_t pms_tx_overlay_words(const struct pms_tx *tx);
+uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out);
+void pms_tx_store(struct pms_tx *tx, uint64_t off, const void *src, size_t len);
+void pms_tx_see(struct pms_tx *tx, uint64_t off, uint64_t len);
+int pms_tx_range_add(struct pms_tx *tx, uint64_t off, uint64_t len);
+int pms_tx_borrow(struct pms_tx *tx, const void *body, uint64_t bytes);
+/* The open unit's borrowed pages now belong to frame seq (0: to no frame, give back now). */
+void pms_tx_borrow_end(struct pms_tx *tx, uint64_t seq);
+void pms_tx_give_back(struct pms_tx *tx); /* those that the durable anchor has passed */
+/* Largest payload of one frame, in words. */
+uint64_t pms_tx_frame_words(const struct pms_tx *tx);
+
+int pms_direct_commit(struct pms_tx *tx);
+int pms_direct_spill(struct pms_tx *tx);
+void pms_direct_abort(struct pms_tx *tx);
+void pms_direct_settle(struct pms_tx *tx);
+int pms_direct_checkpoint(struct pms_tx *tx);
+int pms_file_commit(struct pms_tx *tx, uint64_t *ticket);
+int pms_file_checkpoint(struct pms_tx *tx);
+
+#endif

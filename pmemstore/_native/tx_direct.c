@@ -1,0 +1,431 @@
+/* tx_direct.c -- commit on direct media: one REDO frame, or UNDO frames and a COMMIT.
+ *
+ * The protocol is docs/design.md, "Commit on direct media"; the order of the calls below is
+ * what keeps data alive, so each fence says what it separates.
+ *
+ *   D1  UNDO entries of a word are durable before the word is stored in place
+ *   D2  REDO is durable before its words are stored in place; they are written back at once, and
+ *       are durable at the latest by the next frame's fence
+ *   D3  COMMIT is fenced before commit returns; all ranges ever logged and all fresh blocks
+ *       are written back before that fence, and hashed in the frame (or fenced before it)
+ *   D4  need_seq is the first frame of the newest unit that is not settled
+ */
+#include <stdlib.h>
+
+#include "hash.h"
+#include "tx.h"
+
+/* More content than this is fenced before its frame instead of being hashed. */
+#define HASHED_MAX (1u << 20)
+
+/* A fence that makes frames durable: a pending anchor too; earlier units are settled. */
+static void fence_frames(struct pms_tx *tx)
+{
+    struct pms_log *log = tx->log;
+    pms_fence(tx->medium);
+    pms_log_settled(log);
+    if (tx->txid && log->need_seq < tx->txid) {
+        log->need_seq = tx->txid;
+        log->need_pos = tx->txid_pos;
+    }
+    pms_heap_release(tx->heap, log->seq - 1);
+    if (tx->borrowed_count)
+        pms_tx_give_back(tx);
+}
+
+static int checkpoint_fenced(struct pms_tx *tx)
+{
+    PMS_TRY(pms_log_checkpoint(tx->log));
+    fence_frames(tx);
+    return PMS_OK;
+}
+
+/* All that units before this one stored has been written back already: one fence makes it
+ * durable, and an anchor behind their frames keeps recovery from touching them.  What they
+ * freed can be handed out, and the ring is empty.  Only while this unit has no frame. */
+void pms_direct_settle(struct pms_tx *tx)
+{
+    struct pms_log *log = tx->log;
+    if (tx->txid)
+        return;
+    fence_frames(tx);
+    log->need_seq = log->seq;
+    log->need_pos = log->head;
+    if (checkpoint_fenced(tx) == PMS_OK)
+        pms_heap_release(tx->heap, UINT64_MAX);
+}
+
+static int overflow(struct pms_tx *tx);
+
+/* Room for a frame of so many words, and for one of `reserve` words behind it, by all means. */
+static int make_room(struct pms_tx *tx, uint64_t words, uint64_t reserve)
+{
+    struct pms_log *log = tx->log;
+    if (pms_log_fits(log, words, reserve))
+        return PMS_OK;
+    PMS_TRY(checkpoint_fenced(tx));
+    if (log->need_seq > log->dur_seq && !pms_log_fits(log, words, reserve))
+        PMS_TRY(checkpoint_fenced(tx)); /* that fence has moved need */
+    if (pms_log_fits(log, words, reserve))
+        return PMS_OK;
+    if (!tx->txid)
+        pms_direct_settle(tx);
+    else if (tx->range_count > tx->range_moved)
+        PMS_TRY(overflow(tx));
+    if (pms_log_fits(log, words, reserve))
+        return PMS_OK;
+    return PMS_FAIL(PMS_E_FULL, "append to the log", log->off, pms_frame_bytes(words),
+                    log->bytes);
+}
+
+static uint64_t open_extents(const struct pms_tx *tx)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < tx->borrowed_count; i++)
+        n += tx->borrowed[i].seq == PMS_BORROWED_OPEN;
+    return n;
+}
+
+/* An OVERFLOW frame must always fit behind an UNDO frame. */
+static uint64_t overflow_reserve(const struct pms_tx *tx)
+{
+    return 3 * (open_extents(tx) + 1);
+}
+
+/* ---- undo ---- */
+
+/* The old words of a logged range, from DRAM: memory may have the new ones by now.  A range lies
+ * in one line. */
+static void old_words(const struct pms_tx *tx, const struct pms_range *r, uint64_t *out)
+{
+    const struct pms_line_ov *line = pms_linemap_find(&tx->logged, r->off & ~63ull);
+    memcpy(out, &line->word[r->off >> 3 & 7u], r->len);
+}
+
+/* All undo entries that are not in borrowed pages yet go there; one OVERFLOW frame names all
+ * of the pages, and takes the place of every earlier frame of this transaction. */
+static int overflow(struct pms_tx *tx)
+{
+    struct pms_log *log = tx->log;
+    uint64_t words = 0, seq, pos;
+    if (3 * open_extents(tx) > pms_tx_frame_words(tx) / 4) {
+        /* Too many to name: all entries move to one new extent.  The old ones belong to the
+         * frame that still names them. */
+        pms_tx_borrow_end(tx, tx->overflow_seq);
+        tx->range_moved = 0;
+    }
+    for (size_t i = tx->range_moved; i < tx->range_count; i++)
+        words += 1 + tx->range[i].len / 8;
+    uint64_t *body = malloc(words * 8), *at = body;
+    if (!body)
+        return PMS_E_NOMEM;
+    for (size_t i = tx->range_moved; i < tx->range_count; i++) {
+        const struct pms_range *r = &tx->range[i];
+        *at++ = PMS_ENTRY(r->off, PMS_ENTRY_BYTES, r->len / 8);
+        old_words(tx, r, at);
+        at += r->len / 8;
+    }
+    int status = pms_tx_borrow(tx, body, words * 8);
+    free(body);
+    PMS_TRY(status);
+    uint64_t n = open_extents(tx);
+    uint64_t *payload = pms_log_payload(log, n * 3);
+    if (!payload)
+        return PMS_E_NOMEM;
+    if (!pms_log_fits(log, n * 3, 0))
+        return PMS_FAIL(PMS_E_FULL, "append to the log", log->off, pms_frame_bytes(n * 3),
+                        log->bytes);
+    for (size_t i = 0; i < tx->borrowed_count; i++) {
+        const struct pms_borrowed *b = &tx->borrowed[i];
+        if (b->seq != PMS_BORROWED_OPEN)
+            continue;
+        *payload++ = PMS_ENTRY(b->off, PMS_ENTRY_EXTENT, 0);
+        *payload++ = b->bytes;
+        *payload++ = b->hash;
+    }
+    PMS_TRY(pms_log_append(log, PMS_FRAME_OVERFLOW, n * 3, tx->txid, &seq, &pos));
+    fence_frames(tx); /* body and frame, before earlier frames are given up */
+    tx->range_moved = tx->range_count;
+    tx->overflow_seq = seq;
+    log->need_seq = seq;
+    log->need_pos = pos;
+    return checkpoint_fenced(tx);
+}
+
+/* One UNDO frame with the ranges [first, range_count), not fenced. */
+static int append_undo(struct pms_tx *tx, size_t first)
+{
+    struct pms_log *log = tx->log;
+    uint64_t words = 0, seq, pos;
+    for (size_t i = first; i < tx->range_count; i++)
+        words += 1 + tx->range[i].len / 8;
+    size_t count = tx->range_count;
+    tx->range_count = first; /* an overflow on the way must not move what has no frame yet */
+    int status = make_room(tx, words, overflow_reserve(tx));
+    tx->range_count = count;
+    PMS_TRY(status);
+    uint64_t *at = pms_log_payload(log, words);
+    if (!at)
+        return PMS_E_NOMEM;
+    for (size_t i = first; i < count; i++) {
+        const struct pms_range *r = &tx->range[i];
+        *at++ = PMS_ENTRY(r->off, PMS_ENTRY_BYTES, r->len / 8);
+        old_words(tx, r, at);
+        at += r->len / 8;
+    }
+    uint64_t txid = tx->txid ? tx->txid : log->seq;
+    PMS_TRY(pms_log_append(log, PMS_FRAME_UNDO, words, txid, &seq, &pos));
+    if (!tx->txid) {
+        tx->txid = seq;
+        tx->txid_pos = pos;
+    }
+    return PMS_OK;
+}
+
+/* Words of the overlay that no frame of this transaction has: remember them as old words from
+ * memory, and as ranges.  A failure in between leaves ranges without a frame: the caller
+ * takes them back. */
+static int log_line(struct pms_tx *tx, const struct pms_line_ov *line)
+{
+    const struct pms_line_ov *have = pms_linemap_find(&tx->logged, line->off);
+    uint32_t mask = line->mask & ~(have ? have->mask : 0u);
+    if (!mask)
+        return PMS_OK;
+    struct pms_line_ov *old = pms_linemap_get(&tx->logged, line->off);
+    if (!old)
+        return PMS_E_NOMEM;
+    for (uint32_t i = 0; mask >> i; i++) {
+        uint32_t len = 0;
+        while (i + len < 8 && mask >> (i + len) & 1u)
+            len++;
+        if (!len)
+            continue;
+        PMS_TRY(pms_tx_range_add(tx, line->off + 8u * i, 8u * len));
+        memcpy(&old->word[i], tx->medium->base + line->off + 8u * i, 8u * len);
+        old->mask |= ((1u << len) - 1u) << i;
+        i += len - 1;
+    }
+    return PMS_OK;
+}
+
+/* Ranges from `first` on never got a frame: they must not count as logged. */
+static void unlog(struct pms_tx *tx, size_t first)
+{
+    while (tx->range_count > first) {
+        const struct pms_range *r = &tx->range[--tx->range_count];
+        struct pms_line_ov *line = pms_linemap_find(&tx->logged, r->off & ~63ull);
+        line->mask &= ~(((1u << r->len / 8) - 1u) << (r->off >> 3 & 7u));
+    }
+}
+
+int pms_direct_spill(struct pms_tx *tx)
+{
+    struct pms_linemap *overlay = &tx->ws->overlay;
+    pms_tx_place_fresh(tx);
+    uint64_t frame_words = pms_tx_frame_words(tx), words = 0;
+    size_t first = tx->range_count;
+    for (uint32_t n = 0; n < overlay->count; n++) {
+        int status = PMS_OK;
+        if (words + 12 > frame_words) {
+            status = append_undo(tx, first);
+            if (status == PMS_OK) {
+                first = tx->range_count;
+                words = 0;
+            }
+        }
+        size_t before = tx->range_count;
+        if (status == PMS_OK)
+            status = log_line(tx, &overlay->line[n]);
+        if (status != PMS_OK) {
+            unlog(tx, first);
+            return status;
+        }
+        for (size_t i = before; i < tx->range_count; i++)
+            words += 1 + tx->range[i].len / 8;
+    }
+    if (tx->range_count > first) {
+        int status = append_undo(tx, first);
+        if (status != PMS_OK) {
+            unlog(tx, first);
+            return status;
+        }
+    }
+    if (tx->txid)
+        fence_frames(tx); /* D1: undo entries, before the stores below */
+    for (uint32_t n = 0; n < overlay->count; n++) {
+        const struct pms_line_ov *line = &overlay->line[n];
+        for (uint32_t i = 0; i < 8; i++)
+            if (line->mask >> i & 1u)
+                pms_tx_store(tx, line->off + 8u * i, &line->word[i], 8);
+    }
+    pms_linemap_clear(overlay);
+    return PMS_OK;
+}
+
+static void flush_ranges(struct pms_tx *tx)
+{
+    for (uint32_t n = 0; n < tx->logged.count; n++)
+        pms_flush(tx->medium, tx->logged.line[n].off, PMS_LINE);
+}
+
+static void forget_undo(struct pms_tx *tx)
+{
+    pms_tx_borrow_end(tx, tx->overflow_seq);
+    pms_linemap_clear(&tx->logged);
+    tx->range_count = tx->range_moved = 0;
+    tx->txid = tx->overflow_seq = 0;
+}
+
+void pms_direct_abort(struct pms_tx *tx)
+{
+    for (uint32_t n = 0; n < tx->logged.count; n++) {
+        const struct pms_line_ov *line = &tx->logged.line[n];
+        for (uint32_t i = 0; i < 8; i++)
+            if (line->mask >> i & 1u)
+                pms_store_u64(tx->medium, line->off + 8u * i, line->word[i]);
+    }
+    flush_ranges(tx); /* durable by the next frame's fence; until then recovery undoes again */
+    forget_undo(tx);
+}
+
+/* ---- commit ---- */
+
+static uint64_t fresh_bytes(const struct pms_tx *tx)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < tx->ws->fresh_count; i++)
+        bytes += tx->ws->fresh[i].len;
+    return bytes;
+}
+
+static void flush_fresh(struct pms_tx *tx)
+{
+    for (size_t i = 0; i < tx->ws->fresh_count; i++) {
+        const struct pms_fresh *f = &tx->ws->fresh[i];
+        pms_tx_see(tx, f->off, f->len);
+        pms_flush(tx->medium, f->off, f->len);
+    }
+}
+
+static uint64_t *fill_fresh(const struct pms_tx *tx, uint64_t *out)
+{
+    for (size_t i = 0; i < tx->ws->fresh_count; i++) {
+        const struct pms_fresh *f = &tx->ws->fresh[i];
+        *out++ = PMS_ENTRY(f->off, PMS_ENTRY_FRESH, 0);
+        *out++ = f->len;
+        *out++ = pms_hash(tx->medium->base + f->off, f->len, 3);
+    }
+    return out;
+}
+
+static void unit_done(struct pms_tx *tx, uint64_t seq)
+{
+    struct pms_log *log = tx->log;
+    pms_heap_commit(tx->heap, seq);
+    pms_wset_reset(tx->ws);
+    tx->commits++;
+    if (!log->pending && log->head - log->dur_pos > log->bytes / 2 &&
+        log->need_seq > log->dur_seq)
+        (void)pms_log_checkpoint(log); /* durable with the next frame's fence, for free */
+}
+
+/* The whole unit in one frame.  PMS_MISSING: too large, take the other way. */
+static int commit_redo(struct pms_tx *tx)
+{
+    struct pms_log *log = tx->log;
+    struct pms_linemap *overlay = &tx->ws->overlay;
+    uint64_t bytes_words = pms_tx_overlay_words(tx), fresh_words = 3 * tx->ws->fresh_count;
+    uint64_t most = pms_tx_frame_words(tx), seq, pos;
+    if (bytes_words > most)
+        return PMS_MISSING;
+    int fence_first = bytes_words + fresh_words > most || fresh_bytes(tx) > HASHED_MAX;
+    uint64_t words = bytes_words + (fence_first ? 0 : fresh_words);
+    PMS_TRY(make_room(tx, words, 0));
+    uint64_t *payload = pms_log_payload(log, words);
+    if (!payload)
+        return PMS_E_NOMEM;
+    flush_fresh(tx);
+    if (fence_first)
+        fence_frames(tx); /* fresh contents, before the frame that makes them reachable */
+    else
+        payload = fill_fresh(tx, payload);
+    pms_tx_overlay_fill(tx, payload);
+    PMS_TRY(pms_log_append(log, PMS_FRAME_REDO, words, 0, &seq, &pos));
+    fence_frames(tx); /* D2: the frame (and hashed fresh contents), before the stores below */
+    log->need_seq = seq;
+    log->need_pos = pos;
+    for (uint32_t n = 0; n < overlay->count; n++) {
+        const struct pms_line_ov *line = &overlay->line[n];
+        if (!line->mask)
+            continue;
+        for (uint32_t i = 0; i < 8; i++)
+            if (line->mask >> i & 1u)
+                pms_tx_store(tx, line->off + 8u * i, &line->word[i], 8);
+        pms_flush(tx->medium, line->off, PMS_LINE);
+    }
+    unit_done(tx, seq);
+    return PMS_OK;
+}
+
+static uint64_t content_hash(const struct pms_tx *tx)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < tx->range_count; i++)
+        h = pms_hash(tx->medium->base + tx->range[i].off, tx->range[i].len, h);
+    return h;
+}
+
+static int commit_undo(struct pms_tx *tx)
+{
+    struct pms_log *log = tx->log;
+    uint64_t seq, pos, content = fresh_bytes(tx) + tx->range_count * 16;
+    PMS_TRY(pms_direct_spill(tx));
+    uint64_t words = 2 + 3 * tx->ws->fresh_count;
+    int fence_first = words > pms_tx_frame_words(tx) || content > HASHED_MAX;
+    if (fence_first)
+        words = 2;
+    PMS_TRY(make_room(tx, words, 0));
+    uint64_t *payload = pms_log_payload(log, words);
+    if (!payload)
+        return PMS_E_NOMEM;
+    flush_ranges(tx);
+    flush_fresh(tx);
+    if (fence_first)
+        fence_frames(tx); /* D3: all contents, before the frame that vouches for them */
+    payload[0] = fence_first ? 0 : content_hash(tx);
+    payload[1] = (uint64_t)fence_first;
+    if (!fence_first)
+        fill_fresh(tx, payload + 2);
+    PMS_TRY(pms_log_append(log, PMS_FRAME_COMMIT, words, tx->txid, &seq, &pos));
+    fence_frames(tx); /* D3: COMMIT and contents, before commit returns */
+    log->need_seq = log->seq;
+    log->need_pos = log->head;
+    forget_undo(tx);
+    unit_done(tx, seq);
+    return PMS_OK;
+}
+
+int pms_direct_commit(struct pms_tx *tx)
+{
+    if (!tx->txid) {
+        pms_tx_place_fresh(tx);
+        if (pms_tx_overlay_words(tx) == 0) { /* nothing reachable has changed */
+            pms_wset_reset(tx->ws);
+            pms_heap_abort(tx->heap, 0);
+            pms_wset_reset(tx->ws);
+            return PMS_OK;
+        }
+        int status = commit_redo(tx);
+        if (status != PMS_MISSING)
+            return status;
+        PMS_TRY(pms_direct_spill(tx));
+    }
+    return commit_undo(tx);
+}
+
+int pms_direct_checkpoint(struct pms_tx *tx)
+{
+    if (tx->log->need_seq != tx->log->seq || tx->log->dur_seq != tx->log->seq)
+        pms_direct_settle(tx);
+    return PMS_OK;
+}

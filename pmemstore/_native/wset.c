@@ -1,0 +1,363 @@
+/* wset.c -- the write set.  wset.h is the manual. */
+#include "wset.h"
+
+#include <stdlib.h>
+
+int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
+{
+    uint64_t *grown = have ? realloc(*bits, want * 8) : calloc(want, 8);
+    if (!grown)
+        return PMS_E_NOMEM;
+    if (have && want > have)
+        memset(grown + have, 0, (want - have) * 8);
+    *bits = grown;
+    return PMS_OK;
+}
+
+/* ---- line map: open addressing over a dense array ---- */
+
+static inline uint32_t line_hash(uint64_t line_off)
+{
+    return (uint32_t)((line_off >> 6) * 0x9e3779b97f4a7c15ull >> 32);
+}
+
+struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off)
+{
+    if (map->count == 0)
+        return NULL;
+    uint32_t mask = map->slots - 1;
+    for (uint32_t i = line_hash(line_off) & mask; map->slot[i]; i = (i + 1) & mask) {
+        struct pms_line_ov *line = &map->line[map->slot[i] - 1];
+        if (line->off == line_off)
+            return line;
+    }
+    return NULL;
+}
+
+static int linemap_grow(struct pms_linemap *map)
+{
+    uint32_t room = map->room ? map->room * 2 : 32;
+    struct pms_line_ov *line = realloc(map->line, room * sizeof *line);
+    if (!line)
+        return PMS_E_NOMEM;
+    map->line = line;
+    uint32_t *slot = calloc((size_t)room * 2, sizeof *slot);
+    if (!slot)
+        return PMS_E_NOMEM;
+    free(map->slot);
+    map->slot = slot;
+    map->slots = room * 2;
+    map->room = room;
+    uint32_t mask = map->slots - 1;
+    for (uint32_t n = 0; n < map->count; n++) {
+        uint32_t i = line_hash(map->line[n].off) & mask;
+        while (slot[i])
+            i = (i + 1) & mask;
+        slot[i] = n + 1;
+    }
+    return PMS_OK;
+}
+
+struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
+{
+    if (map->count == map->room && linemap_grow(map) != PMS_OK)
+        return NULL;
+    uint32_t mask = map->slots - 1, i;
+    for (i = line_hash(line_off) & mask; map->slot[i]; i = (i + 1) & mask) {
+        struct pms_line_ov *line = &map->line[map->slot[i] - 1];
+        if (line->off == line_off)
+            return line;
+    }
+    map->slot[i] = map->count + 1;
+    struct pms_line_ov *line = &map->line[map->count++];
+    line->off = line_off;
+    line->mask = 0;
+    return line;
+}
+
+/* Small maps are cleared slot by slot; a map that one large unit blew up is given back. */
+void pms_linemap_clear(struct pms_linemap *map)
+{
+    if (map->count == 0)
+        return;
+    if (map->room > 65536) {
+        pms_linemap_free(map);
+        return;
+    }
+    if (map->count < map->slots / 16) {
+        uint32_t mask = map->slots - 1;
+        for (uint32_t n = map->count; n-- > 0;) { /* newest first: chains stay findable */
+            uint32_t i = line_hash(map->line[n].off) & mask;
+            while (map->slot[i] != n + 1)
+                i = (i + 1) & mask;
+            map->slot[i] = 0;
+        }
+    } else {
+        memset(map->slot, 0, map->slots * sizeof *map->slot);
+    }
+    map->count = 0;
+}
+
+void pms_linemap_free(struct pms_linemap *map)
+{
+    free(map->line);
+    free(map->slot);
+    *map = (struct pms_linemap){0};
+}
+
+/* ---- fresh extents ---- */
+
+/* The newest extent first: an operation works on what it has just allocated. */
+struct pms_fresh *pms_fresh_find(struct pms_wset *ws, uint64_t off)
+{
+    for (size_t i = ws->fresh_count; i-- > 0;)
+        if (off - ws->fresh[i].off < ws->fresh[i].len)
+            return &ws->fresh[i];
+    return NULL;
+}
+
+static int fresh_append(struct pms_wset *ws, uint64_t off, uint64_t len)
+{
+    if (ws->fresh_count == ws->fresh_room) {
+        size_t room = ws->fresh_room ? ws->fresh_room * 2 : 16;
+        struct pms_fresh *fresh = realloc(ws->fresh, room * sizeof *fresh);
+        if (!fresh) {
+            ws->failed = 1;
+            return PMS_E_NOMEM;
+        }
+        ws->fresh = fresh;
+        ws->fresh_room = room;
+    }
+    ws->fresh[ws->fresh_count++] = (struct pms_fresh){off, len};
+    return PMS_OK;
+}
+
+/* A block that a roll-back inside this unit gave back may still have words in the overlay;
+ * handed out again, it must not be read through them. */
+static void overlay_forget(struct pms_wset *ws, uint64_t off, uint64_t len)
+{
+    for (uint32_t n = 0; n < ws->overlay.count; n++) {
+        struct pms_line_ov *line = &ws->overlay.line[n];
+        for (uint32_t i = 0; i < 8; i++)
+            if (line->off + 8u * i - off < len)
+                line->mask &= ~(1u << i);
+    }
+}
+
+void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len)
+{
+    if (ws->rolled_back)
+        overlay_forget(ws, off, len);
+    if (ws->fresh_count) {
+        struct pms_fresh *last = &ws->fresh[ws->fresh_count - 1];
+        if (last->off + last->len == off) {
+            last->len += len;
+            return;
+        }
+    }
+    (void)fresh_append(ws, off, len);
+}
+
+void pms_fresh_remove(struct pms_wset *ws, uint64_t off, uint64_t len)
+{
+    struct pms_fresh *f = pms_fresh_find(ws, off);
+    if (!f)
+        return;
+    uint64_t end = off + len, f_end = f->off + f->len;
+    if (f->off == off) {
+        f->off = end;
+        f->len = f_end - end;
+        if (f->len == 0) {
+            size_t i = (size_t)(f - ws->fresh);
+            memmove(f, f + 1, (ws->fresh_count - i - 1) * sizeof *f);
+            ws->fresh_count--;
+        }
+        return;
+    }
+    f->len = off - f->off;
+    if (end < f_end)
+        (void)fresh_append(ws, end, f_end - end);
+}
+
+/* ---- reading ---- */
+
+uint64_t pms_rd_slow(const struct pms_wset *ws, uint64_t off)
+{
+    const struct pms_line_ov *line = pms_linemap_find(&ws->overlay, off & ~63ull);
+    uint32_t i = (uint32_t)(off >> 3) & 7u;
+    if (line && line->mask >> i & 1u)
+        return line->word[i];
+    uint64_t word;
+    memcpy(&word, ws->medium->base + off, 8);
+    return word;
+}
+
+static int scratch_reserve(struct pms_wset *ws, size_t len)
+{
+    if (len <= ws->scratch_room)
+        return PMS_OK;
+    size_t room = len < 4096 ? 4096 : len * 2;
+    uint8_t *scratch = realloc(ws->scratch, room);
+    if (!scratch)
+        return PMS_E_NOMEM;
+    ws->scratch = scratch;
+    ws->scratch_room = room;
+    return PMS_OK;
+}
+
+/* Does the overlay have a word of [off, off+len)? */
+static int overlay_touches(const struct pms_wset *ws, uint64_t off, size_t len)
+{
+    uint64_t first = off & ~63ull, last = (off + len - 1) & ~63ull;
+    if ((last - first) / 64 < ws->overlay.count) {
+        for (uint64_t at = first; at <= last; at += 64)
+            if (pms_linemap_find(&ws->overlay, at))
+                return 1;
+        return 0;
+    }
+    for (uint32_t n = 0; n < ws->overlay.count; n++)
+        if (ws->overlay.line[n].off >= first && ws->overlay.line[n].off <= last)
+            return 1;
+    return 0;
+}
+
+const void *pms_rd_bytes(struct pms_wset *ws, uint64_t off, size_t len)
+{
+    const uint8_t *direct = ws->medium->base + off;
+    if (PMS_LIKELY(ws->overlay.count == 0) || len == 0 || !overlay_touches(ws, off, len))
+        return direct;
+    size_t padded = (len + 7) & ~(size_t)7;
+    if (scratch_reserve(ws, padded) != PMS_OK)
+        return NULL;
+    memcpy(ws->scratch, direct, len);
+    for (uint64_t at = off; at < off + len; at += 8) {
+        const struct pms_line_ov *line = pms_linemap_find(&ws->overlay, at & ~63ull);
+        uint32_t i = (uint32_t)(at >> 3) & 7u;
+        if (line && line->mask >> i & 1u)
+            memcpy(ws->scratch + (at - off), &line->word[i], 8);
+    }
+    return ws->scratch;
+}
+
+/* ---- writing ---- */
+
+static int journal_add(struct pms_wset *ws, uint64_t off, uint64_t old)
+{
+    if (ws->journal_count == ws->journal_room) {
+        size_t room = ws->journal_room ? ws->journal_room * 2 : 256;
+        struct pms_journal_entry *j = realloc(ws->journal, room * sizeof *j);
+        if (!j)
+            return PMS_E_NOMEM;
+        ws->journal = j;
+        ws->journal_room = room;
+    }
+    ws->journal[ws->journal_count++] = (struct pms_journal_entry){off, old};
+    return PMS_OK;
+}
+
+static inline int in_newest_fresh(const struct pms_wset *ws, uint64_t off)
+{
+    if (ws->fresh_count == 0)
+        return 0;
+    const struct pms_fresh *f = &ws->fresh[ws->fresh_count - 1];
+    return off - f->off < f->len;
+}
+
+static void write_word(struct pms_wset *ws, uint64_t off, uint64_t word)
+{
+    struct pms_line_ov *line = NULL;
+    /* A line that an older word of this unit waits in must not be bypassed. */
+    if (in_newest_fresh(ws, off)) {
+        line = pms_linemap_find(&ws->overlay, off & ~63ull);
+        if (!line) {
+            pms_store_u64(ws->medium, off, word);
+            return;
+        }
+    } else {
+        line = pms_linemap_get(&ws->overlay, off & ~63ull);
+        if (!line) {
+            ws->failed = 1;
+            return;
+        }
+    }
+    uint32_t i = (uint32_t)(off >> 3) & 7u;
+    line->word[i] = word;
+    line->mask |= 1u << i;
+}
+
+void pms_wr(struct pms_wset *ws, uint64_t off, uint64_t word)
+{
+    if (ws->journaling && journal_add(ws, off, pms_rd(ws, off)) != PMS_OK) {
+        ws->failed = 1;
+        return;
+    }
+    write_word(ws, off, word);
+}
+
+void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len)
+{
+    const uint8_t *p = src;
+    uint64_t word;
+    for (; len >= 8; len -= 8, p += 8, off += 8) {
+        memcpy(&word, p, 8);
+        pms_wr(ws, off, word);
+    }
+    if (len) {
+        word = 0;
+        memcpy(&word, p, len);
+        pms_wr(ws, off, word);
+    }
+}
+
+/* A block that was freed by this very unit and whose words wait in the overlay is never handed
+ * out again (quarantine), so no overlay line can lie over a fresh block here. */
+void pms_init_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len)
+{
+    pms_store(ws->medium, off, src, len);
+}
+
+void pms_init_zero(struct pms_wset *ws, uint64_t off, size_t len)
+{
+    static const uint8_t zeroes[1024];
+    while (len) {
+        size_t n = len < sizeof zeroes ? len : sizeof zeroes;
+        pms_store(ws->medium, off, zeroes, n);
+        off += n;
+        len -= n;
+    }
+}
+
+/* ---- the end of a unit ---- */
+
+void pms_wset_rollback(struct pms_wset *ws, size_t mark)
+{
+    ws->rolled_back = 1;
+    while (ws->journal_count > mark) {
+        struct pms_journal_entry *e = &ws->journal[--ws->journal_count];
+        write_word(ws, e->off, e->old);
+    }
+}
+
+void pms_wset_reset(struct pms_wset *ws)
+{
+    pms_linemap_clear(&ws->overlay);
+    ws->journal_count = 0;
+    ws->fresh_count = 0;
+    ws->journaling = 0;
+    ws->failed = 0;
+    ws->rolled_back = 0;
+    if (ws->journal_room > 1u << 20) {
+        free(ws->journal);
+        ws->journal = NULL;
+        ws->journal_room = 0;
+    }
+}
+
+void pms_wset_free(struct pms_wset *ws)
+{
+    pms_linemap_free(&ws->overlay);
+    free(ws->journal);
+    free(ws->fresh);
+    free(ws->scratch);
+    *ws = (struct pms_wset){0};
+}
