@@ -270,8 +270,7 @@ struct pms_check_object *pms_check_meet(struct pms_check *c, uint64_t off, uint3
 static void meet_root(struct pms_check *c)
 {
     uint64_t at = PMS_ROOT_OFF + offsetof(struct pms_root_pm, root);
-    struct pms_check_object *root =
-        pms_check_meet(c, pms_get(c->pool, at), PMS_TAG_DICT, at);
+    struct pms_check_object *root = pms_check_meet(c, pms_get(c->pool, at), PMS_TAG_DICT, at);
     if (root)
         root->found++;
 }
@@ -334,10 +333,9 @@ static void walk_unreachable(struct pms_check *c)
         if (!tag || capacity < object_bytes(tag))
             continue;
         uint32_t first = c->object_count;
-        pms_check_problem(c,
-                          "the %s at offset %" PRIu64 ", %" PRIu64
-                          " bytes, is unreachable; run collect()",
-                          tag == PMS_TAG_DICT ? "dict" : "list", off, capacity);
+        pms_check_problem(
+            c, "the %s at offset %" PRIu64 ", %" PRIu64 " bytes, is unreachable; run collect()",
+            tag == PMS_TAG_DICT ? "dict" : "list", off, capacity);
         if (pms_check_meet(c, off, tag, off))
             walk_objects(c, first);
     }

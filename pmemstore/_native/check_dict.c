@@ -233,10 +233,9 @@ static uint64_t check_order(struct pms_check *c, const struct dict *dict, int wh
     }
     uint64_t last = pms_get(c->pool, PMS_DICT_AT(dict->off, last));
     if (last != before && !pms_check_over(c))
-        pms_check_problem(c,
-                          "the last entry of the dict at offset %" PRIu64 " is %" PRIu64
-                          ", not %" PRIu64,
-                          dict->off, before, last);
+        pms_check_problem(
+            c, "the last entry of the dict at offset %" PRIu64 " is %" PRIu64 ", not %" PRIu64,
+            dict->off, before, last);
     return n;
 }
 

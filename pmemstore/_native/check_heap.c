@@ -215,8 +215,8 @@ uint64_t pms_check_unused(struct pms_check *c, uint64_t off, uint64_t *capacity)
         uint64_t bits = c->allocated[i / 64] & ~c->used[i / 64];
         bits = bits >> i % 64 << i % 64;
         if (bits) {
-            uint64_t found = c->heap_start +
-                             16 * (i / 64 * 64 + (uint64_t)__builtin_ctzll(bits));
+            uint64_t found =
+                c->heap_start + 16 * (i / 64 * 64 + (uint64_t)__builtin_ctzll(bits));
             *capacity = capacity_at(c, found);
             return found;
         }

@@ -16,7 +16,7 @@ struct frame { /* a node under way */
     uint64_t off;
     uint32_t used;
     uint32_t at;
-    uint64_t seen;   /* cells found below so far */
+    uint64_t seen; /* cells found below so far */
     int right_edge;
 };
 
@@ -88,8 +88,8 @@ static int open_node(struct pms_check *c, struct walk *w, uint32_t level, uint64
     }
     pms_check_zero(c, off + 8, 8, "the second word of a node");
     check_fill(c, w, level, off, (uint32_t)used, right_edge);
-    w->frame[level] = (struct frame){
-        .off = off, .used = (uint32_t)used, .right_edge = right_edge};
+    w->frame[level] =
+        (struct frame){.off = off, .used = (uint32_t)used, .right_edge = right_edge};
     return 1;
 }
 

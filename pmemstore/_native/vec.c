@@ -23,8 +23,8 @@ int pms_vec_load(const struct pms_pool *pool, uint64_t list, struct pms_vec *vec
         return PMS_FAIL(PMS_E_CORRUPT, "offset of a list", list, 0, 0);
     uint64_t magic = pms_get(pool, list);
     if (magic != (PMS_OBJECT_MAGIC | PMS_TAG_LIST))
-        return PMS_FAIL(PMS_E_CORRUPT, "magic of a list", list,
-                        PMS_OBJECT_MAGIC | PMS_TAG_LIST, magic);
+        return PMS_FAIL(PMS_E_CORRUPT, "magic of a list", list, PMS_OBJECT_MAGIC | PMS_TAG_LIST,
+                        magic);
     uint64_t height = pms_get(pool, PMS_LIST_HEIGHT(list));
     vec->list = list;
     vec->count = pms_get(pool, PMS_LIST_COUNT(list));
@@ -32,8 +32,8 @@ int pms_vec_load(const struct pms_pool *pool, uint64_t list, struct pms_vec *vec
     if (height > PMS_LIST_HEIGHT_MAX || (!vec->root && height))
         return PMS_FAIL(PMS_E_CORRUPT, "height of a list", list, PMS_LIST_HEIGHT_MAX, height);
     if ((vec->root == 0) != (vec->count == 0))
-        return PMS_FAIL(PMS_E_CORRUPT, "a list's count does not fit its root", list,
-                        vec->root, vec->count);
+        return PMS_FAIL(PMS_E_CORRUPT, "a list's count does not fit its root", list, vec->root,
+                        vec->count);
     vec->height = (uint32_t)height;
     return PMS_OK;
 }

@@ -126,8 +126,8 @@ static int split(struct pms_pool *pool, uint32_t level, uint64_t block, uint32_t
     PMS_TRY(read_items(pool, block, 0, at, all));
     PMS_TRY(read_items(pool, block, at, ITEMS_MAX - at, all + at + 1));
     all[at] = *item;
-    PMS_TRY(make_block(pool, head_word(level, rest), ITEMS_MAX, all + keep, rest,
-                       &right->word[0]));
+    PMS_TRY(
+        make_block(pool, head_word(level, rest), ITEMS_MAX, all + keep, rest, &right->word[0]));
     right->word[1] = cells_of(level, all + keep, rest);
     *left = cells_of(level, all, keep);
     if (at < keep)
