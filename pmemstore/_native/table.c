@@ -137,7 +137,7 @@ static inline int find(struct pms_pool *pool, uint64_t dict, const struct pms_ke
                        uint64_t hash, struct pms_place *place)
 {
     struct pms_dict_shape shape;
-    uint64_t at, link, steps = 0;
+    uint64_t at = 0, link, steps = 0;
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
     PMS_TRY(pms_dict_bucket_at(pool, dict, pms_dict_bucket_of(&shape, hash), &at));
     place->link_at = at;
