@@ -356,12 +356,24 @@ static int sync_directory(const char *path)
     return status;
 }
 
+/* Is it a pool, whatever its state, or empty?  Nobody's other data is replaced. */
+static int replaceable(int fd)
+{
+    uint64_t magic = 0;
+    ssize_t n = pread(fd, &magic, sizeof magic, 0);
+    return n == 0 || (n == (ssize_t)sizeof magic && magic == PMS_MAGIC);
+}
+
 /* Give the finished pool its name.  PMS_MISSING: with "c", somebody else was first. */
 static int publish(const char *temporary, const char *path, char flag)
 {
     if (flag == 'n') {
         int old;
         int status = lock_path(path, 0, &old);
+        if (status == PMS_OK && !replaceable(old)) {
+            close(old);
+            return PMS_FAIL(PMS_E_FORMAT, "\"n\" replaces pools and empty files alone", 0, 0, 0);
+        }
         if (status != PMS_OK && status != PMS_MISSING)
             return status;
         int failed = rename(temporary, path), err = errno;

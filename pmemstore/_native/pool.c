@@ -119,8 +119,11 @@ static int leave_inside(struct pms_pool *pool, int status)
         status = PMS_FAIL(PMS_E_NOMEM, "remember what changes", 0, 0, 0);
     if (status == PMS_OK)
         status = pms_unit_breathe(&pool->tx);
-    if (PMS_LIKELY(status == PMS_OK))
+    if (PMS_LIKELY(status == PMS_OK)) {
+        if (pool->depth == 1) /* no savepoint could need it: a roll-back of all has the log */
+            pool->ws.journal_count = 0;
         return PMS_OK;
+    }
     if (status == PMS_E_OS && pms_map_error(&pool->map))
         status = PMS_E_MEDIA;
     if (pool->ws.journal_count > pool->op_mark.journal ||
