@@ -83,7 +83,7 @@ static int divide(struct pms_pool *pool, uint64_t dict, uint64_t bit, const uint
 int pms_dict_split(struct pms_pool *pool, uint64_t dict)
 {
     struct pms_dict_shape shape;
-    uint64_t at[2];
+    uint64_t at[2] = {0, 0};
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
     uint64_t half = 1ull << shape.level;
     PMS_TRY(make_room(pool, dict, shape.level, shape.split));
@@ -136,7 +136,7 @@ static int free_room(struct pms_pool *pool, uint64_t dict, uint32_t k, uint64_t 
 int pms_dict_merge(struct pms_pool *pool, uint64_t dict)
 {
     struct pms_dict_shape shape;
-    uint64_t from, to;
+    uint64_t from = 0, to = 0;
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
     if (shape.split == 0) {
         if (shape.level == PMS_LEVEL_MIN)
