@@ -9,10 +9,13 @@ typedef int (*wait_fn)(struct pms_pool *pool, const struct pms_handle *handle,
 static int wait_with(wait_fn wait, struct pms_pool *pool, const struct pms_handle *handle)
 {
     for (;;) {
+        PyThreadState *saved;
         int status;
         pys_waiting++;
-        Py_BEGIN_ALLOW_THREADS status = wait(pool, handle, -1);
-        Py_END_ALLOW_THREADS pys_waiting--;
+        saved = PyEval_SaveThread();
+        status = wait(pool, handle, -1);
+        PyEval_RestoreThread(saved);
+        pys_waiting--;
         if (status != PMS_E_INTR && status != PMS_E_WAIT)
             return status;
         if (PyErr_CheckSignals() < 0)
@@ -33,17 +36,20 @@ int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle)
 /* Not interruptible: the unit is committed in memory, only its sync is awaited. */
 int pys_wait_durable(struct pms_pool *pool, uint64_t ticket)
 {
-    int status;
-    Py_BEGIN_ALLOW_THREADS status = pms_wait_durable(pool, ticket);
-    Py_END_ALLOW_THREADS return status;
+    PyThreadState *saved = PyEval_SaveThread();
+    int status = pms_wait_durable(pool, ticket);
+    PyEval_RestoreThread(saved);
+    return status;
 }
 
 void pys_handle_put(struct pms_handle *handle)
 {
+    PyThreadState *saved;
     if (PMS_LIKELY(pys_waiting == 0)) {
         pms_handle_put(handle);
         return;
     }
-    Py_BEGIN_ALLOW_THREADS pms_handle_put(handle);
-    Py_END_ALLOW_THREADS
+    saved = PyEval_SaveThread();
+    pms_handle_put(handle);
+    PyEval_RestoreThread(saved);
 }

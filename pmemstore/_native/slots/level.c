@@ -6,6 +6,7 @@
  * commit or abort; one that the core has rolled back by itself (close, a dead thread) is swept
  * out when the next one begins.  Hooks of a level that commits into another move there.
  */
+#include <stdlib.h>
 #include <time.h>
 
 #include "slots.h"
@@ -22,10 +23,13 @@ static int begin_waiting(struct pms_pool *pool, uint32_t *depth, int64_t timeout
     int64_t end = timeout_ns < 0 ? -1 : now_ns() + timeout_ns;
     int64_t left = timeout_ns;
     for (;;) {
+        PyThreadState *saved;
         int status;
         pys_waiting++;
-        Py_BEGIN_ALLOW_THREADS status = pms_tx_begin_wait(pool, depth, left);
-        Py_END_ALLOW_THREADS pys_waiting--;
+        saved = PyEval_SaveThread();
+        status = pms_tx_begin_wait(pool, depth, left);
+        PyEval_RestoreThread(saved);
+        pys_waiting--;
         if (status != PMS_E_INTR && status != PMS_E_WAIT)
             return status;
         if (PyErr_CheckSignals() < 0)
@@ -37,51 +41,37 @@ static int begin_waiting(struct pms_pool *pool, uint32_t *depth, int64_t timeout
     }
 }
 
-/* What a hook attribute holds, taken out of it: a list, or NULL. */
-static PyObject *take_list(PyObject **slot)
-{
-    PyObject *list = *slot;
-    *slot = NULL;
-    if (list != NULL && !PyList_Check(list))
-        Py_CLEAR(list);
-    return list;
-}
+/* The hooks of levels that have left the stack: pairs of on_commit and on_abort, innermost
+ * first. */
+struct hooks {
+    size_t levels;
+    PyObject **list;
+    PyObject *few[2 * 8];
+};
 
-/* Append the hooks of one list to another; takes over `more`.  -1: raised. */
-static int join_lists(PyObject **list, PyObject *more)
+/* Take the levels from the innermost to `last` off the stack.  Runs no Python code: another
+ * thread may begin a transaction as soon as it gets the GIL. */
+static void unlink_levels(struct pys_pool *owner, struct pys_level *last, struct hooks *hooks)
 {
-    PyObject *both;
-    if (more == NULL || *list == NULL) {
-        *list = more == NULL ? *list : more;
-        return 0;
-    }
-    both = PySequence_InPlaceConcat(*list, more);
-    Py_DECREF(more);
-    if (both == NULL)
-        return -1;
-    Py_DECREF(*list);
-    *list = both;
-    return 0;
-}
-
-/* Take the levels from the innermost to `last` off the stack; gives their on_abort hooks,
- * innermost first, or NULL if there are none. */
-static PyObject *unlink_levels(struct pys_pool *owner, const struct pys_level *last)
-{
-    PyObject *hooks = NULL;
     struct pys_level *level;
-    do {
-        PyObject *dropped;
-        level = owner->level;
-        owner->level = level->outer;
+    size_t levels = 1;
+    for (level = owner->level; level != last; level = level->outer)
+        levels++;
+    hooks->levels = 0;
+    hooks->list = levels <= 8 ? hooks->few : malloc(2 * levels * sizeof(PyObject *));
+    level = owner->level;
+    owner->level = last->outer;
+    while (levels-- > 0) {
+        struct pys_level *outer = level->outer;
         level->depth = 0;
         level->outer = NULL;
-        dropped = take_list(&level->on_commit);
-        if (join_lists(&hooks, take_list(&level->on_abort)) < 0)
-            PyErr_WriteUnraisable(NULL);
-        Py_XDECREF(dropped);
-    } while (level != last && owner->level != NULL);
-    return hooks;
+        if (hooks->list != NULL) { /* else they stay where they are, and are never called */
+            hooks->list[2 * hooks->levels] = level->on_commit;
+            hooks->list[2 * hooks->levels++ + 1] = level->on_abort;
+            level->on_commit = level->on_abort = NULL;
+        }
+        level = outer;
+    }
 }
 
 static int is_open(const struct pys_pool *owner, const struct pys_level *level)
@@ -92,39 +82,68 @@ static int is_open(const struct pys_pool *owner, const struct pys_level *level)
     return each != NULL;
 }
 
-/* Call all hooks of a list and let go of it.  Without `quiet` the first error is raised, once
- * all were called; other errors go to sys.unraisablehook.  -1: raised. */
-static int run_hooks(PyObject *hooks, int quiet)
+/* Call all hooks of a list.  The first error is kept in *error, unless that is NULL; others go
+ * to sys.unraisablehook. */
+static void call_hooks(PyObject *list, PyObject *error[3])
 {
-    PyObject *kind = NULL, *error = NULL, *trace = NULL;
-    if (hooks == NULL)
-        return 0;
-    for (Py_ssize_t i = 0; PyList_Check(hooks) && i < PyList_Size(hooks); i++) {
-        PyObject *hook = pys_ref(PyList_GetItem(hooks, i));
+    if (list == NULL || !PyList_Check(list))
+        return;
+    for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
+        PyObject *hook = pys_ref(PyList_GetItem(list, i));
         PyObject *result = PyObject_CallFunctionObjArgs(hook, NULL);
         if (result != NULL)
             Py_DECREF(result);
-        else if (quiet || kind != NULL)
+        else if (error == NULL || error[0] != NULL)
             PyErr_WriteUnraisable(hook);
         else
-            PyErr_Fetch(&kind, &error, &trace);
+            PyErr_Fetch(&error[0], &error[1], &error[2]);
         Py_DECREF(hook);
     }
-    Py_DECREF(hooks);
-    if (kind == NULL)
-        return 0;
-    PyErr_Restore(kind, error, trace);
-    return -1;
 }
 
-static void run_abort_hooks(PyObject *hooks)
+enum outcome { COMMITTED, ABORTED, UNKNOWN };
+
+/* Call the hooks that fit, and let go of all.  The exception that is set stays; without one, the
+ * first error of an on_commit hook is raised. */
+static void run_hooks(struct hooks *hooks, enum outcome outcome)
 {
-    PyObject *kind, *error, *trace;
-    if (hooks == NULL)
+    PyObject *kept[3], *error[3] = {NULL, NULL, NULL};
+    if (PMS_LIKELY(hooks->levels == 1 && hooks->list[0] == NULL && hooks->list[1] == NULL))
         return;
-    PyErr_Fetch(&kind, &error, &trace);
-    run_hooks(hooks, 1);
-    PyErr_Restore(kind, error, trace);
+    PyErr_Fetch(&kept[0], &kept[1], &kept[2]);
+    for (size_t i = 0; i < hooks->levels; i++) {
+        if (outcome == COMMITTED)
+            call_hooks(hooks->list[2 * i], kept[0] == NULL ? error : NULL);
+        else if (outcome == ABORTED)
+            call_hooks(hooks->list[2 * i + 1], NULL);
+        Py_XDECREF(hooks->list[2 * i]);
+        Py_XDECREF(hooks->list[2 * i + 1]);
+    }
+    if (hooks->list != hooks->few)
+        free(hooks->list);
+    if (kept[0] != NULL)
+        PyErr_Restore(kept[0], kept[1], kept[2]);
+    else
+        PyErr_Restore(error[0], error[1], error[2]);
+}
+
+/* Append a list of hooks to what an attribute holds; takes over `more`.  -1: raised. */
+static int join_lists(PyObject **slot, PyObject *more)
+{
+    PyObject *old = *slot, *both;
+    if (more == NULL || !PyList_Check(more)) {
+        Py_XDECREF(more);
+        return 0;
+    }
+    if (old == NULL || !PyList_Check(old)) {
+        *slot = more;
+        Py_XDECREF(old);
+        return 0;
+    }
+    both = PySequence_InPlaceConcat(old, more); /* a list is extended in place */
+    Py_DECREF(more);
+    Py_XDECREF(both);
+    return both != NULL ? 0 : -1;
 }
 
 static void count_abort(struct pys_pool *owner, uint32_t depth)
@@ -136,104 +155,110 @@ static void count_abort(struct pys_pool *owner, uint32_t depth)
 int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t timeout_ns)
 {
     struct pms_pool *pool = owner->pool;
+    struct hooks stale;
     uint32_t depth = 0;
     int status;
     if (pool == NULL)
         return PMS_FAIL(PMS_E_CLOSED, "beginning a transaction", 0, 0, 0);
+    stale.levels = 0;
     status = pms_tx_begin(pool, &depth);
     if (PMS_UNLIKELY(status == PMS_E_WAIT))
         status = begin_waiting(pool, &depth, timeout_ns);
     if (status != PMS_OK)
         return status;
-    while (PMS_UNLIKELY(owner->level != NULL && owner->level->depth >= depth)) {
+    if (PMS_UNLIKELY(owner->level != NULL && owner->level->depth >= depth)) {
+        struct pys_level *first = owner->level;
+        while (first->outer != NULL && first->outer->depth >= depth)
+            first = first->outer;
         count_abort(owner, depth);
-        run_abort_hooks(unlink_levels(owner, owner->level));
+        unlink_levels(owner, first, &stale);
     }
     level->depth = depth;
     level->outer = owner->level;
     owner->level = level;
+    if (PMS_UNLIKELY(stale.levels != 0))
+        run_hooks(&stale, ABORTED);
     return PMS_OK;
 }
 
 void pys_level_abort(struct pys_pool *owner, struct pys_level *level)
 {
     struct pms_pool *pool = owner->pool;
+    struct hooks hooks;
     if (level->depth == 0 || !is_open(owner, level))
         return;
-    if (pool != NULL && !pool->closed && pms_tx_depth(pool) == 0)
-        return; /* another thread's */
+    if (pool != NULL && !pool->closed) {
+        if (pms_tx_depth(pool) == 0)
+            return; /* another thread's */
+        pms_tx_abort(pool, level->depth);
+    }
     count_abort(owner, level->depth);
-    if (pool != NULL)
-        pms_tx_abort(pool, level->depth); /* fails if it is rolled back already */
-    run_abort_hooks(unlink_levels(owner, level));
+    unlink_levels(owner, level, &hooks);
+    run_hooks(&hooks, ABORTED);
 }
 
 void pys_level_forget(struct pys_pool *owner, struct pys_level *level)
 {
-    if (level->depth != 0 && is_open(owner, level))
-        Py_XDECREF(unlink_levels(owner, level));
+    struct hooks hooks;
+    if (level->depth == 0 || !is_open(owner, level))
+        return;
+    unlink_levels(owner, level, &hooks);
+    run_hooks(&hooks, UNKNOWN);
 }
 
-static int committed(struct pys_pool *owner, struct pys_level *level)
+/* Why a level cannot be left: a status; PMS_OK if it can. */
+static int leave_check(struct pys_pool *owner, struct pys_level *level)
 {
-    PyObject *commit = take_list(&level->on_commit), *abort = take_list(&level->on_abort);
-    struct pys_level *outer = level->outer;
-    level->depth = 0;
-    level->outer = NULL;
-    owner->level = outer;
-    if (outer == NULL) {
-        Py_XDECREF(abort);
-        return run_hooks(commit, 0);
-    }
-    if (commit != NULL || abort != NULL) {
-        PyObject *commits = take_list(&outer->on_commit), *aborts = take_list(&outer->on_abort);
-        int failed = join_lists(&commits, commit) < 0;
-        failed |= join_lists(&aborts, abort) < 0;
-        outer->on_commit = commits;
-        outer->on_abort = aborts;
-        return failed ? -1 : 0;
-    }
-    return 0;
+    const struct pms_pool *pool = owner->pool;
+    uint32_t depth = level->depth, now = depth;
+    if (depth == 0 || !is_open(owner, level))
+        return PMS_FAIL(PMS_E_TX,
+                        "leaving a transaction that is not open: it was never entered, "
+                        "or is rolled back already",
+                        0, 0, 0);
+    if (pool == NULL)
+        return PMS_OK;
+    if (!pool->closed)
+        now = pms_tx_depth(owner->pool);
+    if (now == 0)
+        return PMS_FAIL(PMS_E_TX, "leaving a transaction that another thread owns", 0, 0, 0);
+    if (owner->level == level && now == depth)
+        return PMS_OK;
+    pys_level_abort(owner, level);
+    return PMS_FAIL(PMS_E_TX,
+                    "leaving a transaction with one entered inside it still open; both "
+                    "were rolled back",
+                    0, 0, 0);
 }
 
 int pys_level_commit(struct pys_pool *owner, struct pys_level *level)
 {
     struct pms_pool *pool = owner->pool;
+    struct hooks hooks;
     uint64_t ticket = 0;
-    uint32_t depth, now;
-    int status;
-    if (level->depth == 0 || !is_open(owner, level))
-        return pys_raise(owner, PMS_FAIL(PMS_E_TX,
-                                         "leaving a transaction that is not open "
-                                         "(it was rolled back already)",
-                                         0, 0, 0));
-    depth = level->depth;
-    now = pool != NULL && !pool->closed ? pms_tx_depth(pool) : depth;
-    if (now == 0)
-        return pys_raise(owner, PMS_FAIL(PMS_E_TX,
-                                         "leaving a transaction that another thread "
-                                         "owns",
-                                         0, 0, 0));
-    if (owner->level != level || now != depth) {
-        pys_level_abort(owner, level);
-        return pys_raise(owner, PMS_FAIL(PMS_E_TX,
-                                         "a transaction entered inside this one is "
-                                         "still open; both were rolled back",
-                                         0, depth, now));
-    }
-    status = pool == NULL ? PMS_FAIL(PMS_E_CLOSED, "committing a transaction", 0, 0, 0)
-                          : pms_tx_commit(pool, depth, &ticket);
-    if (status == PMS_OK && PMS_UNLIKELY(ticket))
+    uint32_t depth = level->depth;
+    int status = leave_check(owner, level);
+    if (status != PMS_OK)
+        return pys_raise(owner, status);
+    status = pool == NULL || pool->closed
+                 ? PMS_FAIL(PMS_E_CLOSED, "committing a transaction", 0, 0, 0)
+                 : pms_tx_commit(pool, depth, &ticket);
+    unlink_levels(owner, level, &hooks);
+    if (status != PMS_OK)
+        count_abort(owner, depth);
+    else if (PMS_UNLIKELY(ticket))
         status = pys_wait_durable(pool, ticket);
-    if (PMS_LIKELY(status == PMS_OK))
-        return committed(owner, level);
-    pys_raise(owner, status);
-    count_abort(owner, depth);
-    if (status == PMS_E_MEDIA || status == PMS_E_OS) /* nobody knows: no hook is right */
-        pys_level_forget(owner, level);
-    else
-        run_abort_hooks(unlink_levels(owner, level));
-    return -1;
+    if (status != PMS_OK) {
+        pys_raise(owner, status);
+        run_hooks(&hooks, status == PMS_E_MEDIA || status == PMS_E_OS ? UNKNOWN : ABORTED);
+        return -1;
+    }
+    if (owner->level != NULL && depth > 1) { /* merged into the outer level */
+        int joined = join_lists(&owner->level->on_commit, hooks.list[0]);
+        return join_lists(&owner->level->on_abort, hooks.list[1]) < 0 ? -1 : joined;
+    }
+    run_hooks(&hooks, COMMITTED);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 /* ---- stores ---- */

@@ -85,9 +85,11 @@ static PyObject *pool_root(PyObject *obj, PyObject *unused)
     if (pool == NULL)
         return NULL;
     do {
-        Py_BEGIN_ALLOW_THREADS status = pms_pool_root(pool, &handle);
-        Py_END_ALLOW_THREADS if (status == PMS_E_INTR && PyErr_CheckSignals() < 0) status =
-            PYS_RAISED;
+        PyThreadState *saved = PyEval_SaveThread();
+        status = pms_pool_root(pool, &handle);
+        PyEval_RestoreThread(saved);
+        if (status == PMS_E_INTR && PyErr_CheckSignals() < 0)
+            status = PYS_RAISED;
     } while (status == PMS_E_INTR || status == PMS_E_WAIT);
     if (status != PMS_OK) {
         pys_raise(self, status);
@@ -139,9 +141,11 @@ static void pool_dealloc(PyObject *obj)
     struct pms_pool *pool = self->share;
     self->share = self->pool = NULL;
     if (pool != NULL && pool->fork_epoch == pms_fork_epoch) { /* a forked copy is left alone */
-        Py_BEGIN_ALLOW_THREADS if (!pool->closed) pms_pool_close(pool);
+        PyThreadState *saved = PyEval_SaveThread();
+        if (!pool->closed)
+            pms_pool_close(pool);
         pms_pool_drop(pool);
-        Py_END_ALLOW_THREADS
+        PyEval_RestoreThread(saved);
     }
     Py_CLEAR(self->path);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
