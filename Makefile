@@ -11,7 +11,7 @@ PACKAGE := pyproject.toml CMakeLists.txt LICENSE $(shell find pmemstore -type f 
 	$(shell find pmemstore -type d -not -name __pycache__)
 C_FILES := $(shell find pmemstore/_native tests/native -name '*.[ch]')
 
-.PHONY: run test test-all lint format types native-test native-asan native-plain clean
+.PHONY: run test test-all lint format types native-test native-asan native-plain native-door clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.stamp-run
@@ -38,14 +38,16 @@ format: $(VENV)/.stamp-dev
 types: $(VENV)/.stamp-dev
 	$(BIN)/mypy pmemstore
 
-# The core alone, once with AddressSanitizer and UBSan, once as it is shipped.
-native-test: native-asan native-plain
+# The core alone: with AddressSanitizer and UBSan, as it is shipped, and with pools mapped
+# read-only outside the one door (a store that goes around it is a SIGSEGV).
+native-test: native-asan native-plain native-door
 
-native-asan: SANITIZE := ON
-native-plain: SANITIZE := OFF
-native-asan native-plain: native-%: $(VENV)/.stamp-cmake
+native-asan: NATIVE := -DPMEMSTORE_SANITIZE=ON
+native-plain: NATIVE := -DPMEMSTORE_SANITIZE=OFF
+native-door: NATIVE := -DPMEMSTORE_DEBUG_DOOR=ON
+native-asan native-plain native-door: native-%: $(VENV)/.stamp-cmake
 	$(CMAKE) -S . -B build/native-$* -G "Unix Makefiles" -DPMEMSTORE_NATIVE_TESTS=ON \
-		-DPMEMSTORE_WERROR=ON -DPMEMSTORE_SANITIZE=$(SANITIZE)
+		-DPMEMSTORE_WERROR=ON $(NATIVE)
 	$(CMAKE) --build build/native-$* --parallel 2
 	$(dir $(CMAKE))ctest --test-dir build/native-$* --output-on-failure
 

@@ -78,13 +78,28 @@ void pms_pool_roll_back_all(struct pms_pool *pool)
 
 /* ---- single operations ---- */
 
+/* Part of every unit, but not of its success: without space or memory for it the tear-down waits
+ * for another unit. */
+static int reap_some(struct pms_pool *pool, uint32_t budget)
+{
+    struct pms_mark mark = {pool->ws.journal_count, pool->heap.action_count, pool->birth_count};
+    int journaling = pool->ws.journaling;
+    pool->ws.journaling = 1;
+    int status = pool->reap(pool, budget);
+    pool->ws.journaling = journaling;
+    if (status != PMS_E_FULL && status != PMS_E_NOMEM && !pool->ws.failed)
+        return status;
+    roll_back_to(pool, &mark);
+    return pool->doomed ? PMS_FAIL(PMS_E_NOMEM, "tear down an object", 0, 0, 0) : PMS_OK;
+}
+
 static int commit_unit(struct pms_pool *pool, uint32_t budget, uint64_t *ticket)
 {
     int status = PMS_OK;
-    if (PMS_UNLIKELY(pool->reap_due))
-        status = pool->reap(pool, budget);
-    if (PMS_UNLIKELY(status == PMS_OK && pool->ws.failed))
+    if (PMS_UNLIKELY(pool->ws.failed))
         status = PMS_FAIL(PMS_E_NOMEM, "remember what changes", 0, 0, 0);
+    else if (PMS_UNLIKELY(pool->reap_due))
+        status = reap_some(pool, budget);
     if (PMS_UNLIKELY(status != PMS_OK)) {
         pms_unit_abort(&pool->tx);
         return status;

@@ -250,6 +250,7 @@ static int begin_operation(struct pms_pool *pool)
 {
     if (pool->depth == 0) {
         pool->birth_count = 0;
+        pool->doomed = 0;
         pms_unit_begin(&pool->tx, 0);
     }
     pool->op_mark = (struct pms_mark){pool->ws.journal_count, pool->heap.action_count,
