@@ -13,6 +13,7 @@
 struct copy {
     uint8_t *bytes;
     uint64_t size;
+    int direct; /* stores reach the medium; on files they stay in private pages */
     uint64_t events[PMS_EV_TRUNCATE + 1];
 };
 
@@ -30,8 +31,9 @@ static int repeat(void *context, const struct pms_event *event)
 {
     struct copy *copy = context;
     copy->events[event->kind]++;
-    if (event->kind == PMS_EV_STORE || event->kind == PMS_EV_NT_STORE ||
-        event->kind == PMS_EV_WRITE || event->kind == PMS_EV_WRITE_SYNC) {
+    int store = event->kind == PMS_EV_STORE || event->kind == PMS_EV_NT_STORE;
+    if ((store && copy->direct) || event->kind == PMS_EV_WRITE ||
+        event->kind == PMS_EV_WRITE_SYNC) {
         resize(copy, event->off + event->len);
         memcpy(copy->bytes + event->off, event->data, event->len);
     } else if (event->kind == PMS_EV_ALLOCATE) {
@@ -94,6 +96,7 @@ static void nothing_goes_around_the_door(const char *parent)
     fixture_make(&f, parent);
     struct pms_medium *m = &f.pool->map.medium;
     read_file(f.path, &copy);
+    copy.direct = m->direct;
     m->recorder_context = &copy;
     m->recorder = repeat;
     work(&f);
