@@ -144,10 +144,8 @@ static void overlay_forget(struct pms_wset *ws, uint64_t off, uint64_t len)
     }
 }
 
-void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len)
+void pms_fresh_restore(struct pms_wset *ws, uint64_t off, uint64_t len)
 {
-    if (ws->rolled_back)
-        overlay_forget(ws, off, len);
     if (ws->fresh_count) {
         struct pms_fresh *last = &ws->fresh[ws->fresh_count - 1];
         if (last->off + last->len == off) {
@@ -156,6 +154,13 @@ void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len)
         }
     }
     (void)fresh_append(ws, off, len);
+}
+
+void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len)
+{
+    if (ws->rolled_back)
+        overlay_forget(ws, off, len);
+    pms_fresh_restore(ws, off, len);
 }
 
 void pms_fresh_remove(struct pms_wset *ws, uint64_t off, uint64_t len)
