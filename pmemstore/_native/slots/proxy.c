@@ -90,7 +90,6 @@ PyMemberDef pys_proxy_members[] = {
 
 PyGetSetDef pys_proxy_getset[] = {
     {"_pool", get_pool, NULL, "The pool object that this proxy keeps alive.", NULL},
-    {"_off", get_off, NULL, "Offset of the object in the file.", NULL},
     {"_offset", get_off, NULL, "Offset of the object in the file.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -120,6 +120,20 @@ static void tx_dealloc(PyObject *obj)
     Py_DECREF(type);
 }
 
+static PyObject *tx_timeout(PyObject *obj, void *closure)
+{
+    struct pys_tx *self = (struct pys_tx *)obj;
+    (void)closure;
+    if (self->timeout_ns < 0)
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble((double)self->timeout_ns / 1e9);
+}
+
+static PyGetSetDef tx_getset[] = {
+    {"_timeout", tx_timeout, NULL, "Seconds to wait for another thread; None: no limit.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMethodDef tx_methods[] = {
     {"__enter__", tx_enter, METH_NOARGS, "Begin, or open a savepoint."},
     {"__exit__", (PyCFunction)(void (*)(void))tx_exit, METH_FASTCALL,
@@ -144,6 +158,7 @@ static PyType_Slot tx_slots[] = {
     {Py_tp_clear, tx_clear},
     {Py_tp_methods, tx_methods},
     {Py_tp_members, tx_members},
+    {Py_tp_getset, tx_getset},
     {Py_tp_doc, "TransactionBase(pool, timeout=None)"},
     {0, NULL},
 };
