@@ -93,12 +93,19 @@ static enum pms_mode mode_of(const struct pms_map *map)
     return map->medium.direct ? PMS_MODE_DIRECT : PMS_MODE_FILE;
 }
 
-static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt)
+static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt, int *repair)
 {
     uint64_t limit = opt->limit ? opt->limit : pool->super.limit;
     if (limit < pool->super.size)
         limit = pool->super.size;
+    if (limit > PMS_POOL_MAX)
+        return PMS_FAIL(PMS_E_INVAL, "the pool's limit is out of range", 0, PMS_POOL_MAX, limit);
     pool->limit = limit;
+    if (limit != pool->super.limit && !pool->read_only) { /* the pool remembers it */
+        pool->super.limit = limit;
+        pool->super.gen++;
+        *repair = 1;
+    }
     uint64_t reserve = limit > PMS_RESERVE_DEFAULT ? PMS_RESERVE_DEFAULT : limit;
     if (reserve < pool->super.size)
         reserve = pool->super.size;
@@ -172,7 +179,7 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
     if (status == PMS_OK)
         status = file_size_ok(fd, &pool->super);
     if (status == PMS_OK) {
-        status = map_pool(pool, fd, opt);
+        status = map_pool(pool, fd, opt, &repair);
         mapped = pool->map.medium.base != NULL;
     }
     if (status == PMS_OK)

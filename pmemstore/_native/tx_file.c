@@ -193,6 +193,9 @@ int pms_file_commit(struct pms_tx *tx, uint64_t *ticket)
         pms_wset_reset(tx->ws);
         pms_heap_abort(tx->heap, 0);
         pms_wset_reset(tx->ws);
+        /* What this unit saw, or found done already, may still wait for its sync. */
+        if (tx->ticket_durable != tx->ticket_issued)
+            *ticket = tx->ticket_issued;
         return PMS_OK;
     }
     uint64_t words = unit_words(tx);
