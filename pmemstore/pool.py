@@ -152,7 +152,8 @@ class Pool(_slots.PoolBase):
         pool; the child gets PoolClosedError.
     """
 
-    _root_offset: int
+    # Kept as long as the pool is open: looking for it would wait for other threads' commits.
+    _root_dict: Dict[Any, Any] | None = None
     _pid: int
 
     path: str
@@ -167,7 +168,10 @@ class Pool(_slots.PoolBase):
     @property
     def root(self) -> Dict[Any, Any]:
         """The persistent dict that everything else hangs on."""
-        root: Dict[Any, Any] = self._proxy(self._root_offset, lib.PMS_TAG_DICT)
+        root = self._root_dict
+        if root is None:
+            self._core()  # raises
+            raise AssertionError("an open pool without a root")
         return root
 
     def transaction(self, *, timeout: float | None = None) -> Transaction:
@@ -308,6 +312,7 @@ class Pool(_slots.PoolBase):
         if address == 0:
             return
         _open_pools.discard(self)
+        self._root_dict = None
         if os.getpid() != self._pid:
             self._detach()  # the parent's; nothing of it is touched here
             return
@@ -436,7 +441,7 @@ def open(
     pool._attach(int(ffi.cast("uintptr_t", out[0])), text)
     _open_pools.add(pool)
     try:
-        pool._root_offset = pool._root()._offset
+        pool._root_dict = pool._root()
     except BaseException:
         pool.close()
         raise

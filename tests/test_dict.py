@@ -219,12 +219,14 @@ def test_size_change_during_iteration_is_a_runtimeerror(pool: pmemstore.Pool) ->
     pool.root.update(a=1, b=2, c=3)
     for key in pool.root:
         pool.root[key] = 0
-    for iterator in (iter(pool.root), iter(pool.root.items())):
+    for view in (pool.root, pool.root.items()):
+        iterator = iter(view)
         next(iterator)
         pool.root["d"] = 4
         with pytest.raises(RuntimeError, match="changed size during iteration"):
             next(iterator)
-        next(iterator := iter(pool.root.values()))
+        iterator = iter(pool.root.values())
+        next(iterator)
         del pool.root["d"]
         with pytest.raises(RuntimeError, match="changed"):
             next(iterator)

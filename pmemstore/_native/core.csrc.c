@@ -3,3 +3,4 @@
 #include "map.h"
 #include "map_user.h"
 #include "bind.h"
+#include "open.h"

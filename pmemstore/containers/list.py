@@ -189,7 +189,7 @@ class List(_Base[T]):
 
         Raises:
             TypeError: Items that cannot be compared; the list is unchanged.
-            ValueError: ``key`` or a comparison changed the list, which is left as it was.
+            ValueError: ``key`` changed the list, which is left as it was.
 
         Complexity:
             O(n log n) comparisons; O(n) memory; moves cells, not the values behind them.
@@ -197,9 +197,9 @@ class List(_Base[T]):
         with self._pool.transaction():
             items = self.copy()
             keys: list[Any] = items if key is None else [key(item) for item in items]
-            order = sorted(range(len(items)), key=lambda i: keys[i], reverse=reverse)
             if key is not None and not _unchanged(items, self.copy()):
                 raise ValueError("list modified during sort")
+            order = sorted(range(len(items)), key=lambda i: keys[i], reverse=reverse)
             self._permute(order)
 
     def _permute(self, order: list[int]) -> None:
