@@ -112,6 +112,8 @@ static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt
     PMS_TRY(pms_map_open(&pool->map, fd, pool->super.size, reserve,
                          pool->read_only ? PMS_MAP_READONLY : 0,
                          (enum pms_flush_kind)opt->flush_kind));
+    pool->map.medium.recorder = opt->recorder;
+    pool->map.medium.recorder_context = opt->recorder_context;
     if (opt->require && (uint32_t)pool->map.medium.tier > opt->require)
         return PMS_FAIL(PMS_E_DURABILITY, "open the pool", 0, opt->require,
                         (uint64_t)pool->map.medium.tier);
