@@ -15,7 +15,6 @@ from pmemstore.errors import TransactionError
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
-    from pmemstore.pool import Pool
 else:
     from pmemstore._native import slots as _slots
 
@@ -35,7 +34,7 @@ class Transaction(_slots.TransactionBase):
 
     Args:
         pool: The pool.
-        timeout: Seconds to wait while another thread has a transaction; None: the pool's default.
+        timeout: Seconds to wait while another thread has a transaction; None: no limit.
 
     Durability:
         When the outermost block has ended without an exception, its writes are durable on
@@ -59,11 +58,7 @@ class Transaction(_slots.TransactionBase):
         >>> pool.close()
     """
 
-    __slots__ = ("_arguments",)
-
-    def __init__(self, pool: Pool, timeout: float | None = None, /) -> None:
-        super().__init__(pool, timeout)
-        self._arguments = (pool, timeout)
+    __slots__ = ()
 
     def on_commit(self, hook: Hook, /) -> Hook:
         """Call ``hook()`` once this block is committed and durable, outside the transaction.
@@ -135,11 +130,11 @@ class Transaction(_slots.TransactionBase):
                     "runs in pieces, and other code would run inside the transaction between "
                     "them. Open the transaction inside, around the part that writes."
                 )
-        pool, timeout = self._arguments
+        pool, timeout = self._pool, self._timeout
 
         @functools.wraps(function)
         def in_transaction(*args: P.args, **kwargs: P.kwargs) -> R:
-            with pool.transaction(timeout=timeout):
+            with Transaction(pool, timeout):
                 return function(*args, **kwargs)
 
         return in_transaction
