@@ -273,7 +273,6 @@ class Model:
             self.twin = before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_nested_transactions_match_a_model(seed: int, pool: Pool) -> None:
     model = Model(pool, seed)

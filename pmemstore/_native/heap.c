@@ -332,6 +332,42 @@ static void hold(struct pms_heap *heap, uint64_t off, uint64_t pages)
         pms_pages_block(heap, off / PMS_PAGE, pages);
 }
 
+/* Take pages [page, page + n) out of what is held; the rest of an entry stays.  Were there any? */
+static int unhold_pages(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    int found = 0;
+    for (size_t i = 0; i < heap->held_count; i++) {
+        uint64_t first = heap->held[i].off / PMS_PAGE, end = first + heap->held[i].len;
+        if (heap->held[i].len == 0 || end <= page || first >= page + n)
+            continue;
+        found = 1;
+        heap->held[i--] = heap->held[--heap->held_count];
+        pms_pages_unblock(heap, first, end - first);
+        if (first < page)
+            hold(heap, first * PMS_PAGE, page - first);
+        if (end > page + n)
+            hold(heap, (page + n) * PMS_PAGE, end - page - n);
+    }
+    return found;
+}
+
+/* The span is back.  If something made of its pages was undone just now, these are held: now its
+ * blocks are. */
+static void undo_span_drop(struct pms_heap *heap, const struct pms_action *a)
+{
+    int held = unhold_pages(heap, a->off, a->len);
+    pms_pages_withdraw(heap, a->off, a->len);
+    struct pms_span *span = pms_span_load(heap, a->off, a->cls);
+    if (!span) {
+        heap->failed = 1;
+        return;
+    }
+    for (uint32_t b = 0; held && b < pms_classes[a->cls].blocks; b++) {
+        span_withdraw(heap, span, b);
+        hold(heap, a->off * PMS_PAGE + (uint64_t)b * pms_classes[a->cls].size, 0);
+    }
+}
+
 static void undo_action(struct pms_heap *heap, const struct pms_action *a)
 {
     struct pms_span *span;
@@ -368,10 +404,8 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
         pms_span_forget(heap, a->off);
         hold(heap, a->off * PMS_PAGE, a->len);
         break;
-    default: /* PMS_ACT_SPAN_DROP: its blocks are free; it is loaded again when needed */
-        pms_pages_withdraw(heap, a->off, a->len);
-        if (!pms_span_load(heap, a->off, a->cls))
-            heap->failed = 1;
+    default: /* PMS_ACT_SPAN_DROP */
+        undo_span_drop(heap, a);
         break;
     }
 }

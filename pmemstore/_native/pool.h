@@ -56,7 +56,7 @@ struct pms_pool {
     uint32_t poisoned; /* a sync failed, or SIGBUS: no more writes */
     uint32_t read_only;
     uint32_t depth;        /* of the owner's transaction; 0: none */
-    _Atomic uint64_t owner; /* thread id of the open transaction's thread, or 0 */
+    _Atomic uint64_t owner; /* kernel's id of the thread with the open transaction, or 0 */
     _Atomic uint32_t turn;  /* futex: changes when an owner leaves or a frame is durable */
     uint32_t waiters;
     int operation;         /* between enter_write and leave_write */
@@ -85,7 +85,6 @@ struct pms_pool {
     void (*rolled_back)(struct pms_pool *pool, size_t birth_mark);
     uint32_t refs;      /* open pool 1 + handles; under the lock */
     uint32_t doomed;    /* the transaction could not be rolled back in part: only as a whole */
-    uint64_t owner_tid; /* kernel's thread id of the owner: is it still alive? */
     uint64_t limit;     /* bytes that this session may grow the pool to */
     char *path;
     uint64_t recovered_units; /* by the open that made this pool */
@@ -139,7 +138,6 @@ void pms_pool_roll_back_all(struct pms_pool *pool);
 void pms_pool_wake(struct pms_pool *pool);
 int pms_pool_poison(struct pms_pool *pool, int status);
 uint64_t pms_thread_self(void);
-uint64_t pms_thread_kernel_id(void);
 int pms_pool_grow_pages(void *pool, uint64_t pages); /* the heap's callback */
 void pms_super_seal(struct pms_super_pm *super);
 int pms_super_write(struct pms_pool *pool); /* both slots, one after the other */

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -47,9 +46,8 @@ void pms_pool_unlock(struct pms_pool *pool)
         futex(&pool->lock, FUTEX_WAKE, 1, NULL);
 }
 
-uint64_t pms_thread_self(void) { return (uint64_t)pthread_self(); }
-
-uint64_t pms_thread_kernel_id(void)
+/* The kernel's number: it tells whether the thread still lives, and is not used again soon. */
+uint64_t pms_thread_self(void)
 {
     static _Thread_local uint64_t id;
     static _Thread_local uint32_t epoch;
@@ -89,7 +87,7 @@ static void sleep_turn(struct pms_pool *pool, int64_t ns)
 
 static int owner_died(const struct pms_pool *pool)
 {
-    return syscall(SYS_tgkill, getpid(), (pid_t)pool->owner_tid, 0) != 0 && errno == ESRCH;
+    return syscall(SYS_tgkill, getpid(), (pid_t)pool->owner, 0) != 0 && errno == ESRCH;
 }
 
 /* ---- group commit ---- */
@@ -277,7 +275,6 @@ int pms_enter_write_wait(struct pms_pool *pool, const struct pms_handle *handle,
 static int own(struct pms_pool *pool, uint32_t *depth)
 {
     if (pool->depth == 0) {
-        pool->owner_tid = pms_thread_kernel_id();
         pool->birth_count = 0;
         pool->doomed = 0;
         pms_unit_begin(&pool->tx, 1);
