@@ -76,6 +76,7 @@ int pms_heap_grown(struct pms_heap *heap)
     uint64_t words = heap->super->size / PMS_PAGE / 64 + 1;
     PMS_TRY(pms_bits_grow(&heap->page_avail, heap->page_words, words));
     PMS_TRY(pms_bits_grow(&heap->page_blocked, heap->page_words, words));
+    PMS_TRY(pms_bits_grow(&heap->page_dropped, heap->page_words, words));
     heap->page_words = words;
     return PMS_OK;
 }
@@ -93,6 +94,7 @@ void pms_heap_free(struct pms_heap *heap)
     free(heap->span_slot);
     free(heap->page_avail);
     free(heap->page_blocked);
+    free(heap->page_dropped);
     free(heap->action);
     free(heap->quar);
     free(heap->held);
@@ -221,7 +223,7 @@ int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity)
 
 /* ---- allocate ---- */
 
-static int alloc_run(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64_t *off)
+static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
 {
     uint64_t pages = (len + PMS_PAGE - 1) / PMS_PAGE, page;
     PMS_TRY(pms_pages_take(heap, pages, 1, &page));
@@ -234,19 +236,18 @@ static int alloc_run(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64
     }
     pms_wr(heap->ws, pms_desc_off(heap, page), PMS_DESC_HEAD(PMS_PAGE_RUN, 0, pages));
     *off = page * PMS_PAGE;
-    if (!(flags & PMS_ALLOC_RAW))
-        pms_fresh_add(heap->ws, *off, pages * PMS_PAGE);
+    pms_fresh_add(heap->ws, *off, pages * PMS_PAGE);
     if (heap->used_bytes >= 0)
         heap->used_bytes += (int64_t)(pages * PMS_PAGE);
     return PMS_OK;
 }
 
-int pms_alloc(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64_t *off)
+int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
 {
     if (len > PMS_SMALL_MAX)
         return len > PMS_POOL_MAX
                    ? PMS_FAIL(PMS_E_FULL, "allocate", 0, len, heap->super->limit)
-                   : alloc_run(heap, len, flags, off);
+                   : alloc_run(heap, len, off);
     uint32_t cls = class_of(len);
     if (PMS_UNLIKELY(!heap->partial[cls]))
         PMS_TRY(pms_span_get(heap, cls));
@@ -262,8 +263,7 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64_t *off
     span_withdraw(heap, span, block);
     bit_set(span->young, block);
     pms_wr(heap->ws, at, word | bit);
-    if (!(flags & PMS_ALLOC_RAW))
-        pms_fresh_add(heap->ws, *off, size);
+    pms_fresh_add(heap->ws, *off, size);
     if (heap->used_bytes >= 0)
         heap->used_bytes += size;
     return PMS_OK;
@@ -357,6 +357,7 @@ static void undo_span_drop(struct pms_heap *heap, const struct pms_action *a)
 {
     int held = unhold_pages(heap, a->off, a->len);
     pms_pages_withdraw(heap, a->off, a->len);
+    pms_pages_undrop(heap, a->off, a->len);
     struct pms_span *span = pms_span_load(heap, a->off, a->cls);
     if (!span) {
         heap->failed = 1;
@@ -477,6 +478,8 @@ void pms_heap_commit(struct pms_heap *heap, uint64_t seq)
             quarantine(heap, seq, a->off, 0);
         } else if (a->kind == PMS_ACT_RUN_FREE) {
             quarantine(heap, seq, a->off * PMS_PAGE, a->len);
+        } else if (a->kind == PMS_ACT_SPAN_DROP) {
+            pms_pages_undrop(heap, a->off, a->len);
         }
     }
     heap->action_count = 0;

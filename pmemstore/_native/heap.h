@@ -75,7 +75,10 @@ struct pms_heap {
     void *settle_context;
 
     uint64_t *page_avail;   /* bit per page of the file: known free and available */
-    uint64_t *page_blocked; /* bit per page: free, but in quarantine or freed by the open unit */
+    uint64_t *page_blocked; /* bit per page: free, but in quarantine, freed by the open unit, or
+                               lent to the log */
+    uint64_t *page_dropped; /* bit per page: of a span that the open unit dropped.  An undo brings
+                               the span back, so the log must not borrow the page */
     uint64_t page_words;
     uint64_t scan_page; /* pages before it have been looked at ... */
     uint64_t scan_end;  /* ... up to here: root.top at open */
@@ -126,13 +129,11 @@ void pms_heap_free(struct pms_heap *heap);
 /* Capacity that a request of len bytes gets. */
 uint64_t pms_heap_capacity(uint64_t len);
 
-/* Allocate at least len bytes, 16-byte aligned (64 from 64 bytes on, if the class allows;
- * whole pages above PMS_SMALL_MAX).  The block is fresh: fill it with pms_init_*; all of it
- * counts as contents.  PMS_ALLOC_RAW: not fresh: contents undefined, words are written with
- * pms_wr like those of any old block (for tables that are filled bit by bit).
- * PMS_E_FULL: nothing was changed. */
-#define PMS_ALLOC_RAW 1u
-int pms_alloc(struct pms_heap *heap, uint64_t len, uint32_t flags, uint64_t *off);
+/* Allocate at least len bytes, 16-byte aligned (whole pages above PMS_SMALL_MAX).  The block is
+ * fresh: fill it with pms_init_*.  All of it counts as contents, what was not filled too: so
+ * the bytes of an allocated block are the same in memory and on the medium, and a word that is
+ * written with the value it has needs no log.  PMS_E_FULL: nothing was changed. */
+int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off);
 
 /* Free a block.  A wild offset or a double free is PMS_E_CORRUPT and changes nothing. */
 int pms_free(struct pms_heap *heap, uint64_t off);
@@ -180,6 +181,7 @@ void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_withdraw(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n);
+void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_span_forget(struct pms_heap *heap, uint64_t page); /* free the DRAM state */
 int pms_pages_top(struct pms_heap *heap, uint64_t end); /* advance root.top to end */
 int pms_heap_scan(struct pms_heap *heap, uint64_t pages); /* look at so many more pages */

@@ -85,19 +85,29 @@ void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n)
     bits_set(heap->page_blocked, page, n);
 }
 
+void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    bits_clear(heap->page_dropped, page, n);
+}
+
 void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n)
 {
     bits_clear(heap->page_blocked, page, n);
 }
 
+/* 64 pages from a multiple of 64 on: those that may be taken. */
+static inline uint64_t takable(const struct pms_heap *heap, uint64_t word)
+{
+    return heap->page_avail[word] & ~(heap->borrowing ? heap->page_dropped[word] : 0);
+}
+
 /* First n available pages in a row, at a multiple of align; UINT64_MAX: none. */
 static uint64_t find_pages(struct pms_heap *heap, uint64_t n, uint64_t align)
 {
-    const uint64_t *avail = heap->page_avail;
     uint64_t end = heap->page_words * 64, at = heap->page_hint;
-    int first = 1;
+    int first = !heap->borrowing;
     while (at < end) {
-        uint64_t word = avail[at / 64] >> (at & 63);
+        uint64_t word = takable(heap, at / 64) >> (at & 63);
         if (word == 0) {
             at = (at | 63) + 1;
             continue;
@@ -109,7 +119,7 @@ static uint64_t find_pages(struct pms_heap *heap, uint64_t n, uint64_t align)
         }
         uint64_t start = (at + align - 1) & ~(align - 1), have = 0;
         while (have < n && start + have < end) {
-            uint64_t bit = start + have, rest = ~(avail[bit / 64] >> (bit & 63));
+            uint64_t bit = start + have, rest = ~(takable(heap, bit / 64) >> (bit & 63));
             uint64_t in_word = 64 - (bit & 63);
             uint64_t ones = rest ? (uint64_t)__builtin_ctzll(rest) : 64;
             if (ones >= in_word) {
@@ -333,6 +343,7 @@ static int drop_empty_spans(struct pms_heap *heap)
                 pms_wr(heap->ws, pms_desc_off(heap, page), 0);
                 pms_span_forget(heap, page);
                 pms_pages_give(heap, page, cls->pages);
+                bits_set(heap->page_dropped, page, cls->pages);
             }
             span = next;
         }
@@ -414,13 +425,16 @@ int pms_heap_borrow(struct pms_heap *heap, uint64_t pages, uint64_t *off)
     heap->borrowing = 1;
     int status = pms_pages_take(heap, pages, 1, &page);
     heap->borrowing = 0;
-    if (status == PMS_OK)
+    if (status == PMS_OK) {
         *off = page * PMS_PAGE;
+        pms_pages_block(heap, page, pages); /* no descriptor says so, if they are scanned */
+    }
     return status;
 }
 
 void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages)
 {
+    pms_pages_unblock(heap, off / PMS_PAGE, pages);
     pms_pages_give(heap, off / PMS_PAGE, pages);
 }
 

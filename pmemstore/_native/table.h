@@ -11,7 +11,7 @@
  * Buckets 0..7 are in the header; buckets [2^k, 2^(k+1)), k >= 3, belong to level word k - 3
  * of the directory block.  A level of up to PMS_DICT_SEG_BUCKETS buckets is one block; a larger
  * one is a block of offsets of segments of PMS_DICT_SEG_BUCKETS buckets each.  These blocks
- * are allocated raw when the split reaches them; a bucket that the split has not reached is
+ * are allocated when the split reaches them; a bucket that the split has not reached is
  * never read.
  * A link carries 24 bits of the hash of the entry that it leads to: a miss rarely touches
  * another entry's line.

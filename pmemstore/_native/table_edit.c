@@ -14,7 +14,7 @@ int pms_dict_create(struct pms_pool *pool, uint64_t *off)
     memset(&dict, 0, sizeof dict);
     dict.obj.magic_kind = PMS_OBJECT_MAGIC | PMS_TAG_DICT;
     dict.shape = PMS_LEVEL_MIN;
-    PMS_TRY(pms_alloc(&pool->heap, sizeof dict, 0, off));
+    PMS_TRY(pms_alloc(&pool->heap, sizeof dict, off));
     pms_init_bytes(&pool->ws, *off, &dict, sizeof dict);
     return PMS_OK;
 }
@@ -28,7 +28,7 @@ static int make_far_key(struct pms_pool *pool, const struct pms_key *key, uint64
     if (key->len > UINT32_MAX - 1 || stored > UINT32_MAX - 1)
         return PMS_FAIL(PMS_E_INVAL, "key too long", 0, key->len, UINT32_MAX - 1);
     head.stored = (uint32_t)stored;
-    PMS_TRY(pms_alloc(&pool->heap, at + stored, 0, off));
+    PMS_TRY(pms_alloc(&pool->heap, at + stored, off));
     pms_init_bytes(&pool->ws, *off, &head, sizeof head);
     pms_init_zero(&pool->ws, *off + at - 8, 8); /* the image's padding */
     pms_init_bytes(&pool->ws, *off + sizeof head, key->data, key->len);
@@ -123,7 +123,7 @@ static int insert(struct pms_pool *pool, uint64_t dict, const struct pms_key *ke
         pms_tag_is_bytes(value->tag) && value->len > 8 && value->len <= PMS_VALUE_INNER_MAX;
     if (!inner)
         PMS_TRY(pms_cell_make(pool, value, cell));
-    PMS_TRY(pms_alloc(&pool->heap, len + (inner ? PMS_PAD8(value->len) : 0), 0, &entry));
+    PMS_TRY(pms_alloc(&pool->heap, len + (inner ? PMS_PAD8(value->len) : 0), &entry));
     if (inner) {
         cell[0] = PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len);
         cell[1] = entry + len;
@@ -273,7 +273,7 @@ int pms_dict_clear(struct pms_pool *pool, uint64_t dict)
     word[0] = PMS_OBJECT_MAGIC | PMS_TAG_DICT;
     for (size_t i = from; i < sizeof word / 8; i++)
         word[i] = pms_get(pool, dict + 8 * i);
-    PMS_TRY(pms_alloc(&pool->heap, sizeof word, 0, &copy));
+    PMS_TRY(pms_alloc(&pool->heap, sizeof word, &copy));
     pms_init_bytes(&pool->ws, copy, word, sizeof word);
     for (size_t i = from; i < sizeof word / 8; i++)
         if (word[i])

@@ -10,8 +10,9 @@
  *       segments, the segments up to that of the last bucket exist
  *   G3  directory words of levels without a block are 0; the directory itself goes with level 3
  *
- * Bucket blocks are raw: a split writes the word of the bucket that it makes, so no block is
- * ever filled at once, and one split costs the same in a dict of ten and of ten million.
+ * A bucket block is filled with zeroes once, when the split reaches it: at most 32 KiB for every
+ * 4096 inserts, and (in a dict of more than 2^30 buckets) a block of offsets in each level.  The
+ * word of a bucket that a merge has given up may be stale until the split comes back to it.
  */
 #include "table_impl.h"
 
@@ -23,7 +24,7 @@ static int put_shape(struct pms_pool *pool, uint64_t dict, uint32_t level, uint6
 
 static int make_directory(struct pms_pool *pool, uint64_t dict, uint64_t *dir)
 {
-    PMS_TRY(pms_alloc(&pool->heap, 8ull * PMS_DICT_DIR_WORDS, 0, dir));
+    PMS_TRY(pms_alloc(&pool->heap, 8ull * PMS_DICT_DIR_WORDS, dir));
     pms_init_zero(&pool->ws, *dir, 8ull * PMS_DICT_DIR_WORDS);
     pms_put(pool, PMS_DICT_AT(dict, dir), *dir);
     return PMS_OK;
@@ -41,7 +42,8 @@ static int make_room(struct pms_pool *pool, uint64_t dict, uint32_t k, uint64_t 
         return PMS_FAIL(PMS_E_CORRUPT, "directory of a dict", dict, k, dir);
     uint64_t word = dir + 8 * (k - PMS_LEVEL_MIN);
     if (index == 0) {
-        PMS_TRY(pms_alloc(&pool->heap, pms_level_bytes(k), PMS_ALLOC_RAW, &block));
+        PMS_TRY(pms_alloc(&pool->heap, pms_level_bytes(k), &block));
+        pms_init_zero(&pool->ws, block, pms_level_bytes(k));
         pms_put(pool, word, block);
     }
     if (1ull << k <= PMS_DICT_SEG_BUCKETS)
@@ -49,7 +51,8 @@ static int make_room(struct pms_pool *pool, uint64_t dict, uint32_t k, uint64_t 
     block = pms_get(pool, word);
     if (!pms_off_ok(&pool->heap, block, pms_level_bytes(k)))
         return PMS_FAIL(PMS_E_CORRUPT, "buckets of a dict", dict, k, block);
-    PMS_TRY(pms_alloc(&pool->heap, PMS_SEG_BYTES, PMS_ALLOC_RAW, &segment));
+    PMS_TRY(pms_alloc(&pool->heap, PMS_SEG_BYTES, &segment));
+    pms_init_zero(&pool->ws, segment, PMS_SEG_BYTES);
     pms_put(pool, block + 8 * (index / PMS_DICT_SEG_BUCKETS), segment);
     return PMS_OK;
 }
@@ -61,21 +64,21 @@ static int divide(struct pms_pool *pool, uint64_t dict, uint64_t bit, const uint
     uint64_t tail[2] = {at[0], at[1]};
     uint64_t link = pms_get(pool, at[0]), hash;
     uint64_t left = pms_dict_bound(pool, dict);
-    int raw = 1; /* the word at tail[1] is undefined */
+    int stale = 1; /* the word at tail[1] means nothing */
     for (uint64_t entry; (entry = PMS_LINK_OFF(link)) != 0; left--) {
         PMS_TRY(pms_entry_ok(pool, entry));
         if (left == 0)
             return PMS_FAIL(PMS_E_CORRUPT, "chain of a dict", dict, 0, entry);
         PMS_TRY(pms_entry_hash(pool, entry, &hash));
         int side = (hash & bit) != 0;
-        if ((side && raw) || pms_get(pool, tail[side]) != link)
+        if ((side && stale) || pms_get(pool, tail[side]) != link)
             pms_put(pool, tail[side], link);
-        raw = raw && !side;
+        stale = stale && !side;
         tail[side] = PMS_ENTRY_CHAIN(entry);
         link = pms_get(pool, tail[side]);
     }
     for (int side = 0; side < 2; side++)
-        if ((side && raw) || pms_get(pool, tail[side]) != 0)
+        if ((side && stale) || pms_get(pool, tail[side]) != 0)
             pms_put(pool, tail[side], 0);
     return PMS_OK;
 }

@@ -29,7 +29,7 @@ static int make_bytes(struct pms_pool *pool, const struct pms_val *value, uint64
             memcpy(&cell[1], value->data, value->len);
         return PMS_OK;
     }
-    PMS_TRY(pms_alloc(&pool->heap, value->len, 0, &off));
+    PMS_TRY(pms_alloc(&pool->heap, value->len, &off));
     pms_init_bytes(&pool->ws, off, value->data, value->len);
     cell[0] = PMS_CELL_WORD0(value->tag, 0, value->len);
     cell[1] = off;

@@ -132,7 +132,7 @@ int pms_list_create(struct pms_pool *pool, uint64_t *off)
 {
     static const struct pms_list_pm empty = {
         .obj = {.magic_kind = PMS_OBJECT_MAGIC | PMS_TAG_LIST}};
-    PMS_TRY(pms_alloc(&pool->heap, sizeof empty, 0, off));
+    PMS_TRY(pms_alloc(&pool->heap, sizeof empty, off));
     pms_init_bytes(&pool->ws, *off, &empty, sizeof empty);
     return PMS_OK;
 }

@@ -57,7 +57,7 @@ static int make_block(struct pms_pool *pool, uint64_t head, uint32_t room,
         struct item item[ITEMS_MAX];
     } image = {0};
     size_t bytes = 16 + 16 * (size_t)room;
-    PMS_TRY(pms_alloc(&pool->heap, bytes, 0, off));
+    PMS_TRY(pms_alloc(&pool->heap, bytes, off));
     image.head = head;
     memcpy(image.item, items, 16 * (size_t)n);
     pms_init_bytes(&pool->ws, *off, &image, bytes);

@@ -526,7 +526,7 @@ static void test_a_block_that_nobody_uses_is_a_leak(void)
     struct pms_check_result result;
     uint64_t off, before;
     before = fixture_problems(fx.pool, 1, &result);
-    CHECK_EQ(OP(fx.pool, pms_alloc(&fx.pool->heap, 5000, 0, &off)), PMS_OK);
+    CHECK_EQ(OP(fx.pool, pms_alloc(&fx.pool->heap, 5000, &off)), PMS_OK);
     CHECK_EQ(fixture_problems(fx.pool, 1, &result), before + 1);
     CHECK(result.leaked_bytes >= 5000);
     CHECK_EQ(OP(fx.pool, pms_free(&fx.pool->heap, off)), PMS_OK);
