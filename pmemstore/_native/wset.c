@@ -134,14 +134,25 @@ static int fresh_append(struct pms_wset *ws, uint64_t off, uint64_t len)
 
 /* A block that a roll-back inside this unit gave back may still have words in the overlay;
  * handed out again, it must not be read through them. */
+static void line_forget(struct pms_line_ov *line, uint64_t off, uint64_t len)
+{
+    for (uint32_t i = 0; i < 8; i++)
+        if (line->off + 8u * i - off < len)
+            line->mask &= ~(1u << i);
+}
+
 static void overlay_forget(struct pms_wset *ws, uint64_t off, uint64_t len)
 {
-    for (uint32_t n = 0; n < ws->overlay.count; n++) {
-        struct pms_line_ov *line = &ws->overlay.line[n];
-        for (uint32_t i = 0; i < 8; i++)
-            if (line->off + 8u * i - off < len)
-                line->mask &= ~(1u << i);
+    if (len / 64 < ws->overlay.count) {
+        for (uint64_t at = off & ~63ull; at < off + len; at += 64) {
+            struct pms_line_ov *line = pms_linemap_find(&ws->overlay, at);
+            if (line)
+                line_forget(line, off, len);
+        }
+        return;
     }
+    for (uint32_t n = 0; n < ws->overlay.count; n++)
+        line_forget(&ws->overlay.line[n], off, len);
 }
 
 void pms_fresh_restore(struct pms_wset *ws, uint64_t off, uint64_t len)
