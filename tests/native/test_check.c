@@ -145,13 +145,7 @@ static void aim_at_page_zero(void)
 {
     for (uint64_t i = 0; i < 2; i++) {
         uint64_t super = PMS_SUPER_OFF + i * PMS_PAGE, anchor = PMS_ANCHOR_OFF + i * PMS_PAGE;
-        aim("superblock magic", super, 1);
-        aim("superblock uuid", FIELD(pms_super_pm, super, uuid), 0x80);
-        aim("superblock region", FIELD(pms_super_pm, super, regions) + 8, 64);
-        aim("superblock checksum", FIELD(pms_super_pm, super, csum), 1);
         aim("behind the superblock", super + PMS_PAGE - 8, 1);
-        aim("anchor seq", FIELD(pms_anchor_pm, anchor, seq), 1);
-        aim("anchor reserve", FIELD(pms_anchor_pm, anchor, zero1), 1);
         aim("behind the anchor", anchor + 64, 1ull << 63);
     }
     aim("root", FIELD(pms_root_pm, PMS_ROOT_OFF, root), 1ull << 20);
@@ -413,6 +407,35 @@ static void test_damage_in_every_structure_is_found(void)
     }
 }
 
+/* One slot of a pair may be what a crash left: the other one serves, and a writer mends it.
+ * Without a good one there is no pool. */
+static void test_a_damaged_slot_is_mended_and_two_are_refused(void)
+{
+    struct pms_check_result result;
+    const struct target part[] = {
+        {"superblock magic", PMS_SUPER_OFF, 1},
+        {"superblock uuid", FIELD(pms_super_pm, PMS_SUPER_OFF, uuid), 0x80},
+        {"superblock region", FIELD(pms_super_pm, PMS_SUPER_OFF, regions) + 8, 64},
+        {"superblock checksum", FIELD(pms_super_pm, PMS_SUPER_OFF, csum), 1},
+        {"anchor seq", FIELD(pms_anchor_pm, PMS_ANCHOR_OFF, seq), 1},
+        {"anchor reserve", FIELD(pms_anchor_pm, PMS_ANCHOR_OFF, zero1), 1},
+    };
+    for (uint32_t i = 0; i < 2 * sizeof part / sizeof part[0]; i++) {
+        struct target both[2] = {part[i / 2], part[i / 2]};
+        both[1].off += PMS_PAGE;
+        write_image(&both[i % 2], 1);
+        CHECK_EQ(fixture_try_open(&fx, 'r'), PMS_OK);
+        CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+        drop_pool();
+        CHECK_EQ(fixture_try_open(&fx, 'w'), PMS_OK);
+        CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
+        drop_pool();
+        write_image(both, 2);
+        CHECK(named(fixture_try_open(&fx, i % 2 ? 'r' : 'w')));
+        drop_pool();
+    }
+}
+
 static void use_dict(uint64_t off, uint64_t n)
 {
     struct pms_val key, value = {.tag = PMS_TAG_INT, .num = n};
@@ -550,6 +573,7 @@ static void run_all(const char *parent)
     read_image();
     test_an_undamaged_pool_has_no_problem();
     test_damage_in_every_structure_is_found();
+    test_a_damaged_slot_is_mended_and_two_are_refused();
     test_damage_anywhere_crashes_nothing();
     write_image(NULL, 0);
     CHECK_EQ(fixture_try_open(&fx, 'w'), PMS_OK);
