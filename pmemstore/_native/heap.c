@@ -8,20 +8,20 @@
  * block; up to 1024 bytes eight classes per doubling, above that the sizes that divide a span
  * without a rest. */
 const struct pms_class pms_classes[] = {
-    {32, 1920, 16}, {48, 1365, 16}, {64, 1024, 16}, {80, 819, 16}, {96, 682, 16},
-    {112, 585, 16}, {128, 512, 16}, {144, 455, 16}, {160, 409, 16}, {176, 372, 16},
-    {192, 341, 16}, {208, 315, 16}, {224, 292, 16}, {240, 273, 16}, {256, 256, 16},
-    {288, 227, 16}, {320, 204, 16}, {352, 186, 16}, {384, 170, 16}, {416, 157, 16},
-    {448, 146, 16}, {480, 136, 16}, {512, 128, 16}, {576, 113, 16}, {640, 102, 16},
-    {704, 93, 16}, {768, 85, 16}, {832, 78, 16}, {896, 73, 16}, {960, 68, 16},
-    {1024, 64, 16}, {1040, 63, 16}, {1104, 59, 16}, {1232, 53, 16}, {1360, 48, 16},
-    {1520, 43, 16}, {1712, 38, 16}, {1920, 34, 16}, {2112, 31, 16}, {2336, 28, 16},
-    {2608, 25, 16}, {2848, 23, 16}, {3120, 21, 16}, {3440, 19, 16}, {3840, 17, 16},
-    {4096, 16, 16}, {4368, 15, 16}, {4672, 14, 16}, {5040, 13, 16}, {5456, 12, 16},
-    {5952, 11, 16}, {6544, 10, 16}, {7280, 9, 16}, {8192, 8, 16}, {8448, 31, 64},
-    {9344, 28, 64}, {10432, 25, 64}, {11392, 23, 64}, {12480, 21, 64}, {13760, 19, 64},
+    {32, 1920, 16},  {48, 1365, 16},  {64, 1024, 16},  {80, 819, 16},   {96, 682, 16},
+    {112, 585, 16},  {128, 512, 16},  {144, 455, 16},  {160, 409, 16},  {176, 372, 16},
+    {192, 341, 16},  {208, 315, 16},  {224, 292, 16},  {240, 273, 16},  {256, 256, 16},
+    {288, 227, 16},  {320, 204, 16},  {352, 186, 16},  {384, 170, 16},  {416, 157, 16},
+    {448, 146, 16},  {480, 136, 16},  {512, 128, 16},  {576, 113, 16},  {640, 102, 16},
+    {704, 93, 16},   {768, 85, 16},   {832, 78, 16},   {896, 73, 16},   {960, 68, 16},
+    {1024, 64, 16},  {1040, 63, 16},  {1104, 59, 16},  {1232, 53, 16},  {1360, 48, 16},
+    {1520, 43, 16},  {1712, 38, 16},  {1920, 34, 16},  {2112, 31, 16},  {2336, 28, 16},
+    {2608, 25, 16},  {2848, 23, 16},  {3120, 21, 16},  {3440, 19, 16},  {3840, 17, 16},
+    {4096, 16, 16},  {4368, 15, 16},  {4672, 14, 16},  {5040, 13, 16},  {5456, 12, 16},
+    {5952, 11, 16},  {6544, 10, 16},  {7280, 9, 16},   {8192, 8, 16},   {8448, 31, 64},
+    {9344, 28, 64},  {10432, 25, 64}, {11392, 23, 64}, {12480, 21, 64}, {13760, 19, 64},
     {15360, 17, 64}, {16384, 16, 64}, {17472, 15, 64}, {18688, 14, 64}, {20160, 13, 64},
-    {21824, 12, 64}, {23808, 11, 64}, {26176, 10, 64}, {29120, 9, 64}, {32768, 8, 64},
+    {21824, 12, 64}, {23808, 11, 64}, {26176, 10, 64}, {29120, 9, 64},  {32768, 8, 64},
 };
 const uint32_t pms_class_count = sizeof pms_classes / sizeof pms_classes[0];
 static_assert(sizeof pms_classes / sizeof pms_classes[0] <= PMS_CLASSES, "arrays by class");
@@ -54,8 +54,7 @@ uint64_t pms_heap_capacity(uint64_t len)
     return pms_classes[class_for(len)].size;
 }
 
-int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws,
-                  const struct pms_super_pm *super)
+int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_super_pm *super)
 {
     *heap = (struct pms_heap){.ws = ws, .super = super, .used_bytes = -1};
     for (uint32_t i = 0; i < 65; i++)
@@ -123,7 +122,10 @@ static inline uint64_t bitmap_off(const struct pms_heap *heap, uint64_t page, ui
     return pms_desc_off(heap, page) + PMS_DESC_BYTES + block / 64 * 8;
 }
 
-static inline int bit_get(const uint64_t *bits, uint32_t i) { return bits[i / 64] >> i % 64 & 1; }
+static inline int bit_get(const uint64_t *bits, uint32_t i)
+{
+    return bits[i / 64] >> i % 64 & 1;
+}
 static inline void bit_set(uint64_t *bits, uint32_t i) { bits[i / 64] |= 1ull << i % 64; }
 static inline void bit_clear(uint64_t *bits, uint32_t i) { bits[i / 64] &= ~(1ull << i % 64); }
 
@@ -214,8 +216,8 @@ int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity)
     if (at.kind != PMS_PAGE_RUN) {
         uint64_t word = pms_rd(heap->ws, bitmap_off(heap, at.page, at.block));
         if (!(word >> at.block % 64 & 1))
-            return PMS_FAIL(PMS_E_CORRUPT, "an offset points to a free block", off,
-                            at.capacity, 0);
+            return PMS_FAIL(PMS_E_CORRUPT, "an offset points to a free block", off, at.capacity,
+                            0);
     }
     *capacity = at.capacity;
     return PMS_OK;
@@ -245,9 +247,8 @@ static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
 int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
 {
     if (len > PMS_SMALL_MAX)
-        return len > PMS_POOL_MAX
-                   ? PMS_FAIL(PMS_E_FULL, "allocate", 0, len, heap->super->limit)
-                   : alloc_run(heap, len, off);
+        return len > PMS_POOL_MAX ? PMS_FAIL(PMS_E_FULL, "allocate", 0, len, heap->super->limit)
+                                  : alloc_run(heap, len, off);
     uint32_t cls = class_of(len);
     if (PMS_UNLIKELY(!heap->partial[cls]))
         PMS_TRY(pms_span_get(heap, cls));

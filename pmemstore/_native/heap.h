@@ -34,12 +34,12 @@ extern const uint32_t pms_class_count;
 
 #define PMS_SPAN_WORDS 30u /* (16 descriptors - the head) of 16 bytes are 1920 bits */
 
-struct pms_span { /* DRAM state of a span that has been looked at */
+struct pms_span {  /* DRAM state of a span that has been looked at */
     uint64_t page; /* page number in the file */
     uint32_t cls;
     uint32_t navail;
-    struct pms_span *prev, *next; /* list of its class: spans with navail > 0 */
-    struct pms_span *chain;       /* hash chain */
+    struct pms_span *prev, *next;   /* list of its class: spans with navail > 0 */
+    struct pms_span *chain;         /* hash chain */
     uint64_t avail[PMS_SPAN_WORDS]; /* bit i: block i may be handed out */
     uint64_t young[PMS_SPAN_WORDS]; /* bit i: allocated by the open unit */
 };
@@ -67,7 +67,7 @@ struct pms_quarantined {
 
 struct pms_heap {
     struct pms_wset *ws;
-    const struct pms_super_pm *super; /* the pool's DRAM copy: geometry */
+    const struct pms_super_pm *super;           /* the pool's DRAM copy: geometry */
     int (*grow)(void *context, uint64_t pages); /* make a run of so many pages possible */
     void *grow_context;
     /* About to fail for lack of space: make what is in quarantine available, if possible. */
@@ -77,16 +77,16 @@ struct pms_heap {
     uint64_t *page_avail;   /* bit per page of the file: known free and available */
     uint64_t *page_blocked; /* bit per page: free, but in quarantine, freed by the open unit, or
                                lent to the log */
-    uint64_t *page_dropped; /* bit per page: of a span that the open unit dropped.  An undo brings
-                               the span back, so the log must not borrow the page */
+    uint64_t *page_dropped; /* bit per page: of a span that the open unit dropped and an undo
+                               would bring back: not for the log */
     uint64_t page_words;
-    uint64_t scan_page; /* pages before it have been looked at ... */
-    uint64_t scan_end;  /* ... up to here: root.top at open */
-    uint64_t dram_top;  /* pages from here on are unused and not yet in page_avail */
-    uint64_t page_hint; /* no available page before it */
+    uint64_t scan_page;          /* pages before it have been looked at ... */
+    uint64_t scan_end;           /* ... up to here: root.top at open */
+    uint64_t dram_top;           /* pages from here on are unused and not yet in page_avail */
+    uint64_t page_hint;          /* no available page before it */
     struct pms_span **span_slot; /* hash: page -> DRAM span */
     uint32_t span_count, span_slots;
-    uint32_t empty_spans; /* spans of which every block is available */
+    uint32_t empty_spans;                  /* spans of which every block is available */
     struct pms_span *partial[PMS_CLASSES]; /* spans with navail > 0 */
 
     struct pms_action *action;
@@ -97,9 +97,9 @@ struct pms_heap {
      * is not available before the unit's end, and then goes through the quarantine. */
     struct pms_quarantined *held;
     size_t held_count, held_room;
-    int borrowing; /* pages are taken for the log: nothing may be written meanwhile */
+    int borrowing;      /* pages are taken for the log: nothing may be written meanwhile */
     int64_t used_bytes; /* allocated, by capacity; -1: not counted yet */
-    int failed; /* malloc failed while undoing: less is available than could be */
+    int failed;         /* malloc failed while undoing: less is available than could be */
 };
 
 struct pms_class_stats {
@@ -110,10 +110,10 @@ struct pms_class_stats {
     uint64_t free_blocks;
 };
 struct pms_heap_stats {
-    uint64_t heap_bytes;  /* all pages of all regions, tables included */
-    uint64_t used_bytes;  /* allocated blocks and runs, by capacity */
-    uint64_t free_bytes;  /* what allocations may still take, before growing */
-    uint64_t table_bytes; /* descriptors */
+    uint64_t heap_bytes;   /* all pages of all regions, tables included */
+    uint64_t used_bytes;   /* allocated blocks and runs, by capacity */
+    uint64_t free_bytes;   /* what allocations may still take, before growing */
+    uint64_t table_bytes;  /* descriptors */
     uint64_t largest_free; /* longest run of free pages, bytes */
     uint64_t free_pages_bytes;
     uint64_t span_free_bytes; /* free blocks inside spans, the price of size classes */
@@ -122,8 +122,7 @@ struct pms_heap_stats {
     struct pms_class_stats cls[PMS_CLASSES];
 };
 
-int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws,
-                  const struct pms_super_pm *super);
+int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_super_pm *super);
 void pms_heap_free(struct pms_heap *heap);
 
 /* Capacity that a request of len bytes gets. */
@@ -147,8 +146,8 @@ int pms_heap_borrow(struct pms_heap *heap, uint64_t pages, uint64_t *off);
 void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages);
 
 /* DRAM bookkeeping of units. */
-void pms_heap_undo(struct pms_heap *heap, size_t mark);     /* part: to action_count == mark */
-void pms_heap_commit(struct pms_heap *heap, uint64_t seq);  /* frees go to quarantine */
+void pms_heap_undo(struct pms_heap *heap, size_t mark);    /* part: to action_count == mark */
+void pms_heap_commit(struct pms_heap *heap, uint64_t seq); /* frees go to quarantine */
 /* Undo all.  seq: what quarantine waits for, or 0: this unit has left nothing in the log. */
 void pms_heap_abort(struct pms_heap *heap, uint64_t seq);
 void pms_heap_release(struct pms_heap *heap, uint64_t seq); /* of entries older than seq */
@@ -171,7 +170,7 @@ uint64_t pms_desc_off(const struct pms_heap *heap, uint64_t page);
 struct pms_span *pms_span_find(const struct pms_heap *heap, uint64_t page);
 /* DRAM state of the span at page, read from its bitmap; NULL: no memory. */
 struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cls);
-void pms_span_link(struct pms_heap *heap, struct pms_span *span);   /* into partial[] */
+void pms_span_link(struct pms_heap *heap, struct pms_span *span); /* into partial[] */
 void pms_span_unlink(struct pms_heap *heap, struct pms_span *span);
 /* A span of the class with an available block: partial[cls] is set on PMS_OK. */
 int pms_span_get(struct pms_heap *heap, uint32_t cls);
@@ -183,8 +182,8 @@ void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_span_forget(struct pms_heap *heap, uint64_t page); /* free the DRAM state */
-int pms_pages_top(struct pms_heap *heap, uint64_t end); /* advance root.top to end */
-int pms_heap_scan(struct pms_heap *heap, uint64_t pages); /* look at so many more pages */
+int pms_pages_top(struct pms_heap *heap, uint64_t end);     /* advance root.top to end */
+int pms_heap_scan(struct pms_heap *heap, uint64_t pages);   /* look at so many more pages */
 int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls, uint64_t off,
                    uint64_t len);
 

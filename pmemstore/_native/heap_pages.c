@@ -262,8 +262,8 @@ static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages)
     }
     *pages = PMS_DESC_PAGES(head);
     if (*pages == 0 || *pages > room)
-        return PMS_FAIL(PMS_E_CORRUPT, "a page descriptor has a wrong length",
-                        page * PMS_PAGE, room, *pages);
+        return PMS_FAIL(PMS_E_CORRUPT, "a page descriptor has a wrong length", page * PMS_PAGE,
+                        room, *pages);
     if (kind == PMS_PAGE_RUN)
         return PMS_OK;
     if ((kind != PMS_PAGE_SPAN && kind != PMS_PAGE_BIGSPAN) || cls >= pms_class_count ||
@@ -282,8 +282,8 @@ static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages)
 
 int pms_heap_scan(struct pms_heap *heap, uint64_t pages)
 {
-    uint64_t end = heap->scan_end - heap->scan_page > pages ? heap->scan_page + pages
-                                                            : heap->scan_end;
+    uint64_t end =
+        heap->scan_end - heap->scan_page > pages ? heap->scan_page + pages : heap->scan_end;
     while (heap->scan_page < end) {
         uint64_t page = skip_table(heap, heap->scan_page), n = 0;
         if (page == heap->scan_page) {
