@@ -57,9 +57,14 @@ int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words
     memset(log->buffer + used, 0, n - used);
     frame->csum = pms_hash(log->buffer, n, log->salt);
     uint64_t skip = skip_at(log, log->head, n);
-    if (log->dur_seq == log->seq)
-        log->dur_pos = log->head + skip;
     uint64_t at = log->head + skip, off = log->off + at % log->bytes;
+    /* Whoever waits for this frame learns where it really lies, behind what was skipped. */
+    if (log->dur_seq == log->seq)
+        log->dur_pos = at;
+    if (log->need_seq == log->seq)
+        log->need_pos = at;
+    if (log->pending && log->pending_seq == log->seq)
+        log->pending_pos = at;
     if (log->mode == PMS_MODE_DIRECT) {
         pms_store_nt(log->medium, off, log->buffer, n); /* flushes by itself */
     } else {
