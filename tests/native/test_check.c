@@ -10,7 +10,7 @@
 #include <fcntl.h>
 
 #define TARGETS_MAX 256
-#define ROUNDS 400
+#define ROUNDS 150
 
 struct target {
     const char *name;
