@@ -40,10 +40,12 @@ void pms_tx_free(struct pms_tx *tx)
     *tx = (struct pms_tx){0};
 }
 
-/* Two frames of this size, or one and an empty one, always find room in the ring. */
+/* Two frames of this size always find room in the ring, wherever they start.  Direct media: an
+ * UNDO frame does behind an OVERFLOW frame, and another OVERFLOW frame (at most a quarter of
+ * this, see overflow()) behind it, although both large ones may have to skip the ring's end. */
 uint64_t pms_tx_frame_words(const struct pms_tx *tx)
 {
-    uint64_t share = tx->log->mode == PMS_MODE_DIRECT ? 2 : 4;
+    uint64_t share = tx->log->mode == PMS_MODE_DIRECT ? 3 : 4;
     uint64_t bytes = (tx->log->bytes - PMS_LINE) / share & ~(uint64_t)(PMS_LINE - 1);
     return (bytes - sizeof(struct pms_frame_pm)) / 8;
 }
@@ -228,6 +230,7 @@ int pms_tx_borrow(struct pms_tx *tx, const void *body, uint64_t bytes)
     }
     uint64_t pages = (bytes + PMS_PAGE - 1) / PMS_PAGE, off;
     PMS_TRY(borrow_pages(tx, pages, &off));
+    tx->borrowed_pages += pages;
     tx->borrowed[tx->borrowed_count++] =
         (struct pms_borrowed){off, pages, bytes, pms_hash(body, bytes, 3), PMS_BORROWED_OPEN};
     if (tx->log->mode == PMS_MODE_DIRECT) {
@@ -251,10 +254,12 @@ void pms_tx_give_back(struct pms_tx *tx)
     size_t kept = 0;
     for (size_t i = 0; i < tx->borrowed_count; i++) {
         struct pms_borrowed *b = &tx->borrowed[i];
-        if (b->seq < tx->log->dur_seq)
+        if (b->seq < tx->log->dur_seq) {
             pms_heap_return(tx->heap, b->off, b->pages);
-        else
+            tx->borrowed_pages -= b->pages;
+        } else {
             tx->borrowed[kept++] = *b;
+        }
     }
     tx->borrowed_count = kept;
 }
