@@ -385,9 +385,11 @@ int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *
             heap->settle(heap->settle_context);
             continue;
         }
+        heap->starved = 1;
         if (grown || !heap->grow)
             return PMS_FAIL(PMS_E_FULL, "allocate", 0, n * PMS_PAGE, heap->super->limit);
         PMS_TRY(heap->grow(heap->grow_context, n + align));
+        heap->starved = 0;
         grown = 1;
     }
 }

@@ -49,7 +49,10 @@ int pms_tx_wants_checkpoint(const struct pms_tx *tx)
     if (log->mode != PMS_MODE_FILE)
         return 0;
     uint64_t used = log->head - log->dur_pos + pending_words(tx) * 8;
-    return used > log->bytes / 2 || tx->pages_dirty > 16384;
+    /* Borrowed pages come back at the checkpoint alone. */
+    uint64_t borrowed = tx->borrowed_pages * PMS_PAGE;
+    return used > log->bytes / 2 || tx->pages_dirty > 16384 || borrowed > log->bytes ||
+           (borrowed && tx->heap->starved);
 }
 
 /* ---- contents of fresh blocks ---- */
@@ -291,5 +294,6 @@ int pms_file_checkpoint(struct pms_tx *tx)
     memset(tx->page_seen, 0, tx->page_words * 8);
     tx->pages_dirty = 0;
     pms_tx_give_back(tx);
+    tx->heap->starved = 0;
     return PMS_OK;
 }
