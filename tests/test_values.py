@@ -71,7 +71,10 @@ def test_value_comes_back_with_its_type(value: Any, pool: pmemstore.Pool) -> Non
     pool.root["list"] = [value]
     for found in (pool.root["value"], pool.root["list"][0]):
         assert type(found) is type(value)
-        assert repr(found) == repr(value)
+        if isinstance(value, frozenset):
+            assert found == value  # its text depends on its history
+        else:
+            assert repr(found) == repr(value)
 
 
 def test_nan_comes_back_as_nan(pool: pmemstore.Pool) -> None:
