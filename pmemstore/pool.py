@@ -250,7 +250,7 @@ class Pool(_slots.PoolBase):
             The problems, none if all is well, and what was counted.
 
         Complexity:
-            O(size of the pool); memory about 1/64 of it.
+            O(size of the pool); memory about 1/42 of it.
         """
         raw = ffi.new("struct pms_check_result *")
         text = ffi.new("char[]", _REPORT_BYTES)
@@ -299,7 +299,7 @@ class Pool(_slots.PoolBase):
 
         Raises:
             PoolFullError: Beyond the limit.
-            OSError: The file system refuses, for one because it is full.
+            MediaError: A sync failed; the pool is read-only from then on.
         """
         self._call(lib.pms_pool_grow, parse_size(size, "size"))
 

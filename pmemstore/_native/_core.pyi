@@ -113,7 +113,6 @@ class _Lib:
     PMS_FRAME_OVERFLOW: Final[int]
     PMS_FRAME_COMMIT: Final[int]
     PMS_FRAME_REDO: Final[int]
-    PMS_FRAME_REDO_FAR: Final[int]
     PMS_PAGE_FREE: Final[int]
     PMS_PAGE_SPAN: Final[int]
     PMS_PAGE_BIGSPAN: Final[int]

@@ -342,7 +342,7 @@ static void walk_unreachable(struct pms_check *c)
             continue;
         uint32_t first = c->object_count;
         pms_check_problem(
-            c, "the %s at offset %" PRIu64 ", %" PRIu64 " bytes, is unreachable; run collect()",
+            c, "the %s at offset %" PRIu64 ", %" PRIu64 " bytes, is unreachable",
             tag == PMS_TAG_DICT ? "dict" : "list", off, capacity);
         if (pms_check_meet(c, off, tag, off))
             walk_objects(c, first);

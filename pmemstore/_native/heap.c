@@ -169,7 +169,8 @@ struct place {
     uint64_t capacity; /* bytes */
 };
 
-/* A span's head is found by alignment; layout.h says why that is never ambiguous. */
+/* A span's head is found by alignment; docs/format.md, "Heap", says why that is never
+ * ambiguous. */
 static int locate(const struct pms_heap *heap, uint64_t off, struct place *out)
 {
     static const uint64_t mask[2] = {PMS_BIGSPAN_PAGES - 1, PMS_SPAN_PAGES - 1};

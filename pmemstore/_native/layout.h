@@ -100,8 +100,7 @@ enum pms_frame_kind {
     PMS_FRAME_UNDO = 1,     /* entries with old bytes */
     PMS_FRAME_OVERFLOW = 2, /* all undo entries so far, in heap extents */
     PMS_FRAME_COMMIT = 3,   /* content hash, fresh extents */
-    PMS_FRAME_REDO = 4,     /* entries with new bytes, fresh extents */
-    PMS_FRAME_REDO_FAR = 5  /* files only: the entries are in a heap extent */
+    PMS_FRAME_REDO = 4      /* entries with new bytes, fresh extents, extents of entries */
 };
 
 struct pms_frame_pm {

@@ -154,7 +154,7 @@ static int frame_at(const struct pms_medium *medium, uint64_t log_off, uint64_t 
         return PMS_MISSING;
     const uint8_t *at = medium->base + log_off + pos;
     memcpy(&f, at, sizeof f);
-    if (f.seq != seq || f.kind < PMS_FRAME_UNDO || f.kind > PMS_FRAME_REDO_FAR)
+    if (f.seq != seq || f.kind < PMS_FRAME_UNDO || f.kind > PMS_FRAME_REDO)
         return PMS_MISSING;
     uint64_t n = pms_frame_bytes(f.words);
     if (n > log_bytes - pos)

@@ -61,18 +61,20 @@ static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
 {
     uint64_t old = pool->super.size, size = wanted->size;
     struct pms_medium *m = &pool->map.medium;
-    int status = pms_allocate_zero(m, old, size - old);
-    if (status == PMS_OK)
-        status = pms_sync_all(m);
-    if (status != PMS_OK) {
+    int status;
+    if (size > pool->map.limit)
+        return PMS_FAIL(PMS_E_FULL, "grow beyond the reserved address space", old, size,
+                        pool->map.limit);
+    if (pms_allocate_zero(m, old, size - old) != PMS_OK) {
         int err = pms_detail()->sys_errno;
         (void)pms_truncate(m, old);
         return pms_fail(PMS_E_FULL, __FILE__, __LINE__, "grow the pool's file", old, size - old,
                         0, err);
     }
-    if (size > pool->map.limit)
-        return PMS_FAIL(PMS_E_FULL, "grow beyond the reserved address space", old, size,
-                        pool->map.limit);
+    /* A sync that fails here may have taken the error of somebody's contents with it. */
+    status = pms_sync_all(m);
+    if (status != PMS_OK)
+        return pms_pool_poison(pool, status);
     PMS_TRY(pms_map_extend(&pool->map, size));
     if (m->direct)
         (void)pms_map_populate(&pool->map, 0, size); /* the fsync has shut all pages */
@@ -80,8 +82,9 @@ static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
     pool->super = *wanted;
     pool->super.gen++;
     status = pms_super_write(pool);
-    if (status == PMS_OK)
-        status = pms_heap_grown(&pool->heap);
+    if (status != PMS_OK)
+        return pms_pool_poison(pool, status);
+    status = pms_heap_grown(&pool->heap);
     if (status == PMS_OK)
         status = pms_tx_grown(&pool->tx);
     if (status != PMS_OK)

@@ -100,6 +100,8 @@ static int lead(struct pms_pool *pool)
         status = pms_group_write(&pool->tx);
         pms_pool_lock(pool);
     }
+    if (status == PMS_OK && pool->poisoned) /* an error of ours may have been told to another */
+        status = PMS_FAIL(PMS_E_MEDIA, "commit while a sync failed", 0, 0, 0);
     pms_group_done(&pool->tx, status);
     if (status != PMS_OK)
         status = pms_pool_poison(pool, status);
