@@ -383,6 +383,10 @@ PyObject *pys_give(struct pys_pool *owner, struct pys_taken *taken)
         Py_ssize_t size;
         if (PyBytes_AsStringAndSize(obj, &bytes, &size) == 0)
             result = PyUnicode_DecodeUTF8(bytes, size, "surrogatepass");
+        if (result == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+            PyErr_Clear();
+            pys_raise(owner, PMS_FAIL(PMS_E_CORRUPT, "the bytes of a str", 0, 0, 0));
+        }
     } else if (pys.unpack == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "pmemstore: set_hooks() was not called");
     } else {
