@@ -416,7 +416,13 @@ int pms_span_get(struct pms_heap *heap, uint32_t cls)
     }
     (void)pms_pages_top(heap, page + pages);
     pms_wr(heap->ws, desc, PMS_DESC_HEAD(kind, cls, pages));
-    return pms_span_load(heap, page, cls) ? PMS_OK : PMS_E_NOMEM;
+    struct pms_span *span = pms_span_load(heap, page, cls);
+    if (!span)
+        return PMS_E_NOMEM;
+    return span->navail == pms_classes[cls].blocks
+               ? PMS_OK
+               : PMS_FAIL(PMS_E_CORRUPT, "free pages have a bitmap", page * PMS_PAGE,
+                          pms_classes[cls].blocks, span->navail);
 }
 
 /* ---- log overflow ---- */

@@ -176,7 +176,7 @@ enum pms_page_kind {
  * STR is UTF-8 with lone surrogates encoded like other code points; BIGINT is little-endian
  * two's complement; PACKED is msgpack.  A length of 2^32-1 or more is not storable. */
 enum pms_tag {
-    PMS_TAG_EMPTY = 0, /* never a value: unused cells are all zero */
+    PMS_TAG_EMPTY = 0, /* never a value */
     PMS_TAG_NONE = 1,
     PMS_TAG_FALSE = 2,
     PMS_TAG_TRUE = 3,
