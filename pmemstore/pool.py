@@ -387,7 +387,8 @@ def open(
         log_size: Bytes of a new pool's log.
         require: Weakest acceptable tier: ``eadr``, ``flush``, ``dax-fsync``, ``sync`` or
             ``volatile``.
-        timeout: Seconds that ``transaction()`` waits for another thread's; default: no limit.
+        timeout: Seconds that operations and ``transaction()`` wait for another thread's
+            transaction; then TransactionError.  Default: no limit.
 
     Returns:
         The pool; use it in a ``with`` statement, or close it.
@@ -426,6 +427,7 @@ def open(
     options.limit = 0 if limit is None else parse_size(limit, "limit")
     options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
     options.require = 0 if require is None else TIERS[require]
+    options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
 
     text = os.fsdecode(name)
     out = ffi.new("struct pms_pool **")

@@ -483,3 +483,29 @@ def test_timeout_argument_is_checked(pool: Pool) -> None:
     for bad in (-1, math.nan):
         with pytest.raises(ValueError, match="timeout"):
             pool.transaction(timeout=bad)
+
+
+def test_the_pool_s_timeout_holds_for_single_operations_too(tmp_path: Path) -> None:
+    """A put that waits for another thread's transaction gives up after the pool's timeout."""
+    refused: list[BaseException] = []
+
+    def put() -> None:
+        for operation in (
+            lambda: pool.root.__setitem__("a", 1),
+            lambda: pool.root.get("a"),
+            lambda: pool.root.update({"a": 1}),
+            lambda: pool.root.__setitem__("b", {}),
+        ):
+            try:
+                operation()
+            except pmemstore.TransactionError as error:
+                refused.append(error)
+
+    with pmemstore.open(tmp_path / "timeout.pool", "c", timeout=0.05) as pool:
+        with pool.transaction():
+            pool.root["a"] = 0
+            thread = threading.Thread(target=put)
+            thread.start()
+            thread.join()
+        assert len(refused) == 4
+        assert pool.root == {"a": 0}

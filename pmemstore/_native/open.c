@@ -174,6 +174,7 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
     pool->refs = 1;
     pool->fork_epoch = atomic_load(&pms_fork_epoch);
     pool->read_only = opt->flag == 'r';
+    pool->timeout_ns = opt->timeout_ns > 0 ? opt->timeout_ns : -1;
     int status = super_read(fd, &pool->super, &repair);
     if (status == PMS_OK && pool->super.ro_compat && !pool->read_only)
         status = PMS_FAIL(PMS_E_FORMAT, "the pool uses features that allow reading alone", 0, 0,

@@ -18,6 +18,7 @@ struct pms_options {
     uint64_t log_bytes;  /* when created; 0: default */
     uint32_t require;    /* enum pms_tier: weakest that is acceptable; 0: any */
     uint32_t flush_kind; /* enum pms_flush_kind */
+    int64_t timeout_ns;  /* how long an operation waits for another thread; 0: no limit */
     /* Crash tests: sees what happens to the pool's medium from recovery on (persist.h), but not
      * how a new pool's file is filled.  NULL: none. */
     pms_recorder_fn recorder;

@@ -85,6 +85,7 @@ struct pms_pool {
     void (*rolled_back)(struct pms_pool *pool, size_t birth_mark);
     uint32_t refs;      /* open pool 1 + handles; under the lock */
     uint32_t doomed;    /* the transaction could not be rolled back in part: only as a whole */
+    int64_t timeout_ns; /* what the binding lets operations wait; < 0: no limit */
     uint64_t limit;     /* bytes that this session may grow the pool to */
     char *path;
     uint64_t recovered_units; /* by the open that made this pool */

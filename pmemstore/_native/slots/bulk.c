@@ -38,7 +38,8 @@ static int open_level(struct bulk *bulk)
     int status;
     if (bulk->in_level)
         return 0;
-    status = pys_level_begin(bulk->self->owner, &bulk->level, -1);
+    status = pys_level_begin(bulk->self->owner, &bulk->level,
+                             pys_core(bulk->self)->timeout_ns);
     if (status != PMS_OK)
         return pys_raise(bulk->self->owner, status);
     bulk->in_level = 1;

@@ -177,7 +177,7 @@ static PyObject *setdefault_built(struct pys_proxy *self, PyObject *key, PyObjec
 {
     struct pys_level level = {0};
     PyObject *result = NULL;
-    int found, status = pys_level_begin(self->owner, &level, -1);
+    int found, status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
     if (status != PMS_OK) {
         pys_raise(self->owner, status);
         return NULL;

@@ -1,4 +1,6 @@
 /* enter.c -- waiting for a pool without the GIL, with signal handlers run in between. */
+#include <time.h>
+
 #include "slots.h"
 
 int pys_waiting;
@@ -6,20 +8,32 @@ int pys_waiting;
 typedef int (*wait_fn)(struct pms_pool *pool, const struct pms_handle *handle,
                        int64_t timeout_ns);
 
+int64_t pys_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static int wait_with(wait_fn wait, struct pms_pool *pool, const struct pms_handle *handle)
 {
+    int64_t left = pool->timeout_ns, end = left < 0 ? -1 : pys_now_ns() + left;
     for (;;) {
         PyThreadState *saved;
         int status;
         pys_waiting++;
         saved = PyEval_SaveThread();
-        status = wait(pool, handle, -1);
+        status = wait(pool, handle, left);
         PyEval_RestoreThread(saved);
         pys_waiting--;
         if (status != PMS_E_INTR && status != PMS_E_WAIT)
             return status;
         if (PyErr_CheckSignals() < 0)
             return PYS_RAISED;
+        if (end >= 0) {
+            left = end - pys_now_ns();
+            left = left < 0 ? 0 : left;
+        }
     }
 }
 

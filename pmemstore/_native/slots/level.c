@@ -7,20 +7,12 @@
  * out when the next one begins.  Hooks of a level that commits into another move there.
  */
 #include <stdlib.h>
-#include <time.h>
 
 #include "slots.h"
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static int begin_waiting(struct pms_pool *pool, uint32_t *depth, int64_t timeout_ns)
 {
-    int64_t end = timeout_ns < 0 ? -1 : now_ns() + timeout_ns;
+    int64_t end = timeout_ns < 0 ? -1 : pys_now_ns() + timeout_ns;
     int64_t left = timeout_ns;
     for (;;) {
         PyThreadState *saved;
@@ -35,7 +27,7 @@ static int begin_waiting(struct pms_pool *pool, uint32_t *depth, int64_t timeout
         if (PyErr_CheckSignals() < 0)
             return PYS_RAISED;
         if (end >= 0) {
-            left = end - now_ns();
+            left = end - pys_now_ns();
             left = left < 0 ? 0 : left;
         }
     }
@@ -281,7 +273,7 @@ static int store_built(struct pys_proxy *self, PyObject *obj, pys_store_fn store
 {
     struct pys_level level = {0};
     struct pys_value value;
-    int status = pys_level_begin(self->owner, &level, -1);
+    int status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
     if (status != PMS_OK)
         return status;
     if (pys_value_build(self->owner, obj, &value) < 0) {

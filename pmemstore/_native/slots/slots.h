@@ -84,6 +84,7 @@ extern PyType_Spec pys_dict_iter_spec, pys_list_iter_spec;
 /* ---- enter.c: entering, and waiting without the GIL ---- */
 extern int pys_waiting; /* threads that are between releasing and taking the GIL in a wait */
 
+int64_t pys_now_ns(void); /* monotonic */
 int pys_wait_read(struct pms_pool *pool, const struct pms_handle *handle);
 int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle);
 int pys_wait_durable(struct pms_pool *pool, uint64_t ticket);
