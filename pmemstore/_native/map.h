@@ -72,7 +72,8 @@ static inline int pms_map_error(struct pms_map *map)
 }
 
 /* Fork guard: a number that changes in the child of every fork().  The child's copies of the
- * descriptors of all live maps are closed, so that locks stay with the parent. */
+ * descriptors of all live maps are closed, and its copies of maps without PMS_MAP_RAW become empty
+ * pages, so that locks stay with the parent and go with it. */
 extern _Atomic uint32_t pms_fork_epoch;
 
 /* ---- prepare-write: ask, and get an answer with its evidence ---- */

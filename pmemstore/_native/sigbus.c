@@ -138,6 +138,10 @@ static void fork_child(void)
         if (map->medium.fd >= 0)
             close(map->medium.fd);
         map->medium.fd = -1;
+        /* A mapping, too, keeps the file open, and so the parent's lock. */
+        if (!(map->flags & PMS_MAP_RAW))
+            mmap(map->medium.base, pms_page_up(map->size), PROT_READ,
+                 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     }
     atomic_store(&handlers_inside, 0); /* the threads that were inside are not here */
     atomic_fetch_add(&pms_fork_epoch, 1);
