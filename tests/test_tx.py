@@ -17,6 +17,8 @@ import pmemstore
 from pmemstore import Pool, StaleRefError, TransactionError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Medium, Opener
 
 
