@@ -170,8 +170,7 @@ class Pool(_slots.PoolBase):
         """The persistent dict that everything else hangs on."""
         root = self._root_dict
         if root is None:
-            self._core()  # raises
-            raise AssertionError("an open pool without a root")
+            raise self._closed_error()  # or another thread is closing it just now
         return root
 
     def transaction(self, *, timeout: float | None = None) -> Transaction:
@@ -350,11 +349,13 @@ class Pool(_slots.PoolBase):
     def _core(self) -> Any:
         address = self._address
         if address == 0:
-            raise PoolClosedError(
-                f"{self.path} is closed. What was committed is safe; open it again.",
-                path=self.path,
-            )
+            raise self._closed_error()
         return ffi.cast("struct pms_pool *", address)
+
+    def _closed_error(self) -> PoolClosedError:
+        return PoolClosedError(
+            f"{self.path} is closed. What was committed is safe; open it again.", path=self.path
+        )
 
     def _call(self, function: Callable[..., int], *args: Any) -> None:
         """Call the core; wait as long as another thread is in the way."""
@@ -431,7 +432,9 @@ def open(
 
     text = os.fsdecode(name)
     out = ffi.new("struct pms_pool **")
-    while (status := lib.pms_pool_open(name, options, out)) == lib.PMS_E_INTR:
+    # "n" renames a new file into place: where the link points to, not over the link.
+    target = os.path.realpath(name)
+    while (status := lib.pms_pool_open(target, options, out)) == lib.PMS_E_INTR:
         pass
     if status != lib.PMS_OK:
         _raise_open(status, text)

@@ -212,13 +212,25 @@ static int same_file(int fd, const char *path)
            a.st_ino == b.st_ino;
 }
 
-/* Open and lock what is under this name now.  PMS_MISSING: nothing. */
+/* A device reads as if it were empty, and must not be replaced by "n". */
+static int is_regular(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* Open and lock what is under this name now.  PMS_MISSING: nothing.  PMS_E_FORMAT: no file. */
 static int lock_path(const char *path, int read_only, int *fd)
 {
     for (int tries = 0; tries < 16; tries++) {
-        *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        /* O_NONBLOCK, O_NOCTTY: do not wait for a pipe's other end, do not adopt a terminal. */
+        *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (*fd < 0)
             return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, errno);
+        if (!is_regular(*fd)) {
+            close(*fd);
+            return PMS_FAIL(PMS_E_FORMAT, "not a regular file", 0, 0, 0);
+        }
         if (flock(*fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
             int err = errno;
             close(*fd);
