@@ -1,4 +1,5 @@
 """Transactions that end in odd ways."""
+# ruff: noqa: PT012 - the blocks that raise are what is rolled back
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def test_reading_after_a_kill_writes_nothing(medium: Medium, open_pool: Opener) 
         assert len(pool.root["d"]) == 500
         assert pool.stats().recovered_units > 0
         assert pool.check().ok
-        with pytest.raises(pmemstore.TransactionError, match="'r'|\"r\"|read"):
+        with pytest.raises(pmemstore.TransactionError, match=r"'r'|\"r\"|read"):
             pool.root["n"] = 51
         pool.close()
         assert path.read_bytes() == before
