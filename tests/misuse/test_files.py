@@ -243,7 +243,7 @@ DAMAGE = """
 def test_random_damage_is_a_named_error_or_found_by_the_check(tmp_path: Path) -> None:
     """Bits, words and lines anywhere: never a signal, an endless loop or a strange exception."""
     source = make_pool(tmp_path / "whole")
-    fine, refused, found = map(int, python(DAMAGE, source, tmp_path / "v", 5, 150).split())
+    _, refused, found = map(int, python(DAMAGE, source, tmp_path / "v", 5, 150).split())
     assert refused > 0
     assert found > 0
 

@@ -47,8 +47,8 @@ def test_everything_of_a_closed_pool_raises_poolclosederror(pool: Pool) -> None:
         lambda: inner.append(4),
         lambda: inner.sort(),
         lambda: inner.index(1),
-        *[lambda iterator=iterator: next(iterator) for iterator in iterators],  # type: ignore[misc]
-        *[lambda view=view: list(view) for view in views],  # type: ignore[misc]
+        *[lambda iterator=iterator: next(iterator) for iterator in iterators],
+        *[lambda view=view: list(view) for view in views],
         lambda: block.__enter__(),
         lambda: pool.transaction().__enter__(),
         pool.__enter__,
@@ -62,7 +62,7 @@ def test_everything_of_a_closed_pool_raises_poolclosederror(pool: Pool) -> None:
         lambda: pool.uuid,
     ]
     for use in uses:
-        with pytest.raises(PoolClosedError, match="is closed. What was committed is safe"):
+        with pytest.raises(PoolClosedError, match=r"is closed\. What was committed is safe"):
             use()
     assert pool.closed
     assert "closed" in repr(pool)
@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "subclass of int": ([1, {2: type("Number", (int,), {})(5)}], r"\[1\]\[2\]: .*Number"),
     "named tuple": ([Point(1, 2)], r"\[0\]: .*Point"),
     "subclass of dict": ({"o": OrderedDict(a=1)}, r"\['o'\]: .*OrderedDict.*dict\(\)"),
-    "generator": ([(i for i in ())], r"\[0\]: generator"),
+    "generator": ([iter([1])], r"\[0\]: list_iterator"),
     "module": ({"deep": {"er": [gc]}}, r"\['deep'\]\['er'\]\[0\]: module"),
     "subclass of Decimal": ([type("D", (Decimal,), {})(1)], r"\[0\]: .*D:"),
 }
