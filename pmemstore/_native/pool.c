@@ -45,9 +45,9 @@ static void roll_back_to(struct pms_pool *pool, const struct pms_mark *mark)
 {
     pool->ws.failed = 0;
     pms_wset_rollback(&pool->ws, mark->journal);
-    if (pool->ws.failed) /* no memory for an old word: only the whole unit can go back */
-        pool->doomed = 1;
     pms_heap_undo(&pool->heap, mark->actions);
+    if (pool->ws.failed) /* no memory for an old word or extent: only all of it can go back */
+        pool->doomed = 1;
     pool->rolled_back(pool, mark->births);
     pool->rollbacks++;
     pool->writes++;
@@ -230,10 +230,10 @@ int pms_pool_checkpoint(struct pms_pool *pool)
 {
     PMS_TRY(pms_enter_write_wait(pool, NULL, -1));
     pool->operation = 0;
-    int status = pool->depth ? PMS_FAIL(PMS_E_TX, "checkpoint inside a transaction", 0, 0,
-                                        pool->depth)
-                             : pms_pool_drain(pool);
-    if (status == PMS_OK && pool->owner == 0) {
+    int status = pool->depth
+                     ? PMS_FAIL(PMS_E_TX, "checkpoint inside a transaction", 0, 0, pool->depth)
+                     : pms_pool_drain_all(pool);
+    if (status == PMS_OK) {
         status = pms_tx_checkpoint(&pool->tx);
         if (status != PMS_OK)
             status = pms_pool_poison(pool, status);
@@ -249,31 +249,31 @@ int pms_pool_close(struct pms_pool *pool)
         return PMS_OK;
     }
     pms_pool_lock(pool);
-    if (pool->closed) {
-        pms_pool_unlock(pool);
-        return PMS_OK;
-    }
-    if (pool->owner)
+    if (!pool->closed && pool->owner)
         pms_pool_roll_back_all(pool);
     int status = PMS_OK;
-    if (!pool->read_only && !pool->poisoned && !pms_map_error(&pool->map)) {
-        status = pms_pool_drain(pool);
-        if (status == PMS_OK && pool->owner)
-            pms_pool_roll_back_all(pool);
+    if (!pool->closed && !pool->read_only && !pool->poisoned && !pms_map_error(&pool->map)) {
+        status = pms_pool_drain_all(pool);
         if (status == PMS_OK)
             status = pms_tx_checkpoint(&pool->tx);
     }
-    while (pool->tx.leader) { /* it uses the descriptor without the lock */
+    while (!pool->closed && pool->tx.leader) { /* it uses the descriptor without the lock */
         pms_pool_unlock(pool);
         usleep(100);
         pms_pool_lock(pool);
+    }
+    if (pool->closed) { /* before, or by another thread while this one waited */
+        pms_pool_unlock(pool);
+        return PMS_OK;
     }
     pool->closed = 1;
     int fd = pool->map.medium.fd;
     pms_map_close(&pool->map);
     if (fd >= 0)
         close(fd);
+    uint64_t durable = pool->tx.ticket_durable;
     pms_tx_free(&pool->tx);
+    pool->tx.ticket_durable = durable; /* threads that wait for a commit still look at it */
     pms_heap_free(&pool->heap);
     pms_log_free(&pool->log);
     pms_wset_free(&pool->ws);

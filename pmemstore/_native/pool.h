@@ -59,6 +59,7 @@ struct pms_pool {
     _Atomic uint64_t owner; /* kernel's id of the thread with the open transaction, or 0 */
     _Atomic uint32_t turn;  /* futex: changes when an owner leaves or a frame is durable */
     uint32_t waiters;
+    uint32_t draining; /* threads in pms_pool_drain_all: no unit begins */
     int operation;         /* between enter_write and leave_write */
     struct pms_mark op_mark;
 
@@ -133,6 +134,9 @@ int pms_pool_wants_quiet(const struct pms_pool *pool); /* files: flush or checkp
 /* With the lock held: write what waits, as the leader or by waiting for it.  Gives the lock
  * up and takes it again. */
 int pms_pool_drain(struct pms_pool *pool);
+/* The same until nothing waits at all; no unit begins meanwhile.  PMS_E_CLOSED: another thread
+ * has closed the pool. */
+int pms_pool_drain_all(struct pms_pool *pool);
 int pms_pool_quiet(struct pms_pool *pool); /* drain, then checkpoint if one is due */
 int pms_pool_allowed(struct pms_pool *pool, const struct pms_handle *handle, int write);
 void pms_pool_roll_back_all(struct pms_pool *pool);

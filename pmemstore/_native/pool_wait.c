@@ -113,7 +113,7 @@ static int durable_until(struct pms_pool *pool, uint64_t ticket)
 {
     struct pms_tx *tx = &pool->tx;
     while (tx->ticket_durable < ticket) {
-        if (pool->poisoned)
+        if (pool->poisoned || pool->closed)
             return PMS_FAIL(PMS_E_MEDIA, "wait for a commit's sync", 0, ticket,
                             tx->ticket_durable);
         if (tx->leader)
@@ -137,17 +137,39 @@ int pms_pool_drain(struct pms_pool *pool)
     return durable_until(pool, pool->tx.ticket_issued);
 }
 
+/* Draining gives the lock up, and units that end meanwhile are not durable when it returns: so no
+ * new ones begin until the last is. */
+int pms_pool_drain_all(struct pms_pool *pool)
+{
+    int status = PMS_OK;
+    pool->draining++;
+    while (status == PMS_OK && !pool->closed &&
+           pool->tx.ticket_durable != pool->tx.ticket_issued)
+        status = pms_pool_drain(pool);
+    if (--pool->draining == 0)
+        pms_pool_wake(pool);
+    return status == PMS_OK && pool->closed
+               ? PMS_FAIL(PMS_E_CLOSED, "use a closed pool", 0, 0, 0)
+               : status;
+}
+
 int pms_pool_wants_quiet(const struct pms_pool *pool)
 {
     return pool->log.mode == PMS_MODE_FILE && !pool->read_only && !pool->poisoned &&
-           (pms_tx_wants_flush(&pool->tx) || pms_tx_wants_checkpoint(&pool->tx));
+           (pool->draining || pms_tx_wants_flush(&pool->tx) ||
+            pms_tx_wants_checkpoint(&pool->tx));
 }
 
 int pms_pool_quiet(struct pms_pool *pool)
 {
+    if (pool->draining) {
+        sleep_turn(pool, SLICE_NS);
+        return PMS_OK;
+    }
     PMS_TRY(pms_pool_drain(pool));
-    /* Draining gave the lock up: somebody may have begun a transaction meanwhile. */
-    if (pool->owner == 0 && pool->tx.ticket_durable == pool->tx.ticket_issued &&
+    /* Draining gave the lock up: somebody may have begun a transaction meanwhile, or closed. */
+    if (!pool->closed && pool->owner == 0 &&
+        pool->tx.ticket_durable == pool->tx.ticket_issued &&
         pms_tx_wants_checkpoint(&pool->tx)) {
         int status = pms_tx_checkpoint(&pool->tx);
         if (status != PMS_OK)
