@@ -37,13 +37,23 @@
 
 /* ---- objects ---- */
 
+/* The number of items is the word behind the head, in every container. */
+#define ITEM_COUNT sizeof(struct pms_object_pm)
+#define ITEM_BYTES_MIN sizeof(struct pms_cell_pm)
+static_assert(ITEM_COUNT == offsetof(struct pms_dict_pm, count), "count of a dict");
+static_assert(ITEM_COUNT == offsetof(struct pms_list_pm, count), "count of a list");
+
 int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag)
 {
-    if (!pms_off_ok(&pool->heap, off, sizeof(struct pms_object_pm)))
+    if (!pms_off_ok(&pool->heap, off, sizeof(struct pms_list_pm)))
         return PMS_FAIL(PMS_E_CORRUPT, "place of an object", off, tag, 0);
     uint64_t word = pms_get(pool, off);
     if (word != (PMS_OBJECT_MAGIC | tag))
         return PMS_FAIL(PMS_E_CORRUPT, "kind of an object", off, PMS_OBJECT_MAGIC | tag, word);
+    /* Callers allocate memory by it. */
+    uint64_t count = pms_get(pool, off + ITEM_COUNT), most = pool->super.size / ITEM_BYTES_MIN;
+    if (count > most)
+        return PMS_FAIL(PMS_E_CORRUPT, "number of items of an object", off, most, count);
     return PMS_OK;
 }
 
