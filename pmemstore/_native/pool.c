@@ -150,7 +150,6 @@ static int leave_inside(struct pms_pool *pool, int status)
 int pms_leave_write(struct pms_pool *pool, int status, uint64_t *ticket)
 {
     *ticket = 0;
-    pool->operation = 0;
     status = pool->depth ? leave_inside(pool, status) : leave_single(pool, status, ticket);
     pool->writes++;
     if (PMS_UNLIKELY(pms_map_error(&pool->map)))
@@ -229,7 +228,6 @@ uint32_t pms_tx_depth(struct pms_pool *pool)
 int pms_pool_checkpoint(struct pms_pool *pool)
 {
     PMS_TRY(pms_enter_write_wait(pool, NULL, -1));
-    pool->operation = 0;
     int status = pool->depth
                      ? PMS_FAIL(PMS_E_TX, "checkpoint inside a transaction", 0, 0, pool->depth)
                      : pms_pool_drain_all(pool);

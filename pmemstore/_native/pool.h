@@ -60,7 +60,6 @@ struct pms_pool {
     _Atomic uint32_t turn;  /* futex: changes when an owner leaves or a frame is durable */
     uint32_t waiters;
     uint32_t draining; /* threads in pms_pool_drain_all: no unit begins */
-    int operation;         /* between enter_write and leave_write */
     struct pms_mark op_mark;
 
     struct pms_wset ws;

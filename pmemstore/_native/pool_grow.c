@@ -115,7 +115,6 @@ int pms_pool_grow_pages(void *context, uint64_t pages)
 int pms_pool_grow(struct pms_pool *pool, uint64_t size)
 {
     PMS_TRY(pms_enter_write_wait(pool, NULL, -1));
-    pool->operation = 0;
     int status = PMS_OK;
     size = round_up(size, PMS_REGION_ALIGN);
     if (size > pool->limit)

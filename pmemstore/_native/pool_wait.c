@@ -277,7 +277,6 @@ static int begin_operation(struct pms_pool *pool)
     }
     pool->op_mark = (struct pms_mark){pool->ws.journal_count, pool->heap.action_count,
                                       pool->birth_count};
-    pool->operation = 1;
     return PMS_OK;
 }
 
