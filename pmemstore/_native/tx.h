@@ -65,7 +65,7 @@ struct pms_tx {
     struct pms_borrowed *borrowed;
     size_t borrowed_count, borrowed_room;
     uint64_t borrowed_pages; /* in all of them */
-    uint64_t overflow_seq; /* direct: the open transaction's last OVERFLOW frame, or 0 */
+    uint64_t overflow_seq;   /* direct: the open transaction's last OVERFLOW frame, or 0 */
 
     /* files */
     struct pms_group group;   /* filling */
