@@ -125,16 +125,17 @@ static int overflow(struct pms_tx *tx)
         old_words(tx, r, at);
         at += r->len / 8;
     }
-    int status = pms_tx_borrow(tx, body, words * 8);
+    /* Whatever can fail comes first: an extent that no frame names would be named by the next
+     * one, and recovery would hash its ranges twice. */
+    uint64_t n = open_extents(tx) + 1;
+    uint64_t *payload = pms_log_payload(log, n * 3);
+    int status = !payload ? PMS_E_NOMEM
+                 : !pms_log_fits(log, n * 3, 0)
+                     ? PMS_FAIL(PMS_E_FULL, "append to the log", log->off,
+                                pms_frame_bytes(n * 3), log->bytes)
+                     : pms_tx_borrow(tx, body, words * 8);
     free(body);
     PMS_TRY(status);
-    uint64_t n = open_extents(tx);
-    uint64_t *payload = pms_log_payload(log, n * 3);
-    if (!payload)
-        return PMS_E_NOMEM;
-    if (!pms_log_fits(log, n * 3, 0))
-        return PMS_FAIL(PMS_E_FULL, "append to the log", log->off, pms_frame_bytes(n * 3),
-                        log->bytes);
     for (size_t i = 0; i < tx->borrowed_count; i++) {
         const struct pms_borrowed *b = &tx->borrowed[i];
         if (b->seq != PMS_BORROWED_OPEN)
