@@ -56,7 +56,7 @@ uint64_t pms_heap_capacity(uint64_t len)
 
 int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_super_pm *super)
 {
-    *heap = (struct pms_heap){.ws = ws, .super = super, .used_bytes = -1};
+    *heap = (struct pms_heap){.ws = ws, .super = super};
     for (uint32_t i = 0; i < 65; i++)
         small_class[i] = (uint8_t)class_for(i * 16);
     uint64_t top = pms_rd(ws, PMS_ROOT_OFF + offsetof(struct pms_root_pm, top));
@@ -240,8 +240,6 @@ static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
     pms_wr(heap->ws, pms_desc_off(heap, page), PMS_DESC_HEAD(PMS_PAGE_RUN, 0, pages));
     *off = page * PMS_PAGE;
     pms_fresh_add(heap->ws, *off, pages * PMS_PAGE);
-    if (heap->used_bytes >= 0)
-        heap->used_bytes += (int64_t)(pages * PMS_PAGE);
     return PMS_OK;
 }
 
@@ -266,8 +264,6 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
     bit_set(span->young, block);
     pms_wr(heap->ws, at, word | bit);
     pms_fresh_add(heap->ws, *off, size);
-    if (heap->used_bytes >= 0)
-        heap->used_bytes += size;
     return PMS_OK;
 }
 
@@ -304,8 +300,6 @@ int pms_free(struct pms_heap *heap, uint64_t off)
         if (bit_get(span->young, at.block))
             pms_fresh_remove(heap->ws, off, at.capacity);
     }
-    if (heap->used_bytes >= 0)
-        heap->used_bytes -= (int64_t)at.capacity;
     return PMS_OK;
 }
 
@@ -322,10 +316,8 @@ static void hold(struct pms_heap *heap, uint64_t off, uint64_t pages)
     if (heap->held_count == heap->held_room) {
         size_t room = heap->held_room ? heap->held_room * 2 : 64;
         struct pms_quarantined *held = realloc(heap->held, room * sizeof *held);
-        if (!held) { /* never handed out again until the pool is reopened */
-            heap->failed = 1;
-            return;
-        }
+        if (!held)
+            return; /* never handed out again until the pool is reopened */
         heap->held = held;
         heap->held_room = room;
     }
@@ -361,10 +353,8 @@ static void undo_span_drop(struct pms_heap *heap, const struct pms_action *a)
     pms_pages_withdraw(heap, a->off, a->len);
     pms_pages_undrop(heap, a->off, a->len);
     struct pms_span *span = pms_span_load(heap, a->off, a->cls);
-    if (!span) {
-        heap->failed = 1;
-        return;
-    }
+    if (!span)
+        return; /* it is loaded when its pages are scanned, or a block of it is freed */
     for (uint32_t b = 0; held && b < pms_classes[a->cls].blocks; b++) {
         span_withdraw(heap, span, b);
         hold(heap, a->off * PMS_PAGE + (uint64_t)b * pms_classes[a->cls].size, 0);
@@ -380,28 +370,20 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
         bit_clear(span->young, (uint32_t)a->len);
         hold(heap, a->off, 0);
         pms_fresh_remove(heap->ws, a->off, pms_classes[a->cls].size);
-        if (heap->used_bytes >= 0)
-            heap->used_bytes -= pms_classes[a->cls].size;
         break;
     case PMS_ACT_FREE:
         span = pms_span_find(heap, span_page_of(a->off, a->cls));
         if (bit_get(span->young, (uint32_t)a->len))
             pms_fresh_restore(heap->ws, a->off, pms_classes[a->cls].size);
-        if (heap->used_bytes >= 0)
-            heap->used_bytes += pms_classes[a->cls].size;
         break;
     case PMS_ACT_RUN_ALLOC:
         hold(heap, a->off * PMS_PAGE, a->len);
         pms_fresh_remove(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
-        if (heap->used_bytes >= 0)
-            heap->used_bytes -= (int64_t)(a->len * PMS_PAGE);
         break;
     case PMS_ACT_RUN_FREE:
         pms_pages_unblock(heap, a->off, a->len);
         if (a->cls)
             pms_fresh_restore(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
-        if (heap->used_bytes >= 0)
-            heap->used_bytes += (int64_t)(a->len * PMS_PAGE);
         break;
     case PMS_ACT_SPAN_NEW:
         pms_span_forget(heap, a->off);
@@ -430,10 +412,8 @@ static void quarantine(struct pms_heap *heap, uint64_t seq, uint64_t off, uint64
         } else {
             size_t room = heap->quar_room ? heap->quar_room * 2 : 64;
             struct pms_quarantined *quar = realloc(heap->quar, room * sizeof *quar);
-            if (!quar) { /* never handed out again until the pool is reopened */
-                heap->failed = 1;
-                return;
-            }
+            if (!quar)
+                return; /* never handed out again until the pool is reopened */
             heap->quar = quar;
             heap->quar_room = room;
         }

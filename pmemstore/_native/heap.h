@@ -97,10 +97,8 @@ struct pms_heap {
      * is not available before the unit's end, and then goes through the quarantine. */
     struct pms_quarantined *held;
     size_t held_count, held_room;
-    int starved;        /* pages were asked for in vain */
-    int borrowing;      /* pages are taken for the log: nothing may be written meanwhile */
-    int64_t used_bytes; /* allocated, by capacity; -1: not counted yet */
-    int failed;         /* malloc failed while undoing: less is available than could be */
+    int starved;   /* pages were asked for in vain */
+    int borrowing; /* pages are taken for the log: nothing may be written meanwhile */
 };
 
 struct pms_class_stats {

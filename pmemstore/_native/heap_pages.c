@@ -512,6 +512,5 @@ int pms_heap_statistics(struct pms_heap *heap, struct pms_heap_stats *out)
     }
     count_pages(heap, out);
     out->free_bytes = out->free_pages_bytes + out->span_free_bytes;
-    heap->used_bytes = (int64_t)out->used_bytes;
     return PMS_OK;
 }
