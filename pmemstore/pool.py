@@ -223,7 +223,7 @@ class Pool(_slots.PoolBase):
         """Return counters since the pool was opened, and present sizes.
 
         Complexity:
-            O(1), but the first call looks at every page descriptor.
+            O(pages of the pool), for ``used_bytes`` and ``free_bytes``.
         """
         raw = ffi.new("struct pms_stats *")
         self._call(lib.pms_pool_stats, raw)
