@@ -332,7 +332,7 @@ def pack_value(obj: Any) -> tuple[int, bytes]:
 # ---- back -------------------------------------------------------------------------------
 
 
-_UNDECODABLE = (ValueError, TypeError, ArithmeticError, LookupError, RecursionError, struct.error)
+_UNDECODABLE = (ValueError, TypeError, ArithmeticError, LookupError, struct.error)
 
 
 def unpack(tag: int, data: bytes) -> Any:
@@ -341,6 +341,7 @@ def unpack(tag: int, data: bytes) -> Any:
     Raises:
         PoolCorruptError: The bytes are none that ``pack_value`` or ``pack_key`` makes.
         PmemstoreError: A time zone that this machine does not know.
+        RecursionError: The value nests deeper than the rest of the caller's stack allows.
     """
     if tag == BIGINT:
         return int.from_bytes(data, "little", signed=True)
@@ -359,8 +360,18 @@ def unpack(tag: int, data: bytes) -> Any:
 
 
 def _unpackb(data: bytes) -> Any:
+    return _revive(_raw(data), 0, _DECODERS)
+
+
+def _fields(data: bytes) -> Any:
+    return _revive(_raw(data), 0, _ATOMS)
+
+
+def _raw(data: bytes) -> Any:
+    # Without a hook for extension types: the unpacker needs 40 KiB of the C stack for each call
+    # that is inside another one, and a thread may have less than a deep value would take.
     return msgpack.unpackb(
-        data, use_list=False, ext_hook=_decode, object_pairs_hook=_no_map, strict_map_key=True
+        data, use_list=False, object_pairs_hook=_no_map, strict_map_key=True, timestamp=0
     )
 
 
@@ -368,11 +379,32 @@ def _no_map(pairs: Any) -> Any:
     raise ValueError("a msgpack map is never written here")
 
 
-def _decode(code: int, data: bytes) -> Any:
-    decoder = _DECODERS.get(code)
-    if decoder is None:
-        raise ValueError(f"unknown extension type {code}")
-    return decoder(data)
+def _revive(obj: Any, depth: int, decoders: dict[int, Callable[[bytes], Any]]) -> Any:
+    """Decode the extension types inside of what was unpacked."""
+    kind = type(obj)
+    if kind is tuple:
+        return tuple(_revive_all(obj, depth, decoders))
+    if kind is msgpack.ExtType:
+        if obj.code == EXT_FROZENSET and decoders is _DECODERS:
+            return frozenset(_revive_all(_raw(obj.data), depth, decoders))
+        decoder = decoders.get(obj.code)
+        if decoder is None:
+            raise ValueError(f"extension type {obj.code} is unknown, or is not written there")
+        return decoder(obj.data)
+    if kind is msgpack.Timestamp:
+        raise ValueError("a msgpack timestamp is never written here")
+    return obj
+
+
+def _revive_all(items: Any, depth: int, decoders: dict[int, Callable[[bytes], Any]]) -> list[Any]:
+    if depth >= DEPTH_MAX:
+        raise ValueError("it nests deeper than any value that is written")
+    if type(items) is not tuple:
+        raise ValueError("a frozenset without an array of items")
+    done = []
+    for item in items:
+        done.append(_revive(item, depth + 1, decoders))
+    return done
 
 
 def _decode_zone(zone: Any) -> tzinfo | None:
@@ -394,12 +426,12 @@ def _clock(microseconds: int) -> tuple[int, int, int, int]:
 
 
 def _decode_time(data: bytes) -> time:
-    micro, fold, zone = _unpackb(data)
+    micro, fold, zone = _fields(data)
     return time(*_clock(micro), tzinfo=_decode_zone(zone), fold=fold)
 
 
 def _decode_datetime(data: bytes) -> datetime:
-    ordinal, micro, fold, zone = _unpackb(data)
+    ordinal, micro, fold, zone = _fields(data)
     day = date.fromordinal(ordinal)
     return datetime(
         day.year, day.month, day.day, *_clock(micro), tzinfo=_decode_zone(zone), fold=fold
@@ -407,37 +439,40 @@ def _decode_datetime(data: bytes) -> datetime:
 
 
 def _decode_utc(data: bytes) -> datetime:
-    (micro,) = _unpackb(data)
+    (micro,) = _fields(data)
     return datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=micro)
 
 
 def _decode_utc_time(data: bytes) -> time:
-    (micro,) = _unpackb(data)
+    (micro,) = _fields(data)
     return time(*_clock(micro), tzinfo=UTC)
 
 
 def _decode_range_key(data: bytes) -> range:
-    length, start, step = _unpackb(data)
+    length, start, step = _fields(data)
     return range(start, start + length * step, step) if length else range(0)
 
 
+# What may be inside the other extension types.
+_ATOMS: dict[int, Callable[[bytes], Any]] = {
+    EXT_INT: lambda data: int.from_bytes(data, "little", signed=True),
+    EXT_STR: lambda data: data.decode("utf-8", "surrogatepass"),
+}
 # Codes of key images stand alone when the key put first had exactly these bytes, which happens
 # for none of them by construction; they decode all the same, for whoever dumps a pool.
 _DECODERS: dict[int, Callable[[bytes], Any]] = {
-    EXT_INT: lambda data: int.from_bytes(data, "little", signed=True),
-    EXT_STR: lambda data: data.decode("utf-8", "surrogatepass"),
-    EXT_FROZENSET: lambda data: frozenset(_unpackb(data)),
+    **_ATOMS,
     EXT_DECIMAL: lambda data: Decimal(data.decode("ascii")),
     EXT_UUID: lambda data: UUID(bytes=data),
     EXT_COMPLEX: lambda data: complex(*struct.unpack("<dd", data)),
-    EXT_FRACTION: lambda data: Fraction(*_unpackb(data)),
-    EXT_RANGE: lambda data: range(*_unpackb(data)),
-    EXT_DATE: lambda data: date.fromordinal(*_unpackb(data)),
+    EXT_FRACTION: lambda data: Fraction(*_fields(data)),
+    EXT_RANGE: lambda data: range(*_fields(data)),
+    EXT_DATE: lambda data: date.fromordinal(*_fields(data)),
     EXT_TIME: _decode_time,
     EXT_DATETIME: _decode_datetime,
-    EXT_TIMEDELTA: lambda data: timedelta(*_unpackb(data)),
-    EXT_NUMBER_KEY: lambda data: Fraction(*_unpackb(data)),
-    EXT_COMPLEX_KEY: lambda data: complex(*_unpackb(data)),
+    EXT_TIMEDELTA: lambda data: timedelta(*_fields(data)),
+    EXT_NUMBER_KEY: lambda data: Fraction(*_fields(data)),
+    EXT_COMPLEX_KEY: lambda data: complex(*_fields(data)),
     EXT_DATETIME_KEY: _decode_utc,
     EXT_TIME_KEY: _decode_utc_time,
     EXT_RANGE_KEY: _decode_range_key,

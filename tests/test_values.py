@@ -3,6 +3,8 @@
 import contextlib
 import math
 import socket
+import sys
+import threading
 from collections import OrderedDict, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -12,6 +14,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -306,3 +309,55 @@ def test_images_are_equal_exactly_when_keys_are(one: Any, other: Any) -> None:
     """The image of a key is a function of its equality class."""
     images = [pack_key((key,))[0] for key in (one, other)]
     assert (images[0] == images[1]) == ((one,) == (other,))
+
+
+def test_too_little_stack_is_no_damage() -> None:
+    """A value that is deeper than the caller's stack is RecursionError; nothing is damaged."""
+    value: Any = frozenset()
+    for _ in range(DEPTH_MAX - 2):
+        value = frozenset({value})
+    packed = pack_value(value)
+
+    def dive(depth: int) -> None:
+        if depth:
+            dive(depth - 1)
+        else:
+            unpack(*packed)
+
+    with pytest.raises(RecursionError):
+        dive(sys.getrecursionlimit() - 150)
+    assert pack_value(unpack(*packed)) == packed
+
+
+def test_deepest_value_needs_little_of_the_c_stack() -> None:
+    """Unpacking must not nest calls of the C unpacker: each would take 40 KiB."""
+    values: list[Any] = [(), frozenset()]
+    for _ in range(DEPTH_MAX - 1):
+        values = [(values[0],), frozenset({values[1]})]
+    packed = [pack_value(value) for value in values]
+    found = []
+    old = threading.stack_size(512 << 10)
+    try:
+        thread = threading.Thread(target=lambda: found.extend(unpack(*pair) for pair in packed))
+        thread.start()
+    finally:
+        threading.stack_size(old)
+    thread.join()
+    assert [pack_value(value) for value in found] == packed
+
+
+@pytest.mark.parametrize("code", [3, 7, 10, 12])
+@pytest.mark.parametrize("levels", [DEPTH_MAX + 1, 5000])
+def test_deeper_than_any_value_is_damage(code: int, levels: int) -> None:
+    tag, data = pack_value(frozenset())
+    for _ in range(levels):
+        data = msgpack.packb(msgpack.ExtType(code, b"\x91" + data))
+    with pytest.raises(PoolCorruptError):
+        unpack(tag, data)
+
+
+def test_foreign_msgpack_is_damage() -> None:
+    tag, _ = pack_value(())
+    for obj in (msgpack.Timestamp(0, 0), {}, msgpack.ExtType(99, b""), msgpack.ExtType(3, b"\x01")):
+        with pytest.raises(PoolCorruptError):
+            unpack(tag, msgpack.packb((obj,)))
