@@ -7,7 +7,7 @@ import copy
 import math
 import pickle
 import random
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pmemstore
-from pmemstore import List
+from pmemstore import List, Pool
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener
@@ -315,3 +315,61 @@ def test_repr_guards_against_recursion(pool: pmemstore.Pool) -> None:
     pool.root["l"].append(pool.root["l"])
     assert repr(pool.root["l"]) == "[1, [...]]"
     pool.root["l"].pop()
+
+
+class Meddler:
+    """A sort key that does something when it is compared."""
+
+    def __init__(self, value: int, act: Callable[[], object]) -> None:
+        self.value = value
+        self.act = act
+
+    def __lt__(self, other: Meddler) -> bool:
+        self.act()
+        return self.value < other.value
+
+    def __eq__(self, other: object) -> bool:
+        self.act()
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_sort_notices_that_a_comparison_changed_the_list(pool: Pool) -> None:
+    pool.root["l"] = [3, 2, 1]
+    plist: List[Any] = pool.root["l"]
+    changes: list[Callable[[], object]] = [
+        lambda: plist.append(0),
+        plist.clear,
+        lambda: plist.insert(0, 0) or plist.pop(),
+        lambda: plist.__setitem__(0, [1]),
+    ]
+    for change in changes:
+        with pytest.raises(ValueError, match="modified during sort"):
+            plist.sort(key=lambda i, change=change: Meddler(i, change))
+        assert plist == [3, 2, 1]
+
+
+def test_pool_closed_by_a_comparison_is_poolclosederror(medium: Medium, open_pool: Opener) -> None:
+    calls: list[Callable[[Any, Meddler], object]] = [
+        lambda plist, meddler: plist.sort(key=lambda i: Meddler(i, meddler.act)),
+        lambda plist, meddler: plist.index(meddler),
+        lambda plist, meddler: plist.remove(meddler),
+        lambda plist, meddler: plist.count(meddler),
+        lambda plist, meddler: meddler in plist,
+    ]
+    for call in calls:
+        pool = open_pool(medium.folder / "test.pool", "n")
+        pool.root["l"] = [3, 2, 1]
+        with pytest.raises(pmemstore.PoolClosedError):
+            call(pool.root["l"], Meddler(0, pool.close))
+
+
+def test_remove_passes_on_a_valueerror_of_a_comparison(pool: Pool) -> None:
+    pool.root["l"] = [1]
+
+    def fail() -> None:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        pool.root["l"].remove(Meddler(0, fail))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import math
 import threading
@@ -511,3 +512,43 @@ def test_the_pool_s_timeout_holds_for_single_operations_too(tmp_path: Path) -> N
             thread.join()
         assert len(refused) == 4
         assert pool.root == {"a": 0}
+
+
+def test_one_call_sees_one_state(pool: Pool) -> None:
+    """Copies, comparisons and slices are one look, whatever other threads commit meanwhile."""
+    size = 60
+    pool.root.update(accounts=dict.fromkeys(range(size), 100), items=[100] * size)
+    accounts, items = pool.root["accounts"], pool.root["items"]
+    stop = threading.Event()
+
+    def write() -> None:
+        i = 0
+        while not stop.is_set():
+            i += 1
+            with pool.transaction():
+                accounts[i % size] -= 7
+                accounts[i * 31 % size] += 7
+                items.append(-5)
+                items.append(5)
+            with pool.transaction():
+                del items[-2:]
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found: set[int] = set()
+    try:
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            found |= {
+                sum(accounts.copy().values()),
+                sum(copy.deepcopy(accounts).values()),
+                sum((accounts | {}).values()),
+                sum(items.copy()),
+                sum(items[:]),
+                sum(items[-2:]) and 100 * size,  # [100, 100] or [-5, 5]
+            }
+    finally:
+        stop.set()
+        writer.join(20)
+    assert found <= {100 * size, 0}
+    assert 100 * size in found

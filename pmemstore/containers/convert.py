@@ -7,6 +7,7 @@ the interpreter's recursion limit.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,8 +36,15 @@ def _tag(value: object) -> int:
     return 0
 
 
+def _whole(value: Any) -> Any:
+    # One look at a List, so no other thread's change is seen in part.
+    return value._get_range(0, sys.maxsize) if isinstance(value, _slots.ListBase) else value
+
+
 def _items(value: Any, tag: int) -> Iterator[tuple[Any, Any]]:
-    return iter(value.items()) if tag == DICT else enumerate(value)
+    if tag == LIST:
+        return enumerate(_whole(value))
+    return iter(value._items() if isinstance(value, _slots.DictBase) else value.items())
 
 
 class _Frame:

@@ -136,7 +136,7 @@ class Dict(_Base[K, V]):
 
     def copy(self) -> dict[K, V]:
         """Return a plain dict with the same keys and values; nested containers stay proxies."""
-        return dict(self._iter(_ITEMS, False))
+        return dict(self._items())
 
     __copy__ = copy
 
@@ -170,10 +170,13 @@ class Dict(_Base[K, V]):
             return True
         if not isinstance(other, (dict, Dict)):
             return NotImplemented
-        if len(self) != len(other):
+        own = self._items()
+        if isinstance(other, Dict):
+            other = other.copy()
+        if len(own) != len(other):
             return False
         missing = object()
-        for key, value in self._iter(_ITEMS, False):
+        for key, value in own:
             found = other.get(key, missing)
             if found is not value and (found is missing or found != value):
                 return False
@@ -184,7 +187,7 @@ class Dict(_Base[K, V]):
     @described_when_dead
     @recursive_repr("{...}")
     def __repr__(self) -> str:
-        return f"{{{', '.join(f'{k!r}: {v!r}' for k, v in self._iter(_ITEMS, False))}}}"
+        return f"{{{', '.join(f'{k!r}: {v!r}' for k, v in self._items())}}}"
 
     def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
         raise TypeError(
@@ -199,7 +202,9 @@ def _plain(mapping: Any) -> Any:
 
 def _pairs(other: Any) -> list[tuple[Any, Any]]:
     """Collect items as dict.update() would, with its errors, before anything is written."""
-    if isinstance(other, (dict, Dict)):
+    if isinstance(other, Dict):
+        return other._items()
+    if isinstance(other, dict):
         return list(other.items())
     if hasattr(other, "keys"):
         return [(key, other[key]) for key in other.keys()]  # noqa: SIM118 - may be no mapping

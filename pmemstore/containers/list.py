@@ -8,6 +8,7 @@ interface.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterable, MutableSequence
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
@@ -23,6 +24,8 @@ else:
 __all__ = ["List"]
 
 T = TypeVar("T")
+
+_TRIES = 8
 
 if TYPE_CHECKING:
     _Base = _slots.ListBase
@@ -73,15 +76,16 @@ class List(_Base[T]):
     # ---- slices: the C subscript calls these
 
     def _getslice(self, index: slice, /) -> list[T]:
-        start, stop, step = index.indices(len(self))
-        if step == 1:
-            return self._get_range(start, stop - start) if stop > start else []
-        wanted = range(start, stop, step)
-        if not wanted:
-            return []
-        low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
-        cells = self._get_range(low, high - low + 1)
-        return [cells[i - low] for i in wanted]
+        for _ in range(_TRIES):  # another thread may change the length before the items are read
+            length = len(self)
+            wanted = range(*index.indices(length))
+            if not wanted:
+                return []
+            low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
+            cells = self._get_range(low, high - low + 1, length)
+            if cells is not None:
+                return cells if wanted.step == 1 else [cells[i - low] for i in wanted]
+        return self.copy()[index]
 
     def _setslice(self, index: slice, values: Any, /) -> None:
         try:
@@ -146,17 +150,18 @@ class List(_Base[T]):
             O(n).
         """
         low, high, _ = slice(start, stop).indices(len(self))
-        if low == 0:
-            for i, item in enumerate(self):
-                if i >= high:
-                    break
-                if item is value or item == value:
-                    return i
-        else:
-            for i, item in enumerate(self[low:high], low):
-                if item is value or item == value:
-                    return i
-        raise ValueError(f"{value!r} is not in list")
+        i = self._find(value, low, high)
+        if i < 0:
+            raise ValueError(f"{value!r} is not in list")
+        return i
+
+    def _find(self, value: Any, low: int, high: int) -> int:
+        for i, item in enumerate(self if low == 0 else self[low:high], low):
+            if i >= high:
+                break
+            if item is value or item == value:
+                return i
+        return -1
 
     def count(self, value: Any, /) -> int:
         """Return how many items equal the value.  O(n)."""
@@ -174,10 +179,9 @@ class List(_Base[T]):
             O(n).
         """
         with self._pool.transaction():
-            try:
-                i = self.index(value)
-            except ValueError:
-                raise ValueError("list.remove(x): x not in list") from None
+            i = self._find(value, 0, sys.maxsize)
+            if i < 0:
+                raise ValueError("list.remove(x): x not in list")
             del self[i]
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
@@ -189,7 +193,7 @@ class List(_Base[T]):
 
         Raises:
             TypeError: Items that cannot be compared; the list is unchanged.
-            ValueError: ``key`` changed the list, which is left as it was.
+            ValueError: ``key`` or a comparison changed the list, which is left as it was.
 
         Complexity:
             O(n log n) comparisons; O(n) memory; moves cells, not the values behind them.
@@ -197,13 +201,17 @@ class List(_Base[T]):
         with self._pool.transaction():
             items = self.copy()
             keys: list[Any] = items if key is None else [key(item) for item in items]
-            if key is not None and not _unchanged(items, self.copy()):
-                raise ValueError("list modified during sort")
+            self._expect(items, key)
             order = sorted(range(len(items)), key=lambda i: keys[i], reverse=reverse)
+            self._expect(items, key)  # comparing what key() returned may have run anything too
             self._permute(order)
 
+    def _expect(self, items: list[Any], key: Callable[[Any], Any] | None) -> None:
+        if key is not None and not _unchanged(items, self.copy()):
+            raise ValueError("list modified during sort")
+
     def _permute(self, order: list[int]) -> None:
-        core = ffi.cast("struct pms_pool *", self._pool._address)
+        core = self._pool._core()  # raises if somebody has closed it meanwhile
         numbers = ffi.new("uint64_t[]", order)
         check(
             lib.pms_bind_permute(core, self._offset, -1, numbers, len(order)),
@@ -227,7 +235,7 @@ class List(_Base[T]):
 
     def copy(self) -> list[T]:
         """Return a plain list of the same items; nested containers stay proxies."""
-        return self._get_range(0, len(self))
+        return self._get_range(0, sys.maxsize)
 
     __copy__ = copy
 

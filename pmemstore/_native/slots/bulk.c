@@ -38,8 +38,7 @@ static int open_level(struct bulk *bulk)
     int status;
     if (bulk->in_level)
         return 0;
-    status = pys_level_begin(bulk->self->owner, &bulk->level,
-                             pys_core(bulk->self)->timeout_ns);
+    status = pys_level_begin(bulk->self->owner, &bulk->level, pys_core(bulk->self)->timeout_ns);
     if (status != PMS_OK)
         return pys_raise(bulk->self->owner, status);
     bulk->in_level = 1;
@@ -189,7 +188,7 @@ int pys_bulk_items(struct pys_proxy *list, PyObject *items)
     if (!PyObject_TypeCheck(items, pys.proxy_list_base))
         return run(list, 0, PyObject_GetIter(items));
     /* a list that grows by its own items would never end */
-    copy = pys_list_range((struct pys_proxy *)items, 0, UINT64_MAX);
+    copy = pys_list_range((struct pys_proxy *)items, 0, UINT64_MAX, PYS_ANY_LENGTH);
     iterator = copy != NULL ? PyObject_GetIter(copy) : NULL;
     Py_XDECREF(copy);
     return run(list, 0, iterator);

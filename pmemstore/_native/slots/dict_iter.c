@@ -7,6 +7,8 @@
  * was inside a transaction at that depth or deeper (owner->aborts).  A replaced value moves
  * nothing; so values taken ahead are served only while nobody has written to the pool.
  */
+#include <stdlib.h>
+
 #include "slots.h"
 
 #define AHEAD_MAX 16
@@ -226,6 +228,86 @@ static void dict_iter_dealloc(PyObject *obj)
     Py_CLEAR(self->dict);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
+}
+
+/* ---- all items at once: no other thread's change is seen in part ---- */
+
+#define ITEM_MIN 16 /* no entry is smaller */
+
+struct items {
+    uint64_t count, room;
+    struct pys_taken *taken; /* pairs of key and value */
+};
+
+static int take_item(struct pms_pool *pool, struct items *items, uint64_t entry)
+{
+    struct pys_taken *taken = &items->taken[2 * items->count++];
+    struct pms_val key, value;
+    memset(taken, 0, 2 * sizeof *taken);
+    PMS_TRY(pms_dict_entry(pool, entry, &key, &value));
+    PMS_TRY(pys_take(pool, &key, &taken[0]));
+    return pys_take(pool, &value, &taken[1]);
+}
+
+/* Pool entered. */
+static int take_items(struct pms_pool *pool, uint64_t dict, struct items *items)
+{
+    uint64_t length = pms_dict_len(pool, dict), entry = 0;
+    while (items->count < length) {
+        int status = pms_dict_next(pool, dict, &entry);
+        if (status == PMS_MISSING || (status == PMS_OK && entry == 0))
+            return PMS_OK;
+        PMS_TRY(status);
+        if (items->count >= pool->super.size / ITEM_MIN)
+            return PMS_FAIL(PMS_E_CORRUPT, "copying a dict: its entries go in a circle", dict,
+                            length, items->count);
+        if (items->count == items->room) {
+            uint64_t room = items->room != 0 ? 2 * items->room : 16;
+            struct pys_taken *more = realloc(items->taken, room * 2 * sizeof *more);
+            if (more == NULL)
+                return PMS_FAIL(PMS_E_NOMEM, "copying a dict", dict, room * 2 * sizeof *more,
+                                0);
+            items->taken = more;
+            items->room = room;
+        }
+        PMS_TRY(take_item(pool, items, entry));
+    }
+    return PMS_OK;
+}
+
+static PyObject *give_item(struct pys_pool *owner, struct pys_taken *taken)
+{
+    PyObject *key = pys_give(owner, &taken[0]);
+    PyObject *value = key != NULL ? pys_give(owner, &taken[1]) : NULL;
+    PyObject *item = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return item;
+}
+
+PyObject *pys_dict_items(struct pys_proxy *dict)
+{
+    struct pms_pool *pool = pys_core(dict);
+    struct items items = {0};
+    PyObject *list = NULL;
+    int status = pys_enter_read(pool, dict->handle);
+    if (status == PMS_OK)
+        status = pys_leave_read(pool, take_items(pool, dict->handle->off, &items));
+    if (status == PMS_OK)
+        list = PyList_New((Py_ssize_t)items.count);
+    else
+        pys_raise(dict->owner, status);
+    for (uint64_t i = 0; list != NULL && i < items.count; i++) {
+        PyObject *item = give_item(dict->owner, &items.taken[2 * i]);
+        if (item == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SetItem(list, (Py_ssize_t)i, item);
+    }
+    for (uint64_t i = 0; list == NULL && i < 2 * items.count; i++)
+        pys_taken_drop(&items.taken[i]);
+    free(items.taken);
+    return list;
 }
 
 static PyMethodDef dict_iter_methods[] = {

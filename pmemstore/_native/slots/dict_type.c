@@ -316,6 +316,12 @@ static PyObject *dict_reversed(PyObject *self, PyObject *unused)
     return pys_dict_iter((struct pys_proxy *)self, PYS_KEYS, 1);
 }
 
+static PyObject *dict_items(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return pys_dict_items((struct pys_proxy *)self);
+}
+
 static PyObject *dict_iter_kind(PyObject *self, PyObject *args)
 {
     int kind, reverse = 0;
@@ -342,6 +348,8 @@ static PyMethodDef dict_methods[] = {
     {"_update_pairs", dict_update, METH_O, "Store all pairs, as one unit of work."},
     {"_iter", dict_iter_kind, METH_VARARGS,
      "_iter(kind, reverse=False): iterate over keys (0), values (1) or items (2)."},
+    {"_items", dict_items, METH_NOARGS,
+     "A list of all (key, value), from one look at the dict."},
     {"__reversed__", dict_reversed, METH_NOARGS, "Iterate over the keys, youngest first."},
     {NULL, NULL, 0, NULL},
 };

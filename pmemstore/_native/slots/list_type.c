@@ -260,7 +260,8 @@ int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
 
 /* As many of the items as there are; one look at the list, so no other thread's change is seen
  * in part. */
-PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count)
+PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count,
+                         uint64_t length)
 {
     struct pms_pool *pool = pys_core(self);
     struct pys_taken *taken = NULL;
@@ -269,6 +270,13 @@ PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count)
     int status = pys_enter_read(pool, self->handle);
     if (status == PMS_OK) {
         have = pms_list_len(pool, self->handle->off);
+        if (length != PYS_ANY_LENGTH && length != have) {
+            status = pys_leave_read(pool, PMS_OK);
+            if (status == PMS_OK)
+                Py_RETURN_NONE;
+            pys_raise(self->owner, status);
+            return NULL;
+        }
         have = start < have ? have - start : 0;
         have = count < have ? count : have;
         taken = calloc(have != 0 ? (size_t)have : 1, sizeof *taken);
@@ -296,14 +304,15 @@ PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count)
 
 static PyObject *list_get_range(PyObject *self, PyObject *args)
 {
-    Py_ssize_t start, count;
-    if (!PyArg_ParseTuple(args, "nn:_get_range", &start, &count))
+    Py_ssize_t start, count, length = -1;
+    if (!PyArg_ParseTuple(args, "nn|n:_get_range", &start, &count, &length))
         return NULL;
     if (start < 0 || count < 0) {
         PyErr_SetString(PyExc_ValueError, "_get_range(): start and count must not be negative");
         return NULL;
     }
-    return pys_list_range((struct pys_proxy *)self, (uint64_t)start, (uint64_t)count);
+    return pys_list_range((struct pys_proxy *)self, (uint64_t)start, (uint64_t)count,
+                          length < 0 ? PYS_ANY_LENGTH : (uint64_t)length);
 }
 
 static PyObject *list_del_range(PyObject *obj, PyObject *args)
@@ -399,7 +408,9 @@ static PyMethodDef list_methods[] = {
     {"extend", list_extend, METH_O, "Add all items at the end, as one unit of work."},
     {"reverse", list_reverse, METH_NOARGS, "Turn the order round, as one unit of work."},
     {"clear", list_clear, METH_NOARGS, "Remove all items, as one unit of work."},
-    {"_get_range", list_get_range, METH_VARARGS, "_get_range(start, count): a list."},
+    {"_get_range", list_get_range, METH_VARARGS,
+     "_get_range(start, count, length=-1): a list of what is there of these items; None if the "
+     "list has not this length."},
     {"_del_range", list_del_range, METH_VARARGS, "_del_range(start, count): delete items."},
     {"__reversed__", list_reversed, METH_NOARGS, "Iterate from the end."},
     {NULL, NULL, 0, NULL},

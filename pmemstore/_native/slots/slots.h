@@ -202,13 +202,18 @@ int pys_list_put(struct pys_proxy *self, void *unused, const struct pms_val *val
 /* Pool entered: take items [start, start + count), which must be there. */
 int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
                   struct pys_taken *taken);
-/* A list of those of the items that are there. */
-PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count);
+/* A list of those of the items that are there; None if the list is not `length` long, unless
+ * that is PYS_ANY_LENGTH. */
+#define PYS_ANY_LENGTH UINT64_MAX
+PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count,
+                         uint64_t length);
 
 /* ---- dict_iter.c, list_iter.c ---- */
 enum pys_iter_kind { PYS_KEYS = 0, PYS_VALUES = 1, PYS_ITEMS = 2 };
 PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse);
 PyObject *pys_list_iter(struct pys_proxy *list, int reverse);
+/* A list of all (key, value), from one look at the dict. */
+PyObject *pys_dict_items(struct pys_proxy *dict);
 
 /* Both look ahead: what they have taken is served while nothing was written to the pool. */
 static inline uint64_t pys_writes(const struct pms_pool *pool)
