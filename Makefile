@@ -1,4 +1,5 @@
 # make test, lint, types, native-test: what .ci/run runs. make run: the first example.
+# make bench: microbenchmarks, and the comparison with other stores on tmpfs and on a disk.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,11 +12,17 @@ PACKAGE := pyproject.toml CMakeLists.txt LICENSE $(shell find pmemstore -type f 
 	$(shell find pmemstore -type d -not -name __pycache__)
 C_FILES := $(shell find pmemstore/_native tests/native -name '*.[ch]')
 
-.PHONY: run test test-all lint format types native-test native-asan native-plain native-door clean
+.PHONY: run bench test test-all lint format types native-test native-asan native-plain native-door clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.stamp-run
 	$(BIN)/python examples/01_wordindex.py
+
+bench: $(VENV)/.stamp-test
+	$(PIP) install lmdb
+	$(BIN)/pytest benchmarks/test_micro.py --benchmark-sort=name --benchmark-columns=median,iqr,rounds
+	$(BIN)/python benchmarks/compare.py --dir /dev/shm --items 20000
+	$(BIN)/python benchmarks/compare.py --dir .
 
 # The pytest program, not "python -m pytest": that would import the source tree in place of the
 # installed package, and the source tree has no compiled core.
