@@ -230,13 +230,12 @@ static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
 {
     uint64_t pages = (len + PMS_PAGE - 1) / PMS_PAGE, page;
     PMS_TRY(pms_pages_take(heap, pages, 1, &page));
-    int status = pms_pages_top(heap, page + pages);
-    if (status == PMS_OK)
-        status = pms_action_add(heap, PMS_ACT_RUN_ALLOC, 0, page, pages);
+    int status = pms_action_add(heap, PMS_ACT_RUN_ALLOC, 0, page, pages);
     if (status != PMS_OK) {
         pms_pages_give(heap, page, pages);
         return status;
     }
+    pms_pages_top(heap, page + pages);
     pms_wr(heap->ws, pms_desc_off(heap, page), PMS_DESC_HEAD(PMS_PAGE_RUN, 0, pages));
     *off = page * PMS_PAGE;
     pms_fresh_add(heap->ws, *off, pages * PMS_PAGE);

@@ -181,7 +181,7 @@ void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_span_forget(struct pms_heap *heap, uint64_t page); /* free the DRAM state */
-int pms_pages_top(struct pms_heap *heap, uint64_t end);     /* advance root.top to end */
+void pms_pages_top(struct pms_heap *heap, uint64_t end);    /* advance root.top to end */
 int pms_heap_scan(struct pms_heap *heap, uint64_t pages);   /* look at so many more pages */
 int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls, uint64_t off,
                    uint64_t len);

@@ -297,12 +297,11 @@ int pms_heap_scan(struct pms_heap *heap, uint64_t pages)
 
 /* ---- taking pages ---- */
 
-int pms_pages_top(struct pms_heap *heap, uint64_t end)
+void pms_pages_top(struct pms_heap *heap, uint64_t end)
 {
     uint64_t at = PMS_ROOT_OFF + offsetof(struct pms_root_pm, top);
     if (end > pms_rd(heap->ws, at))
         pms_wr(heap->ws, at, end);
-    return PMS_OK;
 }
 
 /* Unused pages behind dram_top become available, enough for n at a multiple of align. */
@@ -414,7 +413,7 @@ int pms_span_get(struct pms_heap *heap, uint32_t cls)
         pms_pages_give(heap, page, pages);
         return status;
     }
-    (void)pms_pages_top(heap, page + pages);
+    pms_pages_top(heap, page + pages);
     pms_wr(heap->ws, desc, PMS_DESC_HEAD(kind, cls, pages));
     struct pms_span *span = pms_span_load(heap, page, cls);
     if (!span)

@@ -216,7 +216,7 @@ static_assert(sizeof(struct pms_object_pm) == 32, "half a line");
 
 /* Dict: linear hashing for look-up, a doubly linked list for insertion order.
  * 2^level + split buckets.  Bucket b of a table is found by b:  b < 8: inner[b]; else with
- * k = floor(log2 b): level directory word k; see table.h. */
+ * k = floor(log2 b): level directory word k - 3; see table.h. */
 struct pms_dict_pm {
     struct pms_object_pm obj;
     uint64_t count;

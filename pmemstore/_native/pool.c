@@ -211,7 +211,7 @@ int pms_tx_abort(struct pms_pool *pool, uint32_t depth)
     if (depth == 1) {
         pms_pool_roll_back_all(pool);
     } else {
-        roll_back_to(pool, &pool->savepoint[depth - 1].mark);
+        roll_back_to(pool, &pool->savepoint[depth - 1]);
         pool->depth = depth - 1;
     }
     pms_pool_unlock(pool);

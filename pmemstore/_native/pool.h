@@ -44,10 +44,6 @@ struct pms_handle {
     struct pms_handle *next; /* hash chain */
 };
 
-struct pms_savepoint {
-    struct pms_mark mark;
-};
-
 struct pms_pool {
     /* hot: looked at by every operation */
     _Atomic uint32_t lock; /* 0 free, 1 held, 2 held and awaited */
@@ -69,7 +65,7 @@ struct pms_pool {
     struct pms_map map;
     struct pms_super_pm super;
 
-    struct pms_savepoint *savepoint;
+    struct pms_mark *savepoint; /* where each depth began */
     size_t savepoint_room;
     uint64_t *birth; /* offsets of objects made in this unit */
     size_t birth_count, birth_room;

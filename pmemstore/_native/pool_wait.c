@@ -303,8 +303,8 @@ static int own(struct pms_pool *pool, uint32_t *depth)
         pms_unit_begin(&pool->tx, 1);
         atomic_store(&pool->owner, pms_thread_self());
     }
-    pool->savepoint[pool->depth].mark = (struct pms_mark){
-        pool->ws.journal_count, pool->heap.action_count, pool->birth_count};
+    pool->savepoint[pool->depth] =
+        (struct pms_mark){pool->ws.journal_count, pool->heap.action_count, pool->birth_count};
     *depth = ++pool->depth;
     pms_pool_unlock(pool);
     return PMS_OK;
@@ -315,7 +315,7 @@ static int reserve_savepoint(struct pms_pool *pool)
     if (pool->depth < pool->savepoint_room)
         return PMS_OK;
     size_t room = pool->savepoint_room ? pool->savepoint_room * 2 : 16;
-    struct pms_savepoint *s = realloc(pool->savepoint, room * sizeof *s);
+    struct pms_mark *s = realloc(pool->savepoint, room * sizeof *s);
     if (!s)
         return PMS_FAIL(PMS_E_NOMEM, "begin a transaction", 0, room * sizeof *s, 0);
     pool->savepoint = s;

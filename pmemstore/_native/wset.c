@@ -132,8 +132,6 @@ static int fresh_append(struct pms_wset *ws, uint64_t off, uint64_t len)
     return PMS_OK;
 }
 
-/* A block that a roll-back inside this unit gave back may still have words in the overlay;
- * handed out again, it must not be read through them. */
 static void line_forget(struct pms_line_ov *line, uint64_t off, uint64_t len)
 {
     for (uint32_t i = 0; i < 8; i++)
@@ -141,6 +139,8 @@ static void line_forget(struct pms_line_ov *line, uint64_t off, uint64_t len)
             line->mask &= ~(1u << i);
 }
 
+/* A block that a roll-back inside this unit gave back may still have words in the overlay;
+ * handed out again, it must not be read through them. */
 static void overlay_forget(struct pms_wset *ws, uint64_t off, uint64_t len)
 {
     if (len / 64 < ws->overlay.count) {
@@ -325,8 +325,8 @@ void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len
     }
 }
 
-/* A block that was freed by this very unit and whose words wait in the overlay is never handed
- * out again (quarantine), so no overlay line can lie over a fresh block here. */
+/* No word of the overlay lies over a block that was just handed out: what this unit freed is in
+ * quarantine, and pms_fresh_add has forgotten what a roll-back left. */
 void pms_init_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len)
 {
     pms_store(ws->medium, off, src, len);
