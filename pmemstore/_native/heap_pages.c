@@ -350,6 +350,30 @@ static int drop_empty_spans(struct pms_heap *heap)
     return PMS_OK;
 }
 
+static void count_pages(struct pms_heap *heap, struct pms_heap_stats *out)
+{
+    uint64_t size = heap->super->size / PMS_PAGE, run = 0, longest = 0;
+    for (uint64_t page = heap->super->heap_start / PMS_PAGE; page < size; page++) {
+        int free_page = page >= heap->dram_top && skip_table(heap, page) == page;
+        if (page < heap->dram_top)
+            free_page = heap->page_avail[page / 64] >> (page & 63) & 1;
+        run = free_page ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+        out->free_pages_bytes += free_page ? PMS_PAGE : 0;
+        if (page < heap->dram_top && heap->page_blocked[page / 64] >> (page & 63) & 1)
+            out->quarantine_bytes += PMS_PAGE;
+    }
+    out->largest_free = longest * PMS_PAGE;
+}
+
+/* Bytes of the longest row of pages that could be handed out now. */
+static uint64_t largest_free(struct pms_heap *heap)
+{
+    struct pms_heap_stats stats = {0};
+    count_pages(heap, &stats);
+    return stats.largest_free;
+}
+
 int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *page)
 {
     int grown = 0, settled = 0, status;
@@ -386,8 +410,12 @@ int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *
         }
         heap->starved = 1;
         if (grown || !heap->grow)
-            return PMS_FAIL(PMS_E_FULL, "allocate", 0, n * PMS_PAGE, heap->super->limit);
-        PMS_TRY(heap->grow(heap->grow_context, n + align));
+            return PMS_FAIL(PMS_E_FULL, "allocate", 0, n * PMS_PAGE, largest_free(heap));
+        status = heap->grow(heap->grow_context, n + align);
+        if (status == PMS_E_FULL)
+            return pms_fail(PMS_E_FULL, __FILE__, __LINE__, "allocate", 0, n * PMS_PAGE,
+                            largest_free(heap), pms_detail()->sys_errno);
+        PMS_TRY(status);
         heap->starved = 0;
         grown = 1;
     }
@@ -446,22 +474,6 @@ void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages)
 }
 
 /* ---- statistics ---- */
-
-static void count_pages(struct pms_heap *heap, struct pms_heap_stats *out)
-{
-    uint64_t size = heap->super->size / PMS_PAGE, run = 0, longest = 0;
-    for (uint64_t page = heap->super->heap_start / PMS_PAGE; page < size; page++) {
-        int free_page = page >= heap->dram_top && skip_table(heap, page) == page;
-        if (page < heap->dram_top)
-            free_page = heap->page_avail[page / 64] >> (page & 63) & 1;
-        run = free_page ? run + 1 : 0;
-        longest = run > longest ? run : longest;
-        out->free_pages_bytes += free_page ? PMS_PAGE : 0;
-        if (page < heap->dram_top && heap->page_blocked[page / 64] >> (page & 63) & 1)
-            out->quarantine_bytes += PMS_PAGE;
-    }
-    out->largest_free = longest * PMS_PAGE;
-}
 
 static void count_span(struct pms_heap *heap, uint64_t page, uint32_t cls,
                        struct pms_heap_stats *out)

@@ -34,6 +34,7 @@
 
 #define SLOTS_MIN 64u
 #define COLLECT_BUDGET 4096u
+#define COLLECT_BUDGET_MIN 32u
 
 /* ---- objects ---- */
 
@@ -235,7 +236,7 @@ int pms_object_reap(struct pms_pool *pool, uint32_t budget)
 }
 
 /* One unit of work of a collection.  *round: 1 in the first; 0 when it is the last. */
-static int collect_step(struct pms_pool *pool, int64_t *freed, int *round)
+static int collect_step(struct pms_pool *pool, uint32_t budget, int64_t *freed, int *round)
 {
     struct pms_heap_stats stats;
     uint64_t ticket = 0;
@@ -247,7 +248,7 @@ static int collect_step(struct pms_pool *pool, int64_t *freed, int *round)
         *freed = (int64_t)stats.used_bytes;
     }
     if (status == PMS_OK)
-        status = pms_object_reap(pool, COLLECT_BUDGET);
+        status = pms_object_reap(pool, budget);
     *round = pool->reap_due ? *round + 1 : 0;
     if (status == PMS_OK && *round == 0) {
         status = pms_heap_statistics(&pool->heap, &stats);
@@ -263,10 +264,19 @@ int pms_pool_collect(struct pms_pool *pool, uint64_t *freed_bytes)
 {
     int64_t freed = 0;
     int round = 1;
+    uint32_t budget = COLLECT_BUDGET;
     if (pms_tx_depth(pool))
         return PMS_FAIL(PMS_E_TX, "collecting inside a transaction", 0, 0, 0);
-    while (round)
-        PMS_TRY(collect_step(pool, &freed, &round));
+    while (round) {
+        int again = round, status = collect_step(pool, budget, &freed, &round);
+        if (status == PMS_E_FULL && budget > COLLECT_BUDGET_MIN) {
+            /* A large unit may need pages for the log, and there are none: less at a time. */
+            budget = COLLECT_BUDGET_MIN;
+            round = again;
+            status = pms_pool_checkpoint(pool);
+        }
+        PMS_TRY(status);
+    }
     *freed_bytes = freed > 0 ? (uint64_t)freed : 0;
     return PMS_OK;
 }

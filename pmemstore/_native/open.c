@@ -387,7 +387,7 @@ static int replaceable(int fd)
 }
 
 /* Give the finished pool its name.  PMS_MISSING: with "c", somebody else was first. */
-static int publish(const char *temporary, const char *path, char flag)
+static int publish(const char *temporary, const char *path, char flag, int fd)
 {
     if (flag == 'n') {
         int old;
@@ -398,6 +398,9 @@ static int publish(const char *temporary, const char *path, char flag)
         }
         if (status != PMS_OK && status != PMS_MISSING)
             return status;
+        struct stat st; /* who may read the old one may read the new one, and nobody else */
+        if (status == PMS_OK && fstat(old, &st) == 0)
+            (void)fchmod(fd, st.st_mode & 0777);
         int failed = rename(temporary, path), err = errno;
         if (status == PMS_OK)
             close(old);
@@ -433,7 +436,7 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
         fd = -1; /* the pool's */
         status = make_root(*out);
         if (status == PMS_OK)
-            status = publish(temporary, path, opt->flag);
+            status = publish(temporary, path, opt->flag, (*out)->map.medium.fd);
         if (status != PMS_OK) {
             struct pms_detail detail = *pms_detail();
             (void)pms_pool_close(*out);

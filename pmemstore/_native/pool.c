@@ -218,6 +218,20 @@ int pms_tx_abort(struct pms_pool *pool, uint32_t depth)
     return PMS_OK;
 }
 
+void pms_tx_abandon(struct pms_pool *pool, uint32_t depth)
+{
+    if (pool->fork_epoch != atomic_load(&pms_fork_epoch))
+        return;
+    pms_pool_lock(pool);
+    if (!pool->closed && pool->owner != 0 && depth <= pool->depth) {
+        if (depth == 1)
+            pms_pool_roll_back_all(pool);
+        else
+            pool->doomed = 1;
+    }
+    pms_pool_unlock(pool);
+}
+
 uint32_t pms_tx_depth(struct pms_pool *pool)
 {
     return atomic_load(&pool->owner) == pms_thread_self() ? pool->depth : 0;

@@ -121,6 +121,10 @@ int pms_tx_begin_wait(struct pms_pool *pool, uint32_t *depth, int64_t timeout_ns
 int pms_tx_commit(struct pms_pool *pool, uint32_t depth, uint64_t *ticket);
 /* Roll back to where depth began (levels inside it too). */
 int pms_tx_abort(struct pms_pool *pool, uint32_t depth);
+/* Whoever could end level `depth` of the open transaction is gone, and the caller is another
+ * thread than its owner: depth 1 is rolled back at once, for a deeper level the owner can only
+ * roll back the whole. */
+void pms_tx_abandon(struct pms_pool *pool, uint32_t depth);
 /* 0, or the depth if the calling thread owns a transaction. */
 uint32_t pms_tx_depth(struct pms_pool *pool);
 

@@ -125,8 +125,7 @@ class Dict(_Base[K, V]):
         if items:
             pairs.extend(items.items())
         if pairs:
-            with self._pool.transaction():
-                self._update_pairs(pairs)
+            self._update_pairs(pairs)
 
     def __ior__(self, other: Any, /) -> Dict[K, V]:
         self.update(other)

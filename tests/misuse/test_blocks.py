@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import pmemstore
 from pmemstore import Pool, TransactionError
 
 
@@ -211,3 +212,52 @@ def test_pool_closed_inside_a_block_rolls_back(pool: Pool) -> None:
     with pytest.raises((ValueError, TransactionError)):
         block()
     assert pool.closed
+
+
+def test_a_block_that_another_thread_drops_is_rolled_back(pool: Pool) -> None:
+    """The thread that began it is alive, but can end it no more: its next write is its own."""
+
+    def suspended() -> Iterator[None]:
+        with pool.transaction():
+            pool.root["in the block"] = 1
+            yield
+
+    held: list[Iterator[None]] = [suspended()]
+    next(held[0])
+    thread = threading.Thread(target=held.clear)
+    thread.start()
+    thread.join()
+    gc.collect()
+    pool.root["after"] = 1
+    path = pool.path
+    pool.close()
+    with pmemstore.open(path, "w") as again:
+        assert again.root == {"after": 1}
+
+
+def test_threads_that_copy_between_two_pools_do_not_wait_for_each_other(
+    medium: Medium, open_pool: Opener
+) -> None:
+    """A container of another pool is read before this pool's transaction begins."""
+    pools = [open_pool(medium.folder / f"{name}.pool", "n", timeout=20) for name in "ab"]
+    for pool in pools:
+        pool.root["x"] = {"items": list(range(50))}
+    errors: list[BaseException] = []
+
+    def copy(source: Pool, target: Pool) -> None:
+        try:
+            for i in range(150):
+                target.root["copy"] = source.root["x"]
+                target.root.update({"copies": source.root["x"]})
+                target.root.setdefault(("once", i), source.root["x"])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=copy, args=order) for order in (pools, pools[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    for pool in pools:
+        assert pool.root["copy"] == pool.root["copies"] == {"items": list(range(50))}

@@ -204,3 +204,26 @@ def test_creation_on_a_full_file_system_leaves_nothing(small_disk: Path) -> None
     with pytest.raises((PoolFullError, OSError)):
         pmemstore.open(small_disk / "t.pool", "c", size=2 * DISK_BYTES)
     assert [entry.name for entry in small_disk.iterdir() if entry.name != "lost+found"] == []
+
+
+def test_collect_frees_a_full_pool(medium: Medium, open_pool: Opener) -> None:
+    """Also where a large unit of work finds no pages for its log."""
+    pool = open_pool(medium.folder / "t.pool", "n", size="2M", limit="6M", log_size="64K")
+    empty = pool.stats().used_bytes
+    pool.root["d"] = {}
+    with pytest.raises(PoolFullError):
+        for i in range(1_000_000):
+            pool.root["d"][i] = b"v" * 100
+    del pool.root["d"]
+    pool.collect()
+    assert pool.stats().used_bytes - empty < 10_000
+    assert pool.check().ok
+
+
+def test_replacing_a_pool_keeps_who_may_read_it(tmp_path: Path) -> None:
+    """Flag n gives the new file the permissions of the old one."""
+    path = tmp_path / "t.pool"
+    pmemstore.open(path, "n").close()
+    path.chmod(0o600)
+    pmemstore.open(path, "n").close()
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -83,19 +83,25 @@ static int add(struct bulk *bulk, PyObject *key, PyObject *value)
     if (bulk->pairs && pys_key_read(key, &bulk->key[i]) < 0)
         goto failed;
     built = pys_value_read(bulk->self->owner, value, &bulk->value[i]);
-    if (built == 1)
+    if (built == 1) {
+        PyObject *local = pys_value_local(value);
+        if (local == NULL)
+            goto unread;
+        Py_DECREF(value);
+        value = local;
         built = open_level(bulk) < 0
                     ? -1
                     : pys_value_build(bulk->self->owner, value, &bulk->value[i]);
-    if (built < 0) {
-        if (bulk->pairs)
-            pys_key_done(&bulk->key[i]);
-        goto failed;
     }
+    if (built < 0)
+        goto unread;
     bulk->hold[i][0] = key;
     bulk->hold[i][1] = value;
     bulk->count = i + 1;
     return 0;
+unread:
+    if (bulk->pairs)
+        pys_key_done(&bulk->key[i]);
 failed:
     Py_XDECREF(key);
     Py_DECREF(value);

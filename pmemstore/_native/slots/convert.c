@@ -271,6 +271,19 @@ int pys_value_read(struct pys_pool *owner, PyObject *obj, struct pys_value *out)
     return is_atom(obj) ? value_pack(obj, out) : 1;
 }
 
+PyObject *pys_value_local(PyObject *obj)
+{
+    PyObject *memo, *copy;
+    if (PMS_LIKELY(!pys_is_proxy(obj)))
+        return pys_ref(obj);
+    memo = PyDict_New();
+    if (memo == NULL)
+        return NULL;
+    copy = PyObject_CallMethod(obj, "__deepcopy__", "O", memo);
+    Py_DECREF(memo);
+    return copy;
+}
+
 int pys_value_build(struct pys_pool *owner, PyObject *obj, struct pys_value *out)
 {
     PyObject *built;

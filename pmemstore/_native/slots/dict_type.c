@@ -176,15 +176,20 @@ static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs
 static PyObject *setdefault_built(struct pys_proxy *self, PyObject *key, PyObject *fallback)
 {
     struct pys_level level = {0};
-    PyObject *result = NULL;
-    int found, status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
+    PyObject *result = NULL, *local = pys_value_local(fallback);
+    int found, status;
+    if (local == NULL)
+        return NULL;
+    status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
     if (status != PMS_OK) {
+        Py_DECREF(local);
         pys_raise(self->owner, status);
         return NULL;
     }
     found = lookup(self, key, &result);
-    if (found == 0 && dict_ass_subscript((PyObject *)self, key, fallback) == 0)
+    if (found == 0 && dict_ass_subscript((PyObject *)self, key, local) == 0)
         found = lookup(self, key, &result);
+    Py_DECREF(local);
     if (found == 1 && pys_level_commit(self->owner, &level) == 0)
         return result;
     pys_level_abort(self->owner, &level);

@@ -173,6 +173,14 @@ int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t tim
     return PMS_OK;
 }
 
+/* A waiter may hold the pool's lock and want the GIL: not while we hold it. */
+static void abandon(struct pms_pool *pool, uint32_t depth)
+{
+    PyThreadState *saved = PyEval_SaveThread();
+    pms_tx_abandon(pool, depth);
+    PyEval_RestoreThread(saved);
+}
+
 void pys_level_abort(struct pys_pool *owner, struct pys_level *level)
 {
     struct pms_pool *pool = owner->pool;
@@ -180,9 +188,12 @@ void pys_level_abort(struct pys_pool *owner, struct pys_level *level)
     if (level->depth == 0 || !is_open(owner, level))
         return;
     if (pool != NULL && !pool->closed) {
-        if (pms_tx_depth(pool) == 0)
-            return; /* another thread's */
-        pms_tx_abort(pool, level->depth);
+        if (pms_tx_depth(pool) == 0) /* another thread's, which cannot reach it any more */
+            abandon(pool, level->depth);
+        else
+            pms_tx_abort(pool, level->depth);
+        if (!is_open(owner, level)) /* swept out while the GIL was away */
+            return;
     }
     count_abort(owner, level->depth);
     unlink_levels(owner, level, &hooks);
@@ -273,10 +284,17 @@ static int store_built(struct pys_proxy *self, PyObject *obj, pys_store_fn store
 {
     struct pys_level level = {0};
     struct pys_value value;
-    int status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
-    if (status != PMS_OK)
+    PyObject *local = pys_value_local(obj);
+    int status = PYS_RAISED, built;
+    if (local != NULL)
+        status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
+    if (status != PMS_OK) {
+        Py_XDECREF(local);
         return status;
-    if (pys_value_build(self->owner, obj, &value) < 0) {
+    }
+    built = pys_value_build(self->owner, local, &value);
+    Py_DECREF(local);
+    if (built < 0) {
         status = PYS_RAISED;
     } else {
         status = store_value(self, &value, store, target);

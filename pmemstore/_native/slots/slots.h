@@ -149,6 +149,9 @@ static inline void pys_key_done(struct pys_key *key)
 /* 0: done, 1: has to be built, in a transaction, by pys_value_build; -1: raised. */
 int pys_value_read(struct pys_pool *owner, PyObject *obj, struct pys_value *out);
 int pys_value_build(struct pys_pool *owner, PyObject *obj, struct pys_value *out);
+/* Before the transaction in which a value is built: a container of another pool as a plain one.
+ * Reading it inside would hold one pool while waiting for the other.  New reference, or NULL. */
+PyObject *pys_value_local(PyObject *obj);
 static inline void pys_value_done(struct pys_value *value) { Py_CLEAR(value->hold); }
 /* Pool entered: may the value be stored? */
 static inline int pys_value_check(const struct pys_value *value)
