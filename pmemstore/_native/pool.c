@@ -96,7 +96,9 @@ static int reap_some(struct pms_pool *pool, uint32_t budget)
 static int commit_unit(struct pms_pool *pool, uint32_t budget, uint64_t *ticket)
 {
     int status = PMS_OK;
-    if (PMS_UNLIKELY(pool->ws.failed))
+    if (PMS_UNLIKELY(pool->poisoned)) /* by growth, inside this very unit */
+        status = PMS_FAIL(PMS_E_POISONED, "commit after a failed sync", 0, 0, 0);
+    else if (PMS_UNLIKELY(pool->ws.failed))
         status = PMS_FAIL(PMS_E_NOMEM, "remember what changes", 0, 0, 0);
     else if (PMS_UNLIKELY(pool->reap_due))
         status = reap_some(pool, budget);

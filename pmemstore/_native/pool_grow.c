@@ -1,6 +1,7 @@
 /* pool_grow.c -- the geometry of a pool: superblocks, and growth in place.
  *
- *   file longer, zeroes written | fsync | mapped | superblock slot 0 | durable | slot 1 | durable
+ *   file longer, zeroes written | fsync | mapped | superblock slot 1 as it is | durable |
+ *   slot 0 | durable | slot 1 | durable
  *
  * Growth is not part of a unit of work: a roll-back leaves the pool larger, and a crash before
  * a superblock is durable leaves a file that is longer than it says, which is harmless.
@@ -16,21 +17,27 @@ void pms_super_seal(struct pms_super_pm *super)
     super->csum = pms_hash(super, offsetof(struct pms_super_pm, csum), PMS_MAGIC);
 }
 
+static int slot_durable(struct pms_medium *m, uint64_t off, const void *bytes, size_t len)
+{
+    if (!m->direct)
+        return pms_write_sync(m, off, bytes, len);
+    if (bytes != m->base + off)
+        pms_store(m, off, bytes, len);
+    pms_flush(m, off, len);
+    pms_fence(m);
+    return PMS_OK;
+}
+
+/* Slot 1 first as it is: after a kill, or a write that failed, in an earlier session the medium
+ * may have less than what was read there, and while slot 0 is overwritten it is all there is. */
 int pms_super_write(struct pms_pool *pool)
 {
     struct pms_medium *m = &pool->map.medium;
+    uint64_t second = PMS_SUPER_OFF + PMS_PAGE;
     pms_super_seal(&pool->super);
-    for (uint64_t slot = 0; slot < 2; slot++) {
-        uint64_t off = PMS_SUPER_OFF + slot * PMS_PAGE;
-        if (m->direct) {
-            pms_store(m, off, &pool->super, sizeof pool->super);
-            pms_flush(m, off, sizeof pool->super);
-            pms_fence(m);
-        } else {
-            PMS_TRY(pms_write_sync(m, off, &pool->super, sizeof pool->super));
-        }
-    }
-    return PMS_OK;
+    PMS_TRY(slot_durable(m, second, m->base + second, sizeof pool->super));
+    PMS_TRY(slot_durable(m, PMS_SUPER_OFF, &pool->super, sizeof pool->super));
+    return slot_durable(m, second, &pool->super, sizeof pool->super);
 }
 
 static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }

@@ -284,12 +284,15 @@ int pms_unit_commit(struct pms_tx *tx, uint64_t *ticket)
     *ticket = 0;
     int status = tx->log->mode == PMS_MODE_DIRECT ? pms_direct_commit(tx)
                                                   : pms_file_commit(tx, ticket);
-    if (status == PMS_OK && pms_map_error(tx->map))
-        status = PMS_FAIL(PMS_E_MEDIA, "commit", atomic_load(&tx->map->media_error) - 1, 0, 0);
-    if (status == PMS_OK || status == PMS_E_MEDIA || status == PMS_E_OS)
+    if (status != PMS_OK) { /* no frame has it yet, and none will */
+        struct pms_detail detail = *pms_detail();
+        pms_unit_abort(tx);
+        *pms_detail() = detail;
         return status;
-    pms_unit_abort(tx);
-    return status;
+    }
+    if (pms_map_error(tx->map))
+        return PMS_FAIL(PMS_E_MEDIA, "commit", atomic_load(&tx->map->media_error) - 1, 0, 0);
+    return PMS_OK;
 }
 
 void pms_unit_abort(struct pms_tx *tx)

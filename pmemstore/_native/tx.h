@@ -95,7 +95,7 @@ void pms_unit_begin(struct pms_tx *tx, int transaction);
 /* Between operations of a transaction: spill if the overlay is full. */
 int pms_unit_breathe(struct pms_tx *tx);
 /* Make the unit durable (direct) or hand it to the group (files: *ticket != 0).
- * On failure the unit is rolled back, unless PMS_E_MEDIA or PMS_E_OS: outcome unknown. */
+ * On failure the unit is rolled back; PMS_E_MEDIA may also be a SIGBUS after the commit. */
 int pms_unit_commit(struct pms_tx *tx, uint64_t *ticket);
 void pms_unit_abort(struct pms_tx *tx);
 
