@@ -45,14 +45,13 @@ int pms_tx_wants_flush(const struct pms_tx *tx)
 
 int pms_tx_wants_checkpoint(const struct pms_tx *tx)
 {
-    const struct pms_log *log = tx->log;
-    if (log->mode != PMS_MODE_FILE)
+    if (tx->log->mode != PMS_MODE_FILE)
         return 0;
-    uint64_t used = log->head - log->dur_pos + pending_words(tx) * 8;
+    uint64_t used = tx->log_used + pending_words(tx) * 8; /* log->head is the leader's */
     /* Borrowed pages come back at the checkpoint alone. */
     uint64_t borrowed = tx->borrowed_pages * PMS_PAGE;
-    return used > log->bytes / 2 || tx->pages_dirty > 16384 || borrowed > log->bytes ||
-           (borrowed && tx->heap->starved);
+    return used > tx->log->bytes / 2 || tx->pages_dirty > 16384 ||
+           borrowed > tx->log->bytes || (borrowed && tx->heap->starved);
 }
 
 /* ---- contents of fresh blocks ---- */
@@ -254,6 +253,7 @@ void pms_group_done(struct pms_tx *tx, int status)
     tx->leader = 0;
     if (status != PMS_OK)
         return;
+    tx->log_used = tx->log->head - tx->log->dur_pos;
     tx->ticket_durable = tx->writing.ticket;
     pms_heap_release(tx->heap, tx->ticket_durable + 1);
 }
@@ -293,6 +293,7 @@ int pms_file_checkpoint(struct pms_tx *tx)
     }
     memset(tx->page_seen, 0, tx->page_words * 8);
     tx->pages_dirty = 0;
+    tx->log_used = 0;
     pms_tx_give_back(tx);
     tx->heap->starved = 0;
     return PMS_OK;
