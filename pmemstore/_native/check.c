@@ -341,9 +341,8 @@ static void walk_unreachable(struct pms_check *c)
         if (!tag || capacity < object_bytes(tag))
             continue;
         uint32_t first = c->object_count;
-        pms_check_problem(
-            c, "the %s at offset %" PRIu64 ", %" PRIu64 " bytes, is unreachable",
-            tag == PMS_TAG_DICT ? "dict" : "list", off, capacity);
+        pms_check_problem(c, "the %s at offset %" PRIu64 ", %" PRIu64 " bytes, is unreachable",
+                          tag == PMS_TAG_DICT ? "dict" : "list", off, capacity);
         if (pms_check_meet(c, off, tag, off))
             walk_objects(c, first);
     }

@@ -55,9 +55,9 @@ struct pms_super_pm {
     uint32_t header_bytes; /* sizeof(struct pms_super_pm) */
     uint64_t gen;          /* +1 each time the geometry changes */
     uint8_t uuid[16];
-    uint64_t compat;    /* unknown bits: ignore */
-    uint64_t ro_compat; /* unknown bits: open for reading only */
-    uint64_t incompat;  /* unknown bits: do not open */
+    uint64_t compat;     /* unknown bits: ignore */
+    uint64_t ro_compat;  /* unknown bits: open for reading only */
+    uint64_t incompat;   /* unknown bits: do not open */
     uint64_t created_ns; /* since the epoch, for people only */
     uint64_t hash_seed;  /* seed of the key hash, random: hostile keys cannot collide */
     uint64_t log_off;
@@ -128,7 +128,7 @@ static_assert(sizeof(struct pms_frame_pm) == 32, "half a line");
 #define PMS_ENTRY(off, tag, n) ((uint64_t)(off) << 16 | (uint64_t)(tag) << 16 | (uint64_t)(n))
 #define PMS_ENTRY_OFF(e) ((e) >> 16 & ~7ull)
 #define PMS_ENTRY_TAG(e) ((uint32_t)((e) >> 16 & 7u))
-#define PMS_ENTRY_N(e) ((uint32_t)((e)&0xffffu))
+#define PMS_ENTRY_N(e) ((uint32_t)((e) & 0xffffu))
 #define PMS_ENTRY_WORDS_MAX 65535u
 
 /* ---- root page --------------------------------------------------------------------- */
@@ -157,9 +157,9 @@ enum pms_page_kind {
 };
 #define PMS_SPAN_PAGES 16u
 #define PMS_BIGSPAN_PAGES 64u
-#define PMS_DESC_HEAD(kind, cls, pages)                                                    \
+#define PMS_DESC_HEAD(kind, cls, pages)                                                        \
     ((uint64_t)(kind) | (uint64_t)(cls) << 8 | (uint64_t)(pages) << 16)
-#define PMS_DESC_KIND(w) ((uint32_t)((w)&0xffu))
+#define PMS_DESC_KIND(w) ((uint32_t)((w) & 0xffu))
 #define PMS_DESC_CLASS(w) ((uint32_t)((w) >> 8 & 0xffu))
 #define PMS_DESC_PAGES(w) ((w) >> 16)
 
@@ -233,7 +233,7 @@ static_assert(sizeof(struct pms_dict_pm) == 160, "a size class");
 
 /* A link: reference in units of 16 bytes in the low 40 bits, extra in the high 24. */
 #define PMS_LINK(off, extra) ((uint64_t)(off) >> 4 | (uint64_t)(extra) << 40)
-#define PMS_LINK_OFF(w) (((w)&0xffffffffffull) << 4)
+#define PMS_LINK_OFF(w) (((w) & 0xffffffffffull) << 4)
 #define PMS_LINK_EXTRA(w) ((uint32_t)((w) >> 40))
 
 /* Dict entry: 40 bytes, the key, then room for the value's bytes up to the block's end. */
@@ -252,9 +252,9 @@ static_assert(sizeof(struct pms_entry_pm) == 40, "no padding");
 #define PMS_KEY_FAR 63u /* key tag: the key is out of line */
 
 struct pms_far_key_pm {
-    uint32_t tag;     /* PMS_TAG_STR, BYTES, or PMS_TAG_PACKED (compound) */
-    uint32_t image;   /* bytes that are hashed and compared */
-    uint32_t stored;  /* bytes that give the key back, if they differ from the image; else 0 */
+    uint32_t tag;    /* PMS_TAG_STR, BYTES, or PMS_TAG_PACKED (compound) */
+    uint32_t image;  /* bytes that are hashed and compared */
+    uint32_t stored; /* bytes that give the key back, if they differ from the image; else 0 */
     uint32_t zero;
     /* the image, padded with zeroes to 8; then the stored bytes */
 };

@@ -45,15 +45,13 @@ uint64_t *pms_log_payload(struct pms_log *log, uint64_t words)
     return (uint64_t *)(void *)(log->buffer + sizeof(struct pms_frame_pm));
 }
 
-int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words,
-                   uint64_t txid, uint64_t *seq, uint64_t *lpos)
+int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words, uint64_t txid,
+                   uint64_t *seq, uint64_t *lpos)
 {
     uint64_t n = pms_frame_bytes(words), used = sizeof(struct pms_frame_pm) + words * 8;
     struct pms_frame_pm *frame = (struct pms_frame_pm *)(void *)log->buffer;
-    *frame = (struct pms_frame_pm){.seq = log->seq,
-                                   .kind = (uint8_t)kind,
-                                   .words = (uint32_t)words,
-                                   .txid = txid};
+    *frame = (struct pms_frame_pm){
+        .seq = log->seq, .kind = (uint8_t)kind, .words = (uint32_t)words, .txid = txid};
     memset(log->buffer + used, 0, n - used);
     frame->csum = pms_hash(log->buffer, n, log->salt);
     uint64_t skip = skip_at(log, log->head, n);

@@ -99,7 +99,8 @@ static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt
     if (limit < pool->super.size)
         limit = pool->super.size;
     if (limit > PMS_POOL_MAX)
-        return PMS_FAIL(PMS_E_INVAL, "the pool's limit is out of range", 0, PMS_POOL_MAX, limit);
+        return PMS_FAIL(PMS_E_INVAL, "the pool's limit is out of range", 0, PMS_POOL_MAX,
+                        limit);
     pool->limit = limit;
     if (limit != pool->super.limit && !pool->read_only) { /* the pool remembers it */
         pool->super.limit = limit;
@@ -128,7 +129,7 @@ static int engine_start(struct pms_pool *pool, int repair)
     log->off = pool->super.log_off;
     log->bytes = pool->super.log_bytes;
     PMS_TRY(pms_recover(&pool->map, log, &pool->super, mode_of(&pool->map),
-                        (int)pool->read_only,                        &recovered));
+                        (int)pool->read_only, &recovered));
     pool->recovered_units = recovered.units;
     if (repair && !pool->read_only)
         PMS_TRY(pms_super_write(pool));
@@ -244,8 +245,7 @@ static int lock_path(const char *path, int read_only, int *fd)
     return PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0);
 }
 
-static int open_existing(const char *path, const struct pms_options *opt,
-                         struct pms_pool **out)
+static int open_existing(const char *path, const struct pms_options *opt, struct pms_pool **out)
 {
     int fd;
     PMS_TRY(lock_path(path, opt->flag == 'r', &fd));
@@ -262,7 +262,7 @@ static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * t
 static int plan(const struct pms_options *opt, struct pms_super_pm *s)
 {
     uint64_t size = opt->size ? opt->size : PMS_SIZE_DEFAULT;
-    uint64_t log = opt->log_bytes ? opt->log_bytes
+    uint64_t log = opt->log_bytes               ? opt->log_bytes
                    : size / 4 < PMS_LOG_DEFAULT ? size / 4
                                                 : PMS_LOG_DEFAULT;
     log = round_up(log, PMS_PAGE);
@@ -274,7 +274,8 @@ static int plan(const struct pms_options *opt, struct pms_super_pm *s)
         size = heap_start + PMS_REGION_ALIGN;
     uint64_t limit = opt->limit ? opt->limit : PMS_POOL_MAX;
     if (size > PMS_POOL_MAX || limit > PMS_POOL_MAX || limit < size)
-        return PMS_FAIL(PMS_E_INVAL, "the pool's size or limit is out of range", 0, limit, size);
+        return PMS_FAIL(PMS_E_INVAL, "the pool's size or limit is out of range", 0, limit,
+                        size);
     uint64_t cap = size - heap_start;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -282,8 +283,8 @@ static int plan(const struct pms_options *opt, struct pms_super_pm *s)
                                .version = PMS_FORMAT_VERSION,
                                .header_bytes = sizeof *s,
                                .gen = 1,
-                               .created_ns = (uint64_t)now.tv_sec * 1000000000u +
-                                             (uint64_t)now.tv_nsec,
+                               .created_ns =
+                                   (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
                                .log_off = PMS_LOG_OFF,
                                .log_bytes = log,
                                .heap_start = heap_start,
@@ -394,7 +395,8 @@ static int publish(const char *temporary, const char *path, char flag, int fd)
         int status = lock_path(path, 0, &old);
         if (status == PMS_OK && !replaceable(old)) {
             close(old);
-            return PMS_FAIL(PMS_E_FORMAT, "\"n\" replaces pools and empty files alone", 0, 0, 0);
+            return PMS_FAIL(PMS_E_FORMAT, "\"n\" replaces pools and empty files alone", 0, 0,
+                            0);
         }
         if (status != PMS_OK && status != PMS_MISSING)
             return status;

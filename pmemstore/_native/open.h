@@ -12,7 +12,7 @@
 #include "object.h"
 
 struct pms_options {
-    char flag; /* r w c n, as in dbm */
+    char flag;           /* r w c n, as in dbm */
     uint64_t size;       /* first size when created; 0: default */
     uint64_t limit;      /* growth limit; 0: as stored, or none */
     uint64_t log_bytes;  /* when created; 0: default */

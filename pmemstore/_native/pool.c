@@ -176,8 +176,8 @@ static int lock_owner(struct pms_pool *pool, uint32_t depth, int innermost)
         status = PMS_FAIL(PMS_E_TX, "end a transaction that is not open in this thread", 0,
                           depth, pool->depth);
     else if (innermost && depth != pool->depth)
-        status = PMS_FAIL(PMS_E_TX, "end a transaction before one inside it", 0, depth,
-                          pool->depth);
+        status =
+            PMS_FAIL(PMS_E_TX, "end a transaction before one inside it", 0, depth, pool->depth);
     if (status != PMS_OK)
         pms_pool_unlock(pool);
     return status;
@@ -192,8 +192,8 @@ int pms_tx_commit(struct pms_pool *pool, uint32_t depth, uint64_t *ticket)
         pool->depth--;
     } else if (pool->doomed) {
         pms_pool_roll_back_all(pool);
-        status = PMS_FAIL(PMS_E_NOMEM, "commit a transaction that had to be rolled back", 0, 0,
-                          0);
+        status =
+            PMS_FAIL(PMS_E_NOMEM, "commit a transaction that had to be rolled back", 0, 0, 0);
     } else {
         status = commit_unit(pool, REAP_TRANSACTION, ticket);
         if (status != PMS_OK)

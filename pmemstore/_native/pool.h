@@ -37,7 +37,7 @@ struct pms_handle {
     struct pms_pool *pool;
     uint32_t refs;
     uint32_t state;
-    uint32_t tag;     /* PMS_TAG_DICT, PMS_TAG_LIST */
+    uint32_t tag; /* PMS_TAG_DICT, PMS_TAG_LIST */
     uint32_t zero;
     uint64_t version; /* +1 when entries come, go or move; not when a value is replaced */
     void *proxy;
@@ -51,7 +51,7 @@ struct pms_pool {
     uint32_t closed;
     uint32_t poisoned; /* a sync failed, or SIGBUS: no more writes */
     uint32_t read_only;
-    uint32_t depth;        /* of the owner's transaction; 0: none */
+    uint32_t depth;         /* of the owner's transaction; 0: none */
     _Atomic uint64_t owner; /* kernel's id of the thread with the open transaction, or 0 */
     _Atomic uint32_t turn;  /* futex: changes when an owner leaves or a frame is durable */
     uint32_t waiters;
@@ -71,9 +71,9 @@ struct pms_pool {
     size_t birth_count, birth_room;
     struct pms_handle **handle_slot;
     uint32_t handle_count, handle_slots;
-    uint64_t rollbacks; /* +1 at each roll-back: iterators look */
-    uint64_t writes;    /* +1 at each leave_write, roll-back and abort: iterators look */
-    uint32_t reap_due;  /* orphans may be waiting; see object.c */
+    uint64_t rollbacks;    /* +1 at each roll-back: iterators look */
+    uint64_t writes;       /* +1 at each leave_write, roll-back and abort: iterators look */
+    uint32_t reap_due;     /* orphans may be waiting; see object.c */
     uint32_t reap_stopped; /* the list of orphans is damaged: left alone */
     uint64_t reap_cursor;  /* orphan to look at next; 0: the first */
     /* set by object.c */

@@ -125,8 +125,7 @@ int pms_pool_grow(struct pms_pool *pool, uint64_t size)
     int status = PMS_OK;
     size = round_up(size, PMS_REGION_ALIGN);
     if (size > pool->limit)
-        status = PMS_FAIL(PMS_E_FULL, "grow the pool beyond its limit", 0, size,
-                          pool->limit);
+        status = PMS_FAIL(PMS_E_FULL, "grow the pool beyond its limit", 0, size, pool->limit);
     while (status == PMS_OK && pool->super.size < size) {
         struct pms_super_pm wanted = pool->super;
         uint64_t most = size - pool->super.size;

@@ -223,8 +223,8 @@ static int step_in(struct pms_pool *pool, int write, int64_t left)
 static int enter_wait(struct pms_pool *pool, const struct pms_handle *handle, int write,
                       int64_t timeout_ns)
 {
-    int64_t start = now_ns(), slice = timeout_ns < 0 || timeout_ns > SLICE_NS ? SLICE_NS
-                                                                              : timeout_ns;
+    int64_t start = now_ns(),
+            slice = timeout_ns < 0 || timeout_ns > SLICE_NS ? SLICE_NS : timeout_ns;
     if (pool->fork_epoch != atomic_load(&pms_fork_epoch))
         return PMS_FAIL(PMS_E_FORKED, "use a pool in a child of fork()", 0, 0, 0);
     pms_pool_lock(pool);
@@ -275,8 +275,8 @@ static int begin_operation(struct pms_pool *pool)
         pool->doomed = 0;
         pms_unit_begin(&pool->tx, 0);
     }
-    pool->op_mark = (struct pms_mark){pool->ws.journal_count, pool->heap.action_count,
-                                      pool->birth_count};
+    pool->op_mark =
+        (struct pms_mark){pool->ws.journal_count, pool->heap.action_count, pool->birth_count};
     return PMS_OK;
 }
 

@@ -166,8 +166,8 @@ static int read_chain(struct recovery *r, const struct pms_log *log)
         }
         struct frame *f = &r->frame[r->frames];
         *f = (struct frame){0};
-        int status = pms_frame_read(r->medium, log->off, log->bytes, pos, seq, r->anchor.salt,
-                                    &f->ref);
+        int status =
+            pms_frame_read(r->medium, log->off, log->bytes, pos, seq, r->anchor.salt, &f->ref);
         if (status == PMS_OK && f->ref.kind != PMS_FRAME_COMMIT)
             status = load_body(r, f);
         if (status == PMS_MISSING) {
@@ -390,8 +390,8 @@ static int write_pages(struct recovery *r)
 {
     uint64_t end = r->page_words * 64, page;
     for (page = 0; (page = next_named(r, page)) < end; page++)
-        PMS_TRY(pms_write(r->medium, page * PMS_PAGE, r->medium->base + page * PMS_PAGE,
-                          PMS_PAGE));
+        PMS_TRY(
+            pms_write(r->medium, page * PMS_PAGE, r->medium->base + page * PMS_PAGE, PMS_PAGE));
     PMS_TRY(pms_sync(r->medium));
     for (page = 0; (page = next_named(r, page)) < end; page++)
         PMS_TRY(pms_map_forget(r->map, page * PMS_PAGE, PMS_PAGE));

@@ -10,8 +10,8 @@ static void settle(void *context) { pms_direct_settle(context); }
 int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
                 struct pms_wset *ws, struct pms_heap *heap)
 {
-    *tx = (struct pms_tx){
-        .medium = &map->medium, .log = log, .ws = ws, .heap = heap, .map = map};
+    *tx =
+        (struct pms_tx){.medium = &map->medium, .log = log, .ws = ws, .heap = heap, .map = map};
     /* A full overlay should still fit one frame: a line needs at most 12 words there. */
     uint64_t lines = pms_tx_frame_words(tx) / 12;
     tx->spill_lines = lines > 16384 ? 16384 : lines < 4 ? 4 : (uint32_t)lines;
@@ -207,8 +207,8 @@ static int borrow_pages(struct pms_tx *tx, uint64_t pages, uint64_t *off)
             break;
         if (refused_count == 64) {
             pms_heap_return(tx->heap, *off, pages);
-            status = PMS_FAIL(PMS_E_FULL, "find unlogged pages for the log", 0,
-                              pages * PMS_PAGE, 0);
+            status =
+                PMS_FAIL(PMS_E_FULL, "find unlogged pages for the log", 0, pages * PMS_PAGE, 0);
             break;
         }
         refused[refused_count++] = *off;
@@ -282,8 +282,8 @@ int pms_unit_breathe(struct pms_tx *tx)
 int pms_unit_commit(struct pms_tx *tx, uint64_t *ticket)
 {
     *ticket = 0;
-    int status = tx->log->mode == PMS_MODE_DIRECT ? pms_direct_commit(tx)
-                                                  : pms_file_commit(tx, ticket);
+    int status =
+        tx->log->mode == PMS_MODE_DIRECT ? pms_direct_commit(tx) : pms_file_commit(tx, ticket);
     if (status != PMS_OK) { /* no frame has it yet, and none will */
         struct pms_detail detail = *pms_detail();
         pms_unit_abort(tx);

@@ -87,10 +87,7 @@ static uint64_t open_extents(const struct pms_tx *tx)
 }
 
 /* An OVERFLOW frame must always fit behind an UNDO frame. */
-static uint64_t overflow_reserve(const struct pms_tx *tx)
-{
-    return 3 * (open_extents(tx) + 1);
-}
+static uint64_t overflow_reserve(const struct pms_tx *tx) { return 3 * (open_extents(tx) + 1); }
 
 /* ---- undo ---- */
 

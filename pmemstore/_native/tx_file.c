@@ -50,8 +50,8 @@ int pms_tx_wants_checkpoint(const struct pms_tx *tx)
     uint64_t used = tx->log_used + pending_words(tx) * 8; /* log->head is the leader's */
     /* Borrowed pages come back at the checkpoint alone. */
     uint64_t borrowed = tx->borrowed_pages * PMS_PAGE;
-    return used > tx->log->bytes / 2 || tx->pages_dirty > 16384 ||
-           borrowed > tx->log->bytes || (borrowed && tx->heap->starved);
+    return used > tx->log->bytes / 2 || tx->pages_dirty > 16384 || borrowed > tx->log->bytes ||
+           (borrowed && tx->heap->starved);
 }
 
 /* ---- contents of fresh blocks ---- */
@@ -89,8 +89,7 @@ static uint64_t inline_words(uint64_t len)
     return words + (words + PMS_ENTRY_WORDS_MAX - 1) / PMS_ENTRY_WORDS_MAX;
 }
 
-static uint64_t *inline_fill(const struct pms_tx *tx, uint64_t off, uint64_t len,
-                             uint64_t *out)
+static uint64_t *inline_fill(const struct pms_tx *tx, uint64_t off, uint64_t len, uint64_t *out)
 {
     while (len) {
         uint64_t n = len / 8 > PMS_ENTRY_WORDS_MAX ? PMS_ENTRY_WORDS_MAX : len / 8;
@@ -231,8 +230,8 @@ int pms_group_take(struct pms_tx *tx)
     tx->leader = 1;
     return pms_log_fits(tx->log, tx->writing.count, 0)
                ? PMS_OK
-               : PMS_FAIL(PMS_E_FULL, "append to the log", tx->log->off,
-                          tx->writing.count * 8, tx->log->bytes);
+               : PMS_FAIL(PMS_E_FULL, "append to the log", tx->log->off, tx->writing.count * 8,
+                          tx->log->bytes);
 }
 
 int pms_group_write(struct pms_tx *tx)

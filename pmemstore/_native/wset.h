@@ -109,7 +109,8 @@ void pms_init_zero(struct pms_wset *ws, uint64_t off, size_t len);
 void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len);
 /* A free is undone: the block is again what it was, with its words in the overlay. */
 void pms_fresh_restore(struct pms_wset *ws, uint64_t off, uint64_t len);
-void pms_fresh_remove(struct pms_wset *ws, uint64_t off, uint64_t len); /* part of one, or none */
+void pms_fresh_remove(struct pms_wset *ws, uint64_t off,
+                      uint64_t len); /* part of one, or none */
 /* The fresh extent that holds off, or NULL. */
 struct pms_fresh *pms_fresh_find(struct pms_wset *ws, uint64_t off);
 

@@ -10,11 +10,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 import pmemstore
 from pmemstore import Pool, TransactionError
+
+if TYPE_CHECKING:
+    from conftest import Medium, Opener
 
 
 def test_ctrl_c_rolls_back_wherever_it_strikes(pool: Pool) -> None:

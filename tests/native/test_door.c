@@ -57,10 +57,8 @@ static void one_operation(struct pms_pool *pool, uint64_t root, uint32_t n)
     static char bytes[200000];
     char name[24];
     int length = snprintf(name, sizeof name, "key-%u", rand() % 300);
-    struct pms_key key = {.tag = PMS_TAG_STR,
-                          .stored_tag = PMS_TAG_STR,
-                          .data = name,
-                          .len = (uint64_t)length};
+    struct pms_key key = {
+        .tag = PMS_TAG_STR, .stored_tag = PMS_TAG_STR, .data = name, .len = (uint64_t)length};
     memset(bytes, (int)(n & 0xff), sizeof bytes);
     uint64_t len = (uint64_t)(n % 97 == 0 ? 150000 : n % 11 == 0 ? 3000 : rand() % 150);
     struct pms_val value = {.tag = PMS_TAG_BYTES, .data = bytes, .len = len};
