@@ -1,0 +1,738 @@
+/* world.c -- worlds: files, images, verdicts.  world.h is the manual. */
+#include "world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "_native/check.h"
+#include "check.h"
+
+struct tally tally;
+int world_found, world_quiet, world_trace;
+static struct world worlds[WORLDS];
+static char worlds_dir[64];
+
+struct world *world_number(int level) { return &worlds[level]; }
+
+void wrong(const struct world *w, const char *what, const char *more, int64_t number)
+{
+    world_found = 1;
+    if (world_quiet)
+        return;
+    const struct setup *s = worlds[0].setup;
+    fprintf(stderr,
+            "world %d (%s): %s%s%s (%" PRId64 ")\n  program: seed %" PRIu64 ", log %" PRIu64
+            ", limit %" PRIu64 ", units %u, longest %u, %s\n",
+            w->level, w->files ? "file" : "direct", what, more ? ": " : "", more ? more : "",
+            number, s->seed, s->log_bytes, s->limit, s->units, s->longest,
+            s->files ? "files" : "direct");
+}
+
+/* Salts and seeds of hashes: the same in each run of a program. */
+static uint64_t random_state = 1;
+
+ssize_t getrandom(void *out, size_t len, unsigned flags)
+{
+    (void)flags;
+    for (size_t i = 0; i < len; i++)
+        ((uint8_t *)out)[i] = (uint8_t)(dice_roll(&random_state) >> 40);
+    return (ssize_t)len;
+}
+
+/* ---- states ---- */
+
+static struct state *state_new(const struct model *model)
+{
+    struct state *s = malloc(sizeof *s);
+    CHECK(s != NULL);
+    s->model = *model;
+    s->text = (struct text){0};
+    s->refs = 1;
+    model_write(model, &s->text);
+    return s;
+}
+
+static void state_put(struct state *s)
+{
+    if (s && --s->refs == 0) {
+        text_free(&s->text);
+        free(s);
+    }
+}
+
+static void allow_none(struct world *w)
+{
+    while (w->allowed_count > 0)
+        state_put(w->allowed[--w->allowed_count]);
+}
+
+static void allow(struct world *w, struct state *s)
+{
+    CHECK(w->allowed_count < ALLOWED_MAX);
+    s->refs++;
+    w->allowed[w->allowed_count++] = s;
+}
+
+/* From now on only this one. */
+static void settle_on(struct world *w, struct state *s)
+{
+    s->refs++;
+    allow_none(w);
+    allow(w, s);
+    state_put(w->now);
+    w->now = s;
+}
+
+/* ---- files ---- */
+
+void worlds_init(const char *directory)
+{
+    snprintf(worlds_dir, sizeof worlds_dir, "%s/pmemstore_crash.XXXXXX", directory);
+    CHECK(mkdtemp(worlds_dir) != NULL);
+    for (int i = 0; i < WORLDS; i++) {
+        struct world *w = &worlds[i];
+        w->level = i;
+        snprintf(w->path, sizeof w->path, "%s/pool%d", worlds_dir, i);
+        w->fd = open(w->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        CHECK(w->fd >= 0);
+        machine_init(&w->machine);
+        w->file = mmap(NULL, MACHINE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+        CHECK(w->file != MAP_FAILED);
+        w->draft = malloc(sizeof *w->draft);
+        CHECK(w->draft != NULL);
+    }
+}
+
+void worlds_free(void)
+{
+    for (int i = 0; i < WORLDS; i++) {
+        struct world *w = &worlds[i];
+        allow_none(w);
+        state_put(w->now);
+        free(w->draft);
+        munmap(w->file, MACHINE_BYTES);
+        close(w->fd);
+        unlink(w->path);
+        machine_free(&w->machine);
+    }
+    rmdir(worlds_dir);
+}
+
+static void file_put(struct world *w, const uint8_t *bytes, uint64_t size)
+{
+    if (w->file_size != size)
+        CHECK_EQ(ftruncate(w->fd, (off_t)size), 0);
+    for (uint64_t at = 0; at < size; at += PMS_PAGE)
+        if (memcmp(w->file + at, bytes + at, PMS_PAGE) != 0)
+            memcpy(w->file + at, bytes + at, PMS_PAGE);
+    w->file_size = 0; /* the pool may grow it */
+}
+
+/* ---- recording ---- */
+
+static void trace(const struct world *w, const struct pms_event *event)
+{
+    static const char *const names[] = {"?",        "store",   "nt store",   "flush",
+                                        "fence",    "write",   "write sync", "sync",
+                                        "allocate", "truncate"};
+    fprintf(stderr, "  [%d] %s %" PRIu64 " + %" PRIu64, w->level, names[event->kind],
+            event->off, event->len);
+    if (event->kind <= PMS_EV_NT_STORE && event->off >= PMS_LOG_OFF &&
+        event->off < PMS_LOG_OFF + w->setup->log_bytes) {
+        const struct pms_frame_pm *f = event->data;
+        fprintf(stderr, "  seq %" PRIu64 " kind %u words %u tx %" PRIu64, f->seq, f->kind,
+                f->words, f->txid);
+    } else if (event->kind == PMS_EV_STORE && event->len == 8) {
+        fprintf(stderr, "  %016" PRIx64, *(const uint64_t *)event->data);
+    }
+    fprintf(stderr, "\n");
+}
+
+/* Anchors are few, and a kill beside one is worth more than others. */
+static int is_anchor(const struct pms_event *event)
+{
+    return event->off >= PMS_ANCHOR_OFF && event->off < PMS_ROOT_OFF;
+}
+
+static int record(void *context, const struct pms_event *event)
+{
+    struct world *w = context;
+    int mapped = event->kind <= PMS_EV_FENCE;
+    if (world_found || (mapped && w->files))
+        return 0;
+    if (w->setup->fault >= 0 && world_planted(w, event))
+        return 0;
+    if (event->kind == PMS_EV_FENCE)
+        w->fences++;
+    int fail = 0;
+    if ((event->kind == PMS_EV_SYNC || event->kind == PMS_EV_WRITE_SYNC) && w->syncs_left)
+        fail = --w->syncs_left == 0;
+    if (event->kind <= PMS_EV_FLUSH && w->level == 0 && w->looking && w->setup->stabbed &&
+        dice_below(&w->dice, is_anchor(event) ? 3 : w->setup->stabbed) == 0)
+        world_kill(w);
+    if (w->level < world_trace)
+        trace(w, event);
+    machine_event(&w->machine, event, fail);
+    w->sync_failed |= fail;
+    return fail ? EIO : 0;
+}
+
+static int open_world(struct world *w, char flag, int recorded)
+{
+    struct pms_options options = {.flag = flag,
+                                  .size = 1, /* the least */
+                                  .limit = w->setup->limit,
+                                  .log_bytes = w->setup->log_bytes};
+    if (recorded) {
+        options.recorder = record;
+        options.recorder_context = w;
+    }
+    setenv("PMEMSTORE_FORCE_TIER", w->files ? "sync" : "volatile", 1);
+    w->phase = PHASE_OPEN;
+    w->fences = w->frame_kind = w->last_kind = 0;
+    w->anchor_stored = w->super_stored = 0;
+    int status = pms_pool_open(w->path, &options, &w->pool);
+    w->phase = PHASE_RUN;
+    return status;
+}
+
+static void close_pool(struct world *w)
+{
+    int status = pms_pool_close(w->pool);
+    if (status != PMS_OK && !w->sync_failed)
+        wrong(w, "close", pms_detail()->what, status);
+    pms_pool_drop(w->pool);
+    w->pool = NULL;
+}
+
+/* ---- verdicts ---- */
+
+static int problem(void *context, const char *text)
+{
+    int first = !world_found;
+    if (first)
+        wrong(context, "problem", text, 0);
+    else if (!world_quiet)
+        fprintf(stderr, "  and: %s\n", text);
+    return !first; /* two are enough */
+}
+
+static void first_difference(const struct world *w, const char *what, const struct text *a,
+                             const struct text *b)
+{
+    size_t i = 0;
+    while (i < a->len && i < b->len && a->bytes[i] == b->bytes[i])
+        i++;
+    if (!world_quiet)
+        fprintf(stderr, "  %zu bytes, expected %zu, first difference at %zu\n", a->len, b->len,
+                i);
+    for (size_t k = i > 64 ? i - 64 : 0; !world_quiet && k < i + 64; k++)
+        fprintf(stderr, "%s%02x/%02x", k % 16 ? " " : "\n  ", k < a->len ? a->bytes[k] : 0,
+                k < b->len ? b->bytes[k] : 0);
+    wrong(w, what, NULL, (int64_t)i);
+}
+
+/* The open pool is sound and contains an allowed state of `from`: that one; else NULL. */
+static struct state *judge(struct world *w, const struct world *from)
+{
+    static struct text text;
+    struct pms_check_result result;
+    int status = pms_enter_read_wait(w->pool, NULL, -1);
+    if (status != PMS_OK) {
+        wrong(w, "cannot be read", pms_detail()->what, status);
+        return NULL;
+    }
+    status = pms_pool_check(w->pool, problem, w, &result);
+    if (status != PMS_OK || result.problems || result.leaked_bytes)
+        wrong(w, "check", pms_detail()->what, (int64_t)result.leaked_bytes);
+    if (!world_found && (status = pool_write(w->pool, &text)) != PMS_OK)
+        wrong(w, "cannot be walked", pms_detail()->what, status);
+    (void)pms_leave_read(w->pool);
+    if (world_found)
+        return NULL;
+    for (uint32_t i = from->allowed_count; i-- > 0;) {
+        const struct text *t = &from->allowed[i]->text;
+        if (t->len == text.len && memcmp(t->bytes, text.bytes, text.len) == 0)
+            return from->allowed[i];
+    }
+    first_difference(w, "the contents are of no allowed state", &text, &from->allowed[0]->text);
+    return NULL;
+}
+
+void world_compare(struct world *w)
+{
+    static struct text have, want;
+    if (world_found || w->sync_failed || !w->pool)
+        return;
+    if (pms_enter_read_wait(w->pool, NULL, -1) != PMS_OK)
+        return;
+    int status = pool_write(w->pool, &have);
+    struct pms_check_result result = {0};
+    if (status == PMS_OK && !pms_tx_depth(w->pool))
+        status = pms_pool_check(w->pool, problem, w, &result);
+    if (status != PMS_OK || result.leaked_bytes)
+        wrong(w, "the live pool", pms_detail()->what, (int64_t)result.leaked_bytes);
+    (void)pms_leave_read(w->pool);
+    model_write(pms_tx_depth(w->pool) ? w->draft : &w->now->model, &want);
+    if (have.len != want.len || memcmp(have.bytes, want.bytes, want.len) != 0)
+        first_difference(w, "the open pool does not contain what it should", &have, &want);
+}
+
+/* ---- images ---- */
+
+/* What is special about an image that was wrong. */
+static void describe(const struct world *from, const uint8_t *bytes, uint64_t size,
+                     const char *how)
+{
+    fprintf(stderr,
+            "  image of world %d (%s): %u states allowed, %" PRIu64 " bytes (file %" PRIu64
+            "), %s; lines that lack stores:",
+            from->level, from->files ? "file" : "direct", from->allowed_count, size,
+            from->machine.size, how);
+    for (uint64_t at = 0; at < from->machine.size; at += MACHINE_LINE)
+        if (memcmp(bytes + at, from->machine.seen + at, MACHINE_LINE) != 0)
+            fprintf(stderr, " %" PRIu64, at);
+    fprintf(stderr, "\n");
+}
+
+/* The file of w is in place, its machine knows it: open, judge, go on. */
+static void go_on(struct world *w, struct world *from, const char *how)
+{
+    uint64_t size = w->machine.size;
+    uint8_t *how_bytes = malloc(size);
+    CHECK(how_bytes != NULL);
+    memcpy(how_bytes, w->machine.seen, size);
+    allow_none(w);
+    for (uint32_t i = 0; i < from->allowed_count; i++)
+        allow(w, from->allowed[i]);
+    w->looking = w->level + 1 < WORLDS;
+    int status = open_world(w, 'w', 1);
+    if (status != PMS_OK) {
+        wrong(w, "open", pms_detail()->what, status);
+        w->looking = 0;
+        free(how_bytes);
+        return;
+    }
+    struct state *found = judge(w, from);
+    if (world_found && !world_quiet)
+        describe(from, how_bytes, size, how);
+    free(how_bytes);
+    if (found) {
+        settle_on(w, found);
+        for (uint32_t n = 1 + dice_below(&w->dice, 3); n > 0 && !world_found; n--)
+            world_unit(w);
+        world_drain(w);
+        world_compare(w);
+    }
+    close_pool(w);
+    world_look(w);
+    w->looking = 0;
+}
+
+static struct world *below(struct world *w)
+{
+    struct world *child = &worlds[w->level + 1];
+    child->setup = w->setup;
+    child->dice = dice_roll(&w->dice);
+    child->files = w->files;
+    child->most = w->setup->below;
+    child->syncs_left = 0;
+    child->sync_failed = 0;
+    if (w->setup->crossed && dice_below(&w->dice, w->setup->crossed) == 0) {
+        child->files = !w->files;
+        tally.crossed++;
+    }
+    return child;
+}
+
+static int one_image(void *context, const uint8_t *bytes, uint64_t size)
+{
+    struct world *from = context, *w = below(from);
+    int leaf = w->level + 1 == WORLDS;
+    tally.images++;
+    file_put(w, bytes, size);
+    if (!leaf && w->setup->nested && dice_below(&from->dice, w->setup->nested) == 0) {
+        tally.nested++;
+        machine_load(&w->machine, bytes, size);
+        go_on(w, from, "nested");
+        return world_found;
+    }
+    int read_only = dice_below(&from->dice, 8) == 0;
+    tally.readonly += (uint64_t)read_only;
+    int status = open_world(w, read_only ? 'r' : 'w', 0);
+    if (status != PMS_OK) {
+        wrong(w, "open", pms_detail()->what, status);
+        if (!world_quiet)
+            describe(from, bytes, size, "not opened");
+        return 1;
+    }
+    (void)judge(w, from);
+    if (world_found && !world_quiet)
+        describe(from, bytes, size, read_only ? "read-only" : "for writing");
+    close_pool(w);
+    return world_found;
+}
+
+void world_kill(struct world *from)
+{
+    if (from->level + 1 >= WORLDS || world_found)
+        return;
+    struct pms_detail detail = *pms_detail();
+    struct world *w = below(from);
+    tally.killed++;
+    if (w->files == from->files)
+        machine_copy(&w->machine, &from->machine);
+    else /* what a process left was copied to another medium */
+        machine_load(&w->machine, from->machine.seen, from->machine.size);
+    file_put(w, from->machine.seen, from->machine.size);
+    go_on(w, from, "killed");
+    *pms_detail() = detail;
+}
+
+static void look(void *context)
+{
+    struct world *w = context;
+    if (!w->looking || world_found)
+        return;
+    struct pms_detail detail = *pms_detail();
+    w->looking = 0;
+    machine_each(&w->machine, &w->dice, w->most, one_image, w);
+    if (w->setup->killed && dice_below(&w->dice, w->setup->killed) == 0)
+        world_kill(w);
+    w->looking = 1;
+    *pms_detail() = detail;
+}
+
+void world_look(struct world *w) { look(w); }
+
+/* ---- world 0 ---- */
+
+void world_create(const struct setup *setup)
+{
+    struct world *w = &worlds[0];
+    for (int i = 0; i < WORLDS; i++) {
+        worlds[i].setup = setup;
+        worlds[i].machine.before = look;
+        worlds[i].machine.context = &worlds[i];
+        worlds[i].looking = 0;
+    }
+    w->dice = setup->seed * 0x9e3779b97f4a7c15ull + 1;
+    random_state = dice_roll(&w->dice);
+    w->files = setup->files;
+    w->most = setup->most;
+    w->sync_failed = 0;
+    w->syncs_left = 0;
+    CHECK_EQ(open_world(w, 'n', 0), PMS_OK);
+    uint64_t root = pms_get(w->pool, PMS_ROOT_OFF + offsetof(struct pms_root_pm, root));
+    static struct model model;
+    model_start(&model, root);
+    struct state *s = state_new(&model);
+    settle_on(w, s);
+    state_put(s);
+    CHECK_EQ(pms_pool_close(w->pool), PMS_OK);
+    pms_pool_drop(w->pool);
+    struct stat st;
+    close(w->fd); /* "n" has put a new file there */
+    munmap(w->file, MACHINE_BYTES);
+    w->fd = open(w->path, O_RDWR | O_CLOEXEC);
+    CHECK(w->fd >= 0 && fstat(w->fd, &st) == 0 && (uint64_t)st.st_size <= MACHINE_BYTES);
+    w->file = mmap(NULL, MACHINE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+    CHECK(w->file != MAP_FAILED);
+    machine_load(&w->machine, w->file, (uint64_t)st.st_size);
+    CHECK_EQ(open_world(w, 'w', 1), PMS_OK);
+    w->looking = 1;
+    w->syncs_left = (uint64_t)setup->fail_sync;
+    tally.programs++;
+}
+
+void world_close(struct world *w)
+{
+    if (w->pool)
+        close_pool(w);
+    world_look(w);
+    w->looking = 0;
+}
+
+void world_reopen(struct world *w)
+{
+    close_pool(w);
+    tally.reopened++;
+    if (w->sync_failed)
+        return;
+    int status = open_world(w, 'w', 1);
+    if (status != PMS_OK && !w->sync_failed)
+        wrong(w, "reopen", pms_detail()->what, status);
+}
+
+/* ---- units ---- */
+
+/* Is this a status that a program may meet? */
+static int expected(struct world *w, const char *what, int status)
+{
+    if (status == PMS_OK)
+        return status;
+    if (status == PMS_E_FULL) {
+        tally.full++;
+        return status;
+    }
+    if (w->sync_failed && (status == PMS_E_MEDIA || status == PMS_E_POISONED))
+        return status;
+    wrong(w, what, pms_detail()->what, status);
+    return status;
+}
+
+/* The unit has committed: wait for its sync, or let the next ones join the group. */
+static void committed(struct world *w, struct state *after, uint64_t ticket)
+{
+    after->refs++;
+    state_put(w->now);
+    w->now = after;
+    tally.units++;
+    if (ticket && w->allowed_count < ALLOWED_MAX - 1 && dice_below(&w->dice, 4) == 0)
+        return;
+    if (ticket) {
+        int status = pms_wait_durable(w->pool, ticket);
+        if (expected(w, "wait for the sync", status) != PMS_OK)
+            return;
+    }
+    settle_on(w, after);
+    if (dice_below(&w->dice, 3) == 0)
+        world_look(w);
+}
+
+void world_drain(struct world *w)
+{
+    if (w->files && !world_found && !w->sync_failed && w->allowed_count > 1) {
+        int status = pms_wait_durable(w->pool, w->pool->tx.ticket_issued);
+        if (expected(w, "wait for the sync", status) == PMS_OK)
+            settle_on(w, w->now);
+    }
+}
+
+/* The commit that was under way did not happen. */
+static void disallow(struct world *w) { state_put(w->allowed[--w->allowed_count]); }
+
+static int enter(struct world *w)
+{
+    int status = pms_enter_write_wait(w->pool, NULL, -1);
+    if (w->files && status == PMS_OK && w->allowed_count > 1 &&
+        w->pool->tx.ticket_durable == w->pool->tx.ticket_issued)
+        settle_on(w, w->now); /* the group was written on the way in */
+    return expected(w, "enter", status);
+}
+
+int world_single(struct world *w, const struct action *action, int fail)
+{
+    uint64_t made = 0, ticket = 0;
+    if (w->level < world_trace)
+        fprintf(stderr, "[%d] %s%s, object %u index %u/%u key %d value %u bytes %u\n", w->level,
+                action_name(action), fail ? " (fails)" : "", action->object, action->index,
+                action->count, (int)action->key, action->value.tag, action->value.len);
+    PMS_TRY(enter(w));
+    struct model *after = w->draft;
+    *after = w->now->model;
+    action_model(after, action);
+    struct state *s = state_new(after);
+    if (!fail)
+        allow(w, s);
+    int status = action_pool(w->pool, &w->now->model, action, &made);
+    if (made)
+        s->model.object[action->value.num].off = made;
+    if (status == PMS_OK && fail)
+        status = PMS_E_INVAL;
+    w->phase = fail ? PHASE_ABORT : PHASE_RUN;
+    status = pms_leave_write(w->pool, status, &ticket);
+    w->phase = PHASE_RUN;
+    if (fail && status == PMS_E_INVAL) {
+        status = PMS_OK;
+        tally.aborts++;
+    } else if (expected(w, action_name(action), status) == PMS_OK) {
+        committed(w, s, ticket);
+    } else if (!fail && !w->sync_failed) {
+        disallow(w);
+    }
+    state_put(s);
+    return status;
+}
+
+int world_begin(struct world *w)
+{
+    uint32_t depth = 0;
+    int status = pms_tx_begin_wait(w->pool, &depth, -1);
+    if (w->files && status == PMS_OK && w->allowed_count > 1 &&
+        w->pool->tx.ticket_durable == w->pool->tx.ticket_issued)
+        settle_on(w, w->now);
+    if (status == PMS_OK && depth == 1)
+        *w->draft = w->now->model;
+    return expected(w, "begin", status);
+}
+
+int world_step(struct world *w, const struct action *action, int fail)
+{
+    uint64_t made = 0, ticket = 0;
+    if (w->level < world_trace)
+        fprintf(stderr, "[%d] > %s%s, object %u index %u/%u key %d value %u bytes %u\n",
+                w->level, action_name(action), fail ? " (fails)" : "", action->object,
+                action->index, action->count, (int)action->key, action->value.tag,
+                action->value.len);
+    PMS_TRY(enter(w));
+    int status = action_pool(w->pool, w->draft, action, &made);
+    if (status == PMS_OK && fail)
+        status = PMS_E_INVAL;
+    status = pms_leave_write(w->pool, status, &ticket);
+    if (fail && status == PMS_E_INVAL)
+        return PMS_OK;
+    if (expected(w, action_name(action), status) != PMS_OK)
+        return status;
+    action_model(w->draft, action);
+    if (made)
+        w->draft->object[action->value.num].off = made;
+    return PMS_OK;
+}
+
+int world_commit(struct world *w)
+{
+    uint64_t ticket = 0;
+    uint32_t depth = pms_tx_depth(w->pool);
+    if (w->level < world_trace)
+        fprintf(stderr, "[%d] commit %u\n", w->level, depth);
+    struct state *s = NULL;
+    if (depth == 1) {
+        s = state_new(w->draft);
+        allow(w, s);
+    }
+    int status = expected(w, "commit", pms_tx_commit(w->pool, depth, &ticket));
+    if (s && status == PMS_OK)
+        committed(w, s, ticket);
+    else if (s && !w->sync_failed)
+        disallow(w);
+    state_put(s);
+    return status;
+}
+
+int world_abort(struct world *w)
+{
+    if (w->level < world_trace)
+        fprintf(stderr, "[%d] abort %u\n", w->level, pms_tx_depth(w->pool));
+    w->phase = PHASE_ABORT;
+    int status = expected(w, "abort", pms_tx_abort(w->pool, pms_tx_depth(w->pool)));
+    w->phase = PHASE_RUN;
+    tally.aborts++;
+    return status;
+}
+
+int world_checkpoint(struct world *w)
+{
+    w->phase = PHASE_CHECKPOINT;
+    w->fences = 0;
+    int status = expected(w, "checkpoint", pms_pool_checkpoint(w->pool));
+    w->phase = PHASE_RUN;
+    if (status == PMS_OK)
+        settle_on(w, w->now);
+    return status;
+}
+
+/* ---- random programs ---- */
+
+static void random_step(struct world *w)
+{
+    struct action action;
+    action_draw(w->draft, &w->dice, &w->setup->profile, &action);
+    (void)world_step(w, &action, dice_below(&w->dice, 12) == 0);
+}
+
+/* A level of a transaction, with levels inside it. */
+static void random_level(struct world *w, uint32_t steps)
+{
+    if (world_begin(w) != PMS_OK)
+        return;
+    uint32_t depth = pms_tx_depth(w->pool);
+    struct model *before = NULL;
+    if (depth > 1) {
+        before = malloc(sizeof *before);
+        CHECK(before != NULL);
+        *before = *w->draft;
+    }
+    for (uint32_t n = 0; n < steps && !world_found; n++) {
+        if (depth < 4 && dice_below(&w->dice, 12) == 0)
+            random_level(w, 1 + dice_below(&w->dice, steps));
+        else
+            random_step(w);
+        if (dice_below(&w->dice, 20) == 0)
+            world_compare(w);
+    }
+    if (world_found) {
+        free(before);
+        return;
+    }
+    if (dice_below(&w->dice, 10) < (depth == 1 ? 7u : 5u)) {
+        (void)world_commit(w);
+    } else {
+        (void)world_abort(w);
+        if (before)
+            *w->draft = *before;
+    }
+    free(before);
+}
+
+void world_unit(struct world *w)
+{
+    struct action action;
+    uint32_t what = dice_below(&w->dice, 100);
+    if (what < 55) {
+        action_draw(&w->now->model, &w->dice, &w->setup->profile, &action);
+        (void)world_single(w, &action, dice_below(&w->dice, 15) == 0);
+    } else if (what < 90) {
+        uint32_t longest = dice_below(&w->dice, 4) ? 4 : w->setup->longest;
+        random_level(w, 1 + dice_below(&w->dice, longest));
+    } else if (what < 94) {
+        (void)world_checkpoint(w);
+    } else if (what < 96) {
+        uint64_t freed;
+        int status = pms_pool_collect(w->pool, &freed);
+        (void)expected(w, "collect", status);
+    } else if (what < 97) {
+        (void)expected(w, "grow", pms_pool_grow(w->pool, w->pool->super.size + 1));
+    } else if (w->level == 0 && what < 99) {
+        world_drain(w);
+        world_reopen(w);
+    }
+    if (dice_below(&w->dice, 6) == 0)
+        world_compare(w);
+}
+
+/* A sync has failed: nothing may be written any more. */
+static void after_failed_sync(struct world *w)
+{
+    int status = w->pool ? pms_enter_write_wait(w->pool, NULL, -1) : PMS_E_POISONED;
+    if (status != PMS_E_POISONED && status != PMS_E_MEDIA)
+        wrong(w, "a pool writes after a failed sync", NULL, status);
+    world_look(w);
+    world_kill(w);
+}
+
+void world_program(const struct setup *setup)
+{
+    struct world *w = &worlds[0];
+    world_create(setup);
+    for (uint32_t n = 0; n < setup->units && !world_found && !w->sync_failed; n++)
+        world_unit(w);
+    if (!world_found && w->sync_failed)
+        after_failed_sync(w);
+    if (world_found) { /* an open transaction may be left: no tidy end */
+        if (w->pool) {
+            (void)pms_pool_close(w->pool);
+            pms_pool_drop(w->pool);
+        }
+        w->pool = NULL;
+        w->looking = 0;
+        return;
+    }
+    world_drain(w);
+    world_compare(w);
+    world_close(w);
+}
