@@ -93,7 +93,7 @@ class List(_Base[T]):
         except TypeError:
             if hasattr(values, "__iter__"):
                 raise
-            raise TypeError("can only assign an iterable") from None
+            [][index] = values  # raises, in the words of this interpreter
         with self._pool.transaction():
             start, stop, step = index.indices(len(self))
             if step == 1:
