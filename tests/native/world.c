@@ -471,7 +471,7 @@ void world_reopen(struct world *w)
 /* ---- units ---- */
 
 /* Is this a status that a program may meet? */
-static int expected(struct world *w, const char *what, int status)
+int world_expected(struct world *w, const char *what, int status)
 {
     if (status == PMS_OK)
         return status;
@@ -496,7 +496,7 @@ static void committed(struct world *w, struct state *after, uint64_t ticket)
         return;
     if (ticket) {
         int status = pms_wait_durable(w->pool, ticket);
-        if (expected(w, "wait for the sync", status) != PMS_OK)
+        if (world_expected(w, "wait for the sync", status) != PMS_OK)
             return;
     }
     settle_on(w, after);
@@ -508,7 +508,7 @@ void world_drain(struct world *w)
 {
     if (w->files && !world_found && !w->sync_failed && w->allowed_count > 1) {
         int status = pms_wait_durable(w->pool, w->pool->tx.ticket_issued);
-        if (expected(w, "wait for the sync", status) == PMS_OK)
+        if (world_expected(w, "wait for the sync", status) == PMS_OK)
             settle_on(w, w->now);
     }
 }
@@ -522,7 +522,7 @@ static int enter(struct world *w)
     if (w->files && status == PMS_OK && w->allowed_count > 1 &&
         w->pool->tx.ticket_durable == w->pool->tx.ticket_issued)
         settle_on(w, w->now); /* the group was written on the way in */
-    return expected(w, "enter", status);
+    return world_expected(w, "enter", status);
 }
 
 int world_single(struct world *w, const struct action *action, int fail)
@@ -550,7 +550,7 @@ int world_single(struct world *w, const struct action *action, int fail)
     if (fail && status == PMS_E_INVAL) {
         status = PMS_OK;
         tally.aborts++;
-    } else if (expected(w, action_name(action), status) == PMS_OK) {
+    } else if (world_expected(w, action_name(action), status) == PMS_OK) {
         committed(w, s, ticket);
     } else if (!fail && !w->sync_failed) {
         disallow(w);
@@ -568,7 +568,7 @@ int world_begin(struct world *w)
         settle_on(w, w->now);
     if (status == PMS_OK && depth == 1)
         *w->draft = w->now->model;
-    return expected(w, "begin", status);
+    return world_expected(w, "begin", status);
 }
 
 int world_step(struct world *w, const struct action *action, int fail)
@@ -586,7 +586,7 @@ int world_step(struct world *w, const struct action *action, int fail)
     status = pms_leave_write(w->pool, status, &ticket);
     if (fail && status == PMS_E_INVAL)
         return PMS_OK;
-    if (expected(w, action_name(action), status) != PMS_OK)
+    if (world_expected(w, action_name(action), status) != PMS_OK)
         return status;
     action_model(w->draft, action);
     if (made)
@@ -605,7 +605,7 @@ int world_commit(struct world *w)
         s = state_new(w->draft);
         allow(w, s);
     }
-    int status = expected(w, "commit", pms_tx_commit(w->pool, depth, &ticket));
+    int status = world_expected(w, "commit", pms_tx_commit(w->pool, depth, &ticket));
     if (s && status == PMS_OK)
         committed(w, s, ticket);
     else if (s && !w->sync_failed)
@@ -619,7 +619,7 @@ int world_abort(struct world *w)
     if (w->level < world_trace)
         fprintf(stderr, "[%d] abort %u\n", w->level, pms_tx_depth(w->pool));
     w->phase = PHASE_ABORT;
-    int status = expected(w, "abort", pms_tx_abort(w->pool, pms_tx_depth(w->pool)));
+    int status = world_expected(w, "abort", pms_tx_abort(w->pool, pms_tx_depth(w->pool)));
     w->phase = PHASE_RUN;
     tally.aborts++;
     return status;
@@ -629,110 +629,9 @@ int world_checkpoint(struct world *w)
 {
     w->phase = PHASE_CHECKPOINT;
     w->fences = 0;
-    int status = expected(w, "checkpoint", pms_pool_checkpoint(w->pool));
+    int status = world_expected(w, "checkpoint", pms_pool_checkpoint(w->pool));
     w->phase = PHASE_RUN;
     if (status == PMS_OK)
         settle_on(w, w->now);
     return status;
-}
-
-/* ---- random programs ---- */
-
-static void random_step(struct world *w)
-{
-    struct action action;
-    action_draw(w->draft, &w->dice, &w->setup->profile, &action);
-    (void)world_step(w, &action, dice_below(&w->dice, 12) == 0);
-}
-
-/* A level of a transaction, with levels inside it. */
-static void random_level(struct world *w, uint32_t steps)
-{
-    if (world_begin(w) != PMS_OK)
-        return;
-    uint32_t depth = pms_tx_depth(w->pool);
-    struct model *before = NULL;
-    if (depth > 1) {
-        before = malloc(sizeof *before);
-        CHECK(before != NULL);
-        *before = *w->draft;
-    }
-    for (uint32_t n = 0; n < steps && !world_found; n++) {
-        if (depth < 4 && dice_below(&w->dice, 12) == 0)
-            random_level(w, 1 + dice_below(&w->dice, steps));
-        else
-            random_step(w);
-        if (dice_below(&w->dice, 20) == 0)
-            world_compare(w);
-    }
-    if (world_found) {
-        free(before);
-        return;
-    }
-    if (dice_below(&w->dice, 10) < (depth == 1 ? 7u : 5u)) {
-        (void)world_commit(w);
-    } else {
-        (void)world_abort(w);
-        if (before)
-            *w->draft = *before;
-    }
-    free(before);
-}
-
-void world_unit(struct world *w)
-{
-    struct action action;
-    uint32_t what = dice_below(&w->dice, 100);
-    if (what < 55) {
-        action_draw(&w->now->model, &w->dice, &w->setup->profile, &action);
-        (void)world_single(w, &action, dice_below(&w->dice, 15) == 0);
-    } else if (what < 90) {
-        uint32_t longest = dice_below(&w->dice, 4) ? 4 : w->setup->longest;
-        random_level(w, 1 + dice_below(&w->dice, longest));
-    } else if (what < 94) {
-        (void)world_checkpoint(w);
-    } else if (what < 96) {
-        uint64_t freed;
-        int status = pms_pool_collect(w->pool, &freed);
-        (void)expected(w, "collect", status);
-    } else if (what < 97) {
-        (void)expected(w, "grow", pms_pool_grow(w->pool, w->pool->super.size + 1));
-    } else if (w->level == 0 && what < 99) {
-        world_drain(w);
-        world_reopen(w);
-    }
-    if (dice_below(&w->dice, 6) == 0)
-        world_compare(w);
-}
-
-/* A sync has failed: nothing may be written any more. */
-static void after_failed_sync(struct world *w)
-{
-    int status = w->pool ? pms_enter_write_wait(w->pool, NULL, -1) : PMS_E_POISONED;
-    if (status != PMS_E_POISONED && status != PMS_E_MEDIA)
-        wrong(w, "a pool writes after a failed sync", NULL, status);
-    world_look(w);
-    world_kill(w);
-}
-
-void world_program(const struct setup *setup)
-{
-    struct world *w = &worlds[0];
-    world_create(setup);
-    for (uint32_t n = 0; n < setup->units && !world_found && !w->sync_failed; n++)
-        world_unit(w);
-    if (!world_found && w->sync_failed)
-        after_failed_sync(w);
-    if (world_found) { /* an open transaction may be left: no tidy end */
-        if (w->pool) {
-            (void)pms_pool_close(w->pool);
-            pms_pool_drop(w->pool);
-        }
-        w->pool = NULL;
-        w->looking = 0;
-        return;
-    }
-    world_drain(w);
-    world_compare(w);
-    world_close(w);
 }

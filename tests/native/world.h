@@ -111,6 +111,8 @@ int world_step(struct world *w, const struct action *action, int fail);
 int world_commit(struct world *w);
 int world_abort(struct world *w);
 int world_checkpoint(struct world *w);
+/* Is a status one of those?  Otherwise something is wrong. */
+int world_expected(struct world *w, const char *what, int status);
 void world_drain(struct world *w);
 void world_compare(struct world *w); /* what the open pool shows, with the model */
 void world_unit(struct world *w);    /* a random one */

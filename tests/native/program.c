@@ -1,0 +1,103 @@
+/* program.c -- random programs for a world: units, transactions with levels inside them. */
+#include "world.h"
+
+#include "check.h"
+
+static void random_step(struct world *w)
+{
+    struct action action;
+    action_draw(w->draft, &w->dice, &w->setup->profile, &action);
+    (void)world_step(w, &action, dice_below(&w->dice, 12) == 0);
+}
+
+/* A level of a transaction, with levels inside it. */
+static void random_level(struct world *w, uint32_t steps)
+{
+    if (world_begin(w) != PMS_OK)
+        return;
+    uint32_t depth = pms_tx_depth(w->pool);
+    struct model *before = NULL;
+    if (depth > 1) {
+        before = malloc(sizeof *before);
+        CHECK(before != NULL);
+        *before = *w->draft;
+    }
+    for (uint32_t n = 0; n < steps && !world_found; n++) {
+        if (depth < 4 && dice_below(&w->dice, 12) == 0)
+            random_level(w, 1 + dice_below(&w->dice, steps));
+        else
+            random_step(w);
+        if (dice_below(&w->dice, 20) == 0)
+            world_compare(w);
+    }
+    if (world_found) {
+        free(before);
+        return;
+    }
+    if (dice_below(&w->dice, 10) < (depth == 1 ? 7u : 5u)) {
+        (void)world_commit(w);
+    } else {
+        (void)world_abort(w);
+        if (before)
+            *w->draft = *before;
+    }
+    free(before);
+}
+
+void world_unit(struct world *w)
+{
+    struct action action;
+    uint32_t what = dice_below(&w->dice, 100);
+    if (what < 55) {
+        action_draw(&w->now->model, &w->dice, &w->setup->profile, &action);
+        (void)world_single(w, &action, dice_below(&w->dice, 15) == 0);
+    } else if (what < 90) {
+        uint32_t longest = dice_below(&w->dice, 4) ? 4 : w->setup->longest;
+        random_level(w, 1 + dice_below(&w->dice, longest));
+    } else if (what < 94) {
+        (void)world_checkpoint(w);
+    } else if (what < 96) {
+        uint64_t freed;
+        int status = pms_pool_collect(w->pool, &freed);
+        (void)world_expected(w, "collect", status);
+    } else if (what < 97) {
+        (void)world_expected(w, "grow", pms_pool_grow(w->pool, w->pool->super.size + 1));
+    } else if (w->level == 0 && what < 99) {
+        world_drain(w);
+        world_reopen(w);
+    }
+    if (dice_below(&w->dice, 6) == 0)
+        world_compare(w);
+}
+
+/* A sync has failed: nothing may be written any more. */
+static void after_failed_sync(struct world *w)
+{
+    int status = w->pool ? pms_enter_write_wait(w->pool, NULL, -1) : PMS_E_POISONED;
+    if (status != PMS_E_POISONED && status != PMS_E_MEDIA)
+        wrong(w, "a pool writes after a failed sync", NULL, status);
+    world_look(w);
+    world_kill(w);
+}
+
+void world_program(const struct setup *setup)
+{
+    struct world *w = world_number(0);
+    world_create(setup);
+    for (uint32_t n = 0; n < setup->units && !world_found && !w->sync_failed; n++)
+        world_unit(w);
+    if (!world_found && w->sync_failed)
+        after_failed_sync(w);
+    if (world_found) { /* an open transaction may be left: no tidy end */
+        if (w->pool) {
+            (void)pms_pool_close(w->pool);
+            pms_pool_drop(w->pool);
+        }
+        w->pool = NULL;
+        w->looking = 0;
+        return;
+    }
+    world_drain(w);
+    world_compare(w);
+    world_close(w);
+}
