@@ -9,6 +9,8 @@
  *   D3  COMMIT is fenced before commit returns; all ranges ever logged and all fresh blocks
  *       are written back before that fence, and hashed in the frame (or fenced before it)
  *   D4  need_seq is the first frame of the newest unit that is not settled
+ *   D5  a frame is fenced before the next one is appended: recovery counts frames to know that
+ *       an earlier unit's stores are durable
  */
 #include <stdlib.h>
 
@@ -150,7 +152,7 @@ static int overflow(struct pms_tx *tx)
     return checkpoint_fenced(tx);
 }
 
-/* One UNDO frame with the ranges [first, range_count), not fenced. */
+/* One UNDO frame with the ranges [first, range_count), durable. */
 static int append_undo(struct pms_tx *tx, size_t first)
 {
     struct pms_log *log = tx->log;
@@ -177,6 +179,7 @@ static int append_undo(struct pms_tx *tx, size_t first)
         tx->txid = seq;
         tx->txid_pos = pos;
     }
+    fence_frames(tx); /* D1; and D5, before another frame of the same spill */
     return PMS_OK;
 }
 
@@ -248,8 +251,7 @@ int pms_direct_spill(struct pms_tx *tx)
             return status;
         }
     }
-    if (tx->txid)
-        fence_frames(tx); /* D1: undo entries, before the stores below */
+    /* D1: every word below has a durable entry, from here or from an earlier spill. */
     for (uint32_t n = 0; n < overlay->count; n++) {
         const struct pms_line_ov *line = &overlay->line[n];
         for (uint32_t i = 0; i < 8; i++)
