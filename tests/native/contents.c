@@ -402,3 +402,30 @@ int pool_write(struct pms_pool *pool, struct text *out)
     PMS_TRY(pms_object_check(pool, root, PMS_TAG_DICT));
     return write_dict(pool, root, out);
 }
+
+/* ---- where the objects are ---- */
+
+static int locate(struct pms_pool *pool, struct model *model, uint64_t number, uint64_t off)
+{
+    struct model_object *object = &model->object[number];
+    uint64_t entry = 0;
+    object->off = off;
+    for (uint32_t i = 0; i < object->count; i++) {
+        struct pms_val value;
+        if (object->tag == PMS_TAG_LIST) {
+            PMS_TRY(pms_list_get(pool, off, i, &value));
+        } else {
+            PMS_TRY(pms_dict_next(pool, off, &entry));
+            PMS_TRY(pms_dict_entry(pool, entry, NULL, &value));
+        }
+        if (pms_tag_is_object(object->item[i].value.tag))
+            PMS_TRY(locate(pool, model, object->item[i].value.num, value.num));
+    }
+    return PMS_OK;
+}
+
+int model_locate(struct pms_pool *pool, struct model *model)
+{
+    return locate(pool, model, 0,
+                  pms_get(pool, PMS_ROOT_OFF + offsetof(struct pms_root_pm, root)));
+}

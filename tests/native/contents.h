@@ -80,6 +80,8 @@ int action_pool(struct pms_pool *pool, const struct model *model, const struct a
 const char *action_name(const struct action *action);
 
 void model_write(const struct model *model, struct text *out);
+/* The pool has what the model has: where are the objects?  The pool must be entered. */
+int model_locate(struct pms_pool *pool, struct model *model);
 /* The pool must be entered. */
 int pool_write(struct pms_pool *pool, struct text *out);
 

@@ -61,7 +61,7 @@ void world_unit(struct world *w)
         int status = pms_pool_collect(w->pool, &freed);
         (void)world_expected(w, "collect", status);
     } else if (what < 97) {
-        (void)world_expected(w, "grow", pms_pool_grow(w->pool, w->pool->super.size + 1));
+        (void)world_grow(w);
     } else if (w->level == 0 && what < 99) {
         world_drain(w);
         world_reopen(w);
@@ -80,12 +80,8 @@ static void after_failed_sync(struct world *w)
     world_kill(w);
 }
 
-void world_program(const struct setup *setup)
+void world_after(struct world *w)
 {
-    struct world *w = world_number(0);
-    world_create(setup);
-    for (uint32_t n = 0; n < setup->units && !world_found && !w->sync_failed; n++)
-        world_unit(w);
     if (!world_found && w->sync_failed)
         after_failed_sync(w);
     if (world_found) { /* an open transaction may be left: no tidy end */
@@ -100,4 +96,13 @@ void world_program(const struct setup *setup)
     world_drain(w);
     world_compare(w);
     world_close(w);
+}
+
+void world_program(const struct setup *setup)
+{
+    struct world *w = world_number(0);
+    world_create(setup);
+    for (uint32_t n = 0; n < setup->units && !world_found && !w->sync_failed; n++)
+        world_unit(w);
+    world_after(w);
 }

@@ -3,6 +3,7 @@
  *   test_crash                              the slice that runs with every build
  *   test_crash SECONDS [SEED]               random programs from SEED on; 0: one, as reported
  *   test_crash faults [NAME [PROGRAMS]]     planted faults: each must be found
+ *   test_crash directed                     the suspects alone
  *   CRASH_TRACE=n                           print what the worlds below n do
  *
  * world.h tells how; explore.h has the model of the medium, contents.h that of the pool.
@@ -79,11 +80,8 @@ static struct world *start(struct setup *setup, uint64_t log_bytes, uint64_t lim
 static void finish(struct world *w, const char *name)
 {
     static uint64_t before;
-    if (!world_found) {
-        world_drain(w);
-        world_compare(w);
-        world_close(w);
-    }
+    if (w)
+        world_after(w);
     if (world_found)
         fprintf(stderr, "  in %s\n", name);
     printf("  %-56s %6" PRIu64 " images\n", name, tally.images - before);
@@ -197,6 +195,26 @@ static void overflow_extents_are_reused_and_merged(int files)
     finish(w, __func__);
 }
 
+/* The anchor still points at an OVERFLOW frame when its transaction has committed: its pages must
+ * not become somebody's contents before the anchor has moved. */
+static void pages_lent_to_the_log_stay_while_an_anchor_needs_them(int files)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 4096, 1536, files);
+    for (uint64_t n = 30; n < 100 && !world_found; n += 6) {
+        w->looking = 0;
+        struct level level = level_begin(w);
+        put_many(w, 0, n, 24 + (uint32_t)n);
+        level_end(w, level, 1);
+        w->looking = 1;
+        put(w, 0, 20);
+        put(w, 200, 33000);
+        put(w, 1, 20);
+        del_many(w, 200, 201);
+    }
+    finish(w, __func__);
+}
+
 static void a_full_pool_settles_in_the_middle_of_a_unit(int files)
 {
     struct setup setup;
@@ -284,17 +302,47 @@ static void the_ring_wraps_at_every_place(int files)
 {
     struct setup setup;
     struct world *w = start(&setup, 4096, 512, files);
-    w->most = 3;
     setup.nested = 30;
+    put_many(w, 0, 5, 1020);
     for (uint32_t round = 0; round < 150 && !world_found; round++) {
-        put(w, round % 5, 200 + round * 37 % 800);
-        if (round % 3 == 0)
+        w->most = round % 4 ? 3 : 16;
+        put(w, round % 5, 200 + round * 37 % 820);
+        if (round % 3 == 0 && round < 75)
             (void)world_checkpoint(w);
         if (round % 7 == 0) {
             struct level level = level_begin(w);
             put_many(w, 10, 14 + round % 19, 40 + round % 50);
             level_end(w, level, round % 2 == 0);
         }
+    }
+    finish(w, __func__);
+}
+
+/* Two UNDO frames wait for one fence: the second may be there without the first, and must not be
+ * taken for the successor of a first one that is written after the crash. */
+static void an_operation_larger_than_a_frame(int files)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 4096, 1536, files);
+    struct action list = {
+        .kind = ACT_SET, .key = 1, .create = 1, .value = {PMS_TAG_LIST, 0, 1}};
+    struct action reverse = {.kind = ACT_REVERSE, .object = 1};
+    (void)world_single(w, &list, 0);
+    struct level level = level_begin(w);
+    w->looking = 0;
+    for (uint32_t i = 0; i < MODEL_ITEMS && !world_found; i++) {
+        struct action a = {
+            .kind = ACT_INSERT, .object = 1, .index = i, .value = {PMS_TAG_INT, 0, i}};
+        (void)world_step(w, &a, 0);
+    }
+    level_end(w, level, 1);
+    w->looking = 1;
+    w->most = 24;
+    setup.nested = 6;
+    setup.below = 6;
+    for (uint32_t round = 0; round < 4 && !world_found; round++) {
+        (void)world_single(w, &reverse, 0);
+        put(w, 2 + round, 100 * round);
     }
     finish(w, __func__);
 }
@@ -318,6 +366,62 @@ static void contents_in_place_and_groups(int files)
     finish(w, __func__);
 }
 
+/* Pages that the log has words for are freed and taken again, by contents in place and by payloads
+ * outside the ring: what replay, or a crash inside it, would overwrite. */
+static void pages_that_the_log_names_are_not_written_in_place(int files)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 262144, 3072, files);
+    setup.nested = 6;
+    w->most = 8;
+    for (uint32_t round = 0; round < 4 && !world_found; round++) {
+        struct level level = level_begin(w); /* one payload, so their pages lie in a row */
+        put_many(w, 1, 4, 40000);
+        level_end(w, level, 1);
+        del_many(w, 1, 4);
+        put(w, 9, 10);
+        put(w, 4, 100000);
+        put(w, 5, 40000);
+        del_many(w, 4, 6);
+        put(w, 9, 11);
+    }
+    finish(w, __func__);
+}
+
+/* What a unit that is not durable yet has freed is still what a crash goes back to. */
+static void a_group_does_not_reuse_what_it_frees(int files)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 16384, 1536, files);
+    for (uint32_t round = 0; round < 12 && !world_found; round++) {
+        put(w, 1, 90000);
+        world_drain(w);
+        del_many(w, 1, 2);
+        put(w, 2, 80000);
+        del_many(w, 2, 3);
+    }
+    finish(w, __func__);
+}
+
+/* A session ends inside growth, by a kill or a failed sync, and the next one grows: at no moment may
+ * both superblocks be torn. */
+static void growth_after_an_unfinished_growth(int files)
+{
+    for (int n = 0; n < 10 && !world_found; n++) {
+        struct setup setup;
+        struct world *w = start(&setup, 4096, 3072, files);
+        setup.nested = 20;
+        setup.grows = 1;
+        setup.stabbed = 20;
+        w->most = 6;
+        w->syncs_left = files ? (uint64_t)n + 1 : 0;
+        for (int i = 0; i < 2 && !w->sync_failed && !world_found; i++)
+            (void)world_grow(w);
+        world_after(w);
+    }
+    finish(NULL, __func__);
+}
+
 static void a_pool_goes_to_the_other_medium(int files)
 {
     struct setup setup;
@@ -335,12 +439,17 @@ static void directed(void)
     static void (*const tests[])(int) = {
         blocks_given_back_wait_for_the_frames_that_name_them,
         overflow_extents_are_reused_and_merged,
+        pages_lent_to_the_log_stay_while_an_anchor_needs_them,
         a_full_pool_settles_in_the_middle_of_a_unit,
         empty_spans_become_pages_and_come_back,
         growth_inside_a_transaction_that_is_rolled_back,
         words_that_equal_memory_are_durable_already,
         the_ring_wraps_at_every_place,
+        an_operation_larger_than_a_frame,
+        growth_after_an_unfinished_growth,
         contents_in_place_and_groups,
+        pages_that_the_log_names_are_not_written_in_place,
+        a_group_does_not_reuse_what_it_frees,
         a_pool_goes_to_the_other_medium,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
@@ -416,6 +525,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "faults") == 0) {
         missed =
             all_faults(argc > 2 ? argv[2] : NULL, argc > 3 ? (uint32_t)atoi(argv[3]) : 100);
+    } else if (argc > 1 && strcmp(argv[1], "directed") == 0) {
+        directed();
     } else if (argc > 1) {
         random_programs(argc > 2 ? strtoull(argv[2], NULL, 10) : 1, atof(argv[1]));
     } else {

@@ -152,11 +152,8 @@ static void trace(const struct world *w, const struct pms_event *event)
     fprintf(stderr, "\n");
 }
 
-/* Anchors are few, and a kill beside one is worth more than others. */
-static int is_anchor(const struct pms_event *event)
-{
-    return event->off >= PMS_ANCHOR_OFF && event->off < PMS_ROOT_OFF;
-}
+/* Anchors and superblocks are few, and a kill beside one is worth more than others. */
+static int is_rare(const struct pms_event *event) { return event->off < PMS_ROOT_OFF; }
 
 static int record(void *context, const struct pms_event *event)
 {
@@ -172,7 +169,7 @@ static int record(void *context, const struct pms_event *event)
     if ((event->kind == PMS_EV_SYNC || event->kind == PMS_EV_WRITE_SYNC) && w->syncs_left)
         fail = --w->syncs_left == 0;
     if (event->kind <= PMS_EV_FLUSH && w->level == 0 && w->looking && w->setup->stabbed &&
-        dice_below(&w->dice, is_anchor(event) ? 3 : w->setup->stabbed) == 0)
+        dice_below(&w->dice, is_rare(event) ? 3 : w->setup->stabbed) == 0)
         world_kill(w);
     if (w->level < world_trace)
         trace(w, event);
@@ -322,7 +319,19 @@ static void go_on(struct world *w, struct world *from, const char *how)
         describe(from, how_bytes, size, how);
     free(how_bytes);
     if (found) {
-        settle_on(w, found);
+        /* Two allowed states may read the same, and differ in where their objects are. */
+        struct state *here = state_new(&found->model);
+        CHECK_EQ(pms_enter_read_wait(w->pool, NULL, -1), PMS_OK);
+        CHECK_EQ(model_locate(w->pool, &here->model), PMS_OK);
+        (void)pms_leave_read(w->pool);
+        settle_on(w, here);
+        state_put(here);
+        if (w->setup->grows)
+            (void)world_grow(w);
+        if (from->doing && found == from->now &&
+            dice_below(&w->dice, 2)) { /* what was interrupted is tried again */
+            (void)world_single(w, from->doing, 0);
+        }
         for (uint32_t n = 1 + dice_below(&w->dice, 3); n > 0 && !world_found; n--)
             world_unit(w);
         world_drain(w);
@@ -539,6 +548,7 @@ int world_single(struct world *w, const struct action *action, int fail)
     struct state *s = state_new(after);
     if (!fail)
         allow(w, s);
+    w->doing = fail ? NULL : action;
     int status = action_pool(w->pool, &w->now->model, action, &made);
     if (made)
         s->model.object[action->value.num].off = made;
@@ -547,6 +557,7 @@ int world_single(struct world *w, const struct action *action, int fail)
     w->phase = fail ? PHASE_ABORT : PHASE_RUN;
     status = pms_leave_write(w->pool, status, &ticket);
     w->phase = PHASE_RUN;
+    w->doing = NULL;
     if (fail && status == PMS_E_INVAL) {
         status = PMS_OK;
         tally.aborts++;
@@ -605,7 +616,10 @@ int world_commit(struct world *w)
         s = state_new(w->draft);
         allow(w, s);
     }
+    int refuse = w->sync_failed;
     int status = world_expected(w, "commit", pms_tx_commit(w->pool, depth, &ticket));
+    if (s && refuse && status == PMS_OK)
+        wrong(w, "a transaction commits after a failed sync", NULL, 0);
     if (s && status == PMS_OK)
         committed(w, s, ticket);
     else if (s && !w->sync_failed)
@@ -634,4 +648,9 @@ int world_checkpoint(struct world *w)
     if (status == PMS_OK)
         settle_on(w, w->now);
     return status;
+}
+
+int world_grow(struct world *w)
+{
+    return world_expected(w, "grow", pms_pool_grow(w->pool, w->pool->super.size + 1));
 }

@@ -39,6 +39,7 @@ struct setup {
     uint32_t crossed; /* one image in so many is opened on the other kind of medium; 0: none */
     int files;        /* PMEMSTORE_FORCE_TIER=sync */
     int fault;        /* planted in the model of the medium: an index of world_faults */
+    int grows;        /* a world that goes on grows its pool first */
     int fail_sync;    /* the n-th sync from the start fails with EIO; 0: none */
 };
 
@@ -55,9 +56,10 @@ struct world {
     uint64_t dice;
     struct state *allowed[ALLOWED_MAX];
     uint32_t allowed_count;
-    struct state *now;   /* what the pool contains */
-    struct model *draft; /* of the open transaction */
-    int looking;         /* images are looked at */
+    struct state *now;          /* what the pool contains */
+    struct model *draft;        /* of the open transaction */
+    const struct action *doing; /* the single operation under way */
+    int looking;                /* images are looked at */
     uint32_t most;
     enum phase phase;
     uint64_t syncs_left; /* until one fails; 0: none will */
@@ -111,11 +113,13 @@ int world_step(struct world *w, const struct action *action, int fail);
 int world_commit(struct world *w);
 int world_abort(struct world *w);
 int world_checkpoint(struct world *w);
+int world_grow(struct world *w);
 /* Is a status one of those?  Otherwise something is wrong. */
 int world_expected(struct world *w, const char *what, int status);
 void world_drain(struct world *w);
 void world_compare(struct world *w); /* what the open pool shows, with the model */
 void world_unit(struct world *w);    /* a random one */
+void world_after(struct world *w);   /* the end of a program */
 void world_program(const struct setup *setup);
 
 #endif
