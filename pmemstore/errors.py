@@ -102,7 +102,13 @@ class SchemaMismatchError(PmemstoreError, TypeError):
 
 
 class NotPersistableError(PmemstoreError, TypeError):
-    """An object of this type cannot be kept in a pool."""
+    """An object of this type cannot be kept in a pool.
+
+    Attributes:
+        parts: Its place inside the value, its type and what to do instead; None if not known.
+    """
+
+    parts: tuple[str, str, str] | None = None
 
 
 class MediaError(PmemstoreError, OSError):

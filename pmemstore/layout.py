@@ -27,7 +27,7 @@ CONSTANTS = (  # noqa: SIM905 - a table is easier to compare with layout.h
 ).split()
 
 #: Structs of layout.h, without their prefix pms_, in its order.
-STRUCTS = (  # noqa: SIM905
+STRUCTS = (  # noqa: SIM905 - as above
     "region_pm super_pm anchor_pm frame_pm root_pm cell_pm object_pm dict_pm entry_pm far_key_pm "
     "list_pm leaf_pm kid_pm node_pm"
 ).split()

@@ -112,17 +112,16 @@ def not_persistable(obj: object, where: str = "", hint: str | None = None) -> No
 
 def prefixed(error: NotPersistableError, prefix: str) -> NotPersistableError:
     """Return the same refusal, seen from an object that holds the value at ``prefix``."""
-    parts = getattr(error, "parts", None)
-    if parts is None:
+    if error.parts is None:
         return error
-    where, name, hint = parts
+    where, name, hint = error.parts
     return _refusal(prefix + where, name, hint)
 
 
 def _refusal(where: str, name: str, hint: str) -> NotPersistableError:
     place = f"{where}: {name}" if where else name
     error = NotPersistableError(f"{place}: cannot be kept in a pool; {hint}")
-    error.parts = (where, name, hint)  # type: ignore[attr-defined]
+    error.parts = (where, name, hint)
     return error
 
 
@@ -271,7 +270,7 @@ def _zone(zone: tzinfo | None, obj: object, where: str) -> Any:
         return None
     if type(zone) is timezone:
         offset = zone.utcoffset(None) // _MICROSECOND
-        args = zone.__getinitargs__()  # type: ignore[attr-defined]
+        args = zone.__getinitargs__()  # type: ignore[attr-defined] # for pickle; the only name
         return [offset, _encode_str(args[1], where, 0)] if len(args) > 1 else offset
     if type(zone) is ZoneInfo and zone.key is not None:
         return zone.key

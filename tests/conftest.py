@@ -87,7 +87,7 @@ def open_pool() -> Iterator[Opener]:
     opened: list[pmemstore.Pool] = []
 
     def opener(*args: object, **options: object) -> pmemstore.Pool:
-        pool = pmemstore.open(*args, **options)  # type: ignore[arg-type]
+        pool = pmemstore.open(*args, **options)  # type: ignore[arg-type] # handed on as they came
         opened.append(pool)
         return pool
 

@@ -77,18 +77,38 @@ def test_a_thousand_puts_never_take_more_than_two_fences_each(direct_pool: Pool)
     assert spent(direct_pool, lambda: [stored.pop(f"key {i}") for i in range(1000)]).fences <= 2000
 
 
-@pytest.mark.parametrize("k", [1, 2, 10, 100])
-def test_transaction_of_k_puts_takes_at_most_k_plus_one_fences(k: int, direct_pool: Pool) -> None:
-    """Usually far fewer, as puts share log frames."""
-    direct_pool.root["d"] = {}
-    stored = direct_pool.root["d"]
+@pytest.mark.parametrize("log_size", ["4K", "64K", "4M"])
+@pytest.mark.parametrize("k", [1, 2, 10, 100, 2000])
+def test_transaction_of_k_puts_takes_at_most_k_plus_one_fences(
+    k: int, log_size: str, direct: Medium, open_pool: Opener
+) -> None:
+    """Usually far fewer, as puts share log frames; however small the log is."""
+    pool = open_pool(direct.folder / "k.pool", "n", log_size=log_size)
+    pool.root["d"] = {}
+    stored = pool.root["d"]
 
     def block() -> None:
-        with direct_pool.transaction():
+        with pool.transaction():
             for i in range(k):
                 stored[f"key {i}"] = b"v" * 100
 
-    assert spent(direct_pool, block).fences <= k + 1
+    assert spent(pool, block).fences <= k + 1
+
+
+def test_an_operation_larger_than_the_log_takes_a_few_fences_for_each_part(
+    medium: Medium, open_pool: Opener
+) -> None:
+    """The bound of two is for operations that fit the log; on files there are two syncs."""
+    pool = open_pool(medium.folder / "large.pool", "n", log_size="64K")
+    pool.root["l"] = list(range(20_000))
+    cost = spent(pool, pool.root["l"].reverse)
+    assert pool.root["l"] == list(range(20_000))[::-1]
+    if medium.is_direct:
+        parts = cost.log_bytes // (65536 // 3) + 1
+        assert 2 < cost.fences <= 3 * parts
+        assert cost.syncs == 0
+    else:
+        assert cost.syncs == 2
 
 
 def test_empty_transaction_costs_nothing(pool: Pool) -> None:

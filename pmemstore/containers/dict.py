@@ -85,7 +85,7 @@ class Dict(_Base[K, V]):
     """
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # as the builtin; object's is a method
 
     # ---- views
 

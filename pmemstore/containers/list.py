@@ -71,7 +71,7 @@ class List(_Base[T]):
     """
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # as the builtin; object's is a method
 
     # ---- slices: the C subscript calls these
 
@@ -218,7 +218,7 @@ class List(_Base[T]):
             path=self._pool.path,
         )
 
-    def __iadd__(self, values: Iterable[Any], /) -> List[T]:  # type: ignore[misc]
+    def __iadd__(self, values: Iterable[Any], /) -> List[T]:  # type: ignore[misc] # wider than +
         self.extend(values)
         return self
 

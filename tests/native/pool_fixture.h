@@ -156,4 +156,17 @@ static inline uint64_t fixture_random(uint64_t *state)
     return *state;
 }
 
+/* The only object in the root dict goes, and everything that it had. */
+static inline void fixture_drop_object(struct fixture *f, const char *name)
+{
+    struct pms_key key = fixture_key(name);
+    struct pms_check_result result;
+    uint64_t freed = 0;
+    CHECK_EQ(OP(f->pool, pms_dict_del(f->pool, f->root, &key)), PMS_OK);
+    CHECK_EQ(pms_pool_collect(f->pool, &freed), PMS_OK);
+    CHECK_EQ(fixture_problems(f->pool, 0, &result), 0);
+    CHECK_EQ(result.orphans, 0);
+    CHECK_EQ(result.objects, 1);
+}
+
 #endif

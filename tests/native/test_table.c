@@ -284,18 +284,6 @@ static void new_dict(const char *name)
     model_clear();
 }
 
-static void drop_dict(const char *name)
-{
-    struct pms_key key = fixture_key(name);
-    struct pms_check_result result;
-    uint64_t freed = 0;
-    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, fx.root, &key)), PMS_OK);
-    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
-    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
-    CHECK_EQ(result.orphans, 0);
-    CHECK_EQ(result.objects, 1);
-}
-
 /* ---- the tests ---- */
 
 static void test_small_dicts_do_what_dicts_do(void)
@@ -310,7 +298,7 @@ static void test_small_dicts_do_what_dicts_do(void)
     }
     fixture_reopen(&fx);
     same_as_model();
-    drop_dict("small");
+    fixture_drop_object(&fx, "small");
 }
 
 static void test_random_operations_keep_the_dict_sound(void)
@@ -328,7 +316,7 @@ static void test_random_operations_keep_the_dict_sound(void)
         if (round % 10 == 9)
             fixture_reopen(&fx);
     }
-    drop_dict("random");
+    fixture_drop_object(&fx, "random");
 }
 
 static void test_a_large_dict_grows_and_gives_its_tables_back(void)
@@ -365,7 +353,7 @@ static void test_a_large_dict_grows_and_gives_its_tables_back(void)
     CHECK_EQ(buckets(), 8);
     CHECK_EQ(pms_pool_heap_stats(fx.pool, &after), PMS_OK);
     CHECK_EQ(after.used_bytes, before.used_bytes);
-    drop_dict("large");
+    fixture_drop_object(&fx, "large");
 }
 
 static void expect_number(struct pms_key key, uint64_t number)
@@ -433,7 +421,7 @@ static void test_equal_numbers_are_one_key(void)
     bad.stored_tag = PMS_TAG_TRUE;
     CHECK_EQ(set_number(bad, 1), PMS_E_INVAL);
     fixture_sound(fx.pool);
-    drop_dict("numbers");
+    fixture_drop_object(&fx, "numbers");
 }
 
 static void test_clear_is_quick_and_leaks_nothing(void)
@@ -457,7 +445,7 @@ static void test_clear_is_quick_and_leaks_nothing(void)
     CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
     same_as_model();
     fixture_sound(fx.pool);
-    drop_dict("clear");
+    fixture_drop_object(&fx, "clear");
 }
 
 static void test_an_aborted_transaction_changes_nothing(void)
@@ -487,7 +475,7 @@ static void test_an_aborted_transaction_changes_nothing(void)
     }
     fixture_reopen(&fx);
     same_as_model();
-    drop_dict("abort");
+    fixture_drop_object(&fx, "abort");
 }
 
 /* Break a word inside a transaction, see the refusal, roll back. */
@@ -544,7 +532,7 @@ static void test_damaged_words_are_refused(void)
     expect_refusal(PMS_ENTRY_NEXT(entry), PMS_LINK_RETARGET(next, 0) | 200ull << 40);
     same_as_model();
     fixture_sound(fx.pool);
-    drop_dict("damaged");
+    fixture_drop_object(&fx, "damaged");
 }
 
 /* A word that damage might leave: anything, a small number, or a place that exists. */
@@ -626,7 +614,7 @@ static void test_random_damage_never_hangs_or_crashes(void)
     }
     same_as_model();
     fixture_sound(fx.pool);
-    drop_dict("fuzzed");
+    fixture_drop_object(&fx, "fuzzed");
 }
 
 static void run_all(const char *parent)

@@ -168,18 +168,6 @@ static void new_list(const char *name)
     model_count = 0;
 }
 
-static void drop_list(const char *name)
-{
-    struct pms_key key = fixture_key(name);
-    struct pms_check_result result;
-    uint64_t freed = 0;
-    CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, fx.root, &key)), PMS_OK);
-    CHECK_EQ(pms_pool_collect(fx.pool, &freed), PMS_OK);
-    CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
-    CHECK_EQ(result.orphans, 0);
-    CHECK_EQ(result.objects, 1);
-}
-
 /* ---- the tests ---- */
 
 static void test_small_lists_do_what_arrays_do(void)
@@ -194,7 +182,7 @@ static void test_small_lists_do_what_arrays_do(void)
     }
     fixture_reopen(&fx);
     same_as_model();
-    drop_list("small");
+    fixture_drop_object(&fx, "small");
 }
 
 static void test_random_operations_keep_the_tree_sound(void)
@@ -210,7 +198,7 @@ static void test_random_operations_keep_the_tree_sound(void)
         if (round % 10 == 9)
             fixture_reopen(&fx);
     }
-    drop_list("random");
+    fixture_drop_object(&fx, "random");
 }
 
 static void test_a_long_list_is_built_and_taken_apart(void)
@@ -251,7 +239,7 @@ static void test_a_long_list_is_built_and_taken_apart(void)
     while (model_count)
         do_pop(draw(model_count));
     same_as_model();
-    drop_list("long");
+    fixture_drop_object(&fx, "long");
 }
 
 /* Deleting at the front only: each leaf shrinks, is helped, and goes. */
@@ -273,7 +261,7 @@ static void test_a_queue_stays_small(void)
     same_as_model();
     CHECK_EQ(pms_pool_heap_stats(fx.pool, &stats), PMS_OK);
     CHECK(stats.used_bytes < 200 * 1000);
-    drop_list("queue");
+    fixture_drop_object(&fx, "queue");
 }
 
 static void test_clear_leaves_an_empty_list_and_no_leak(void)
@@ -297,7 +285,7 @@ static void test_clear_leaves_an_empty_list_and_no_leak(void)
     fixture_sound(fx.pool);
     do_delete(0, model_count);
     same_as_model();
-    drop_list("clear");
+    fixture_drop_object(&fx, "clear");
 }
 
 /* An object must get its first reference in the operation that makes it. */
@@ -323,7 +311,7 @@ static void test_nested_lists_are_torn_down(void)
     }
     fixture_commit(fx.pool);
     fixture_sound(fx.pool);
-    drop_list("nested");
+    fixture_drop_object(&fx, "nested");
 }
 
 static void test_an_aborted_transaction_changes_nothing(void)
@@ -351,7 +339,7 @@ static void test_an_aborted_transaction_changes_nothing(void)
     }
     fixture_reopen(&fx);
     same_as_model();
-    drop_list("abort");
+    fixture_drop_object(&fx, "abort");
 }
 
 static void test_wrong_arguments_are_refused(void)
@@ -370,7 +358,7 @@ static void test_wrong_arguments_are_refused(void)
     CHECK_EQ(OP(fx.pool, pms_list_append(fx.pool, fx.root, &value)), PMS_E_CORRUPT);
     same_as_model();
     fixture_sound(fx.pool);
-    drop_list("wrong");
+    fixture_drop_object(&fx, "wrong");
 }
 
 static void run_all(const char *parent)

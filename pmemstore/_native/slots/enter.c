@@ -5,25 +5,22 @@
 
 int pys_waiting;
 
-typedef int (*wait_fn)(struct pms_pool *pool, const struct pms_handle *handle,
-                       int64_t timeout_ns);
-
-int64_t pys_now_ns(void)
+static int64_t now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static int wait_with(wait_fn wait, struct pms_pool *pool, const struct pms_handle *handle)
+int pys_wait(pys_wait_fn wait, struct pms_pool *pool, void *argument, int64_t timeout_ns)
 {
-    int64_t left = pool->timeout_ns, end = left < 0 ? -1 : pys_now_ns() + left;
+    int64_t left = timeout_ns, end = left < 0 ? -1 : now_ns() + left;
     for (;;) {
         PyThreadState *saved;
         int status;
         pys_waiting++;
         saved = PyEval_SaveThread();
-        status = wait(pool, handle, left);
+        status = wait(pool, argument, left);
         PyEval_RestoreThread(saved);
         pys_waiting--;
         if (status != PMS_E_INTR && status != PMS_E_WAIT)
@@ -31,20 +28,30 @@ static int wait_with(wait_fn wait, struct pms_pool *pool, const struct pms_handl
         if (PyErr_CheckSignals() < 0)
             return PYS_RAISED;
         if (end >= 0) {
-            left = end - pys_now_ns();
+            left = end - now_ns();
             left = left < 0 ? 0 : left;
         }
     }
 }
 
+static int read_step(struct pms_pool *pool, void *handle, int64_t timeout_ns)
+{
+    return pms_enter_read_wait(pool, handle, timeout_ns);
+}
+
 int pys_wait_read(struct pms_pool *pool, const struct pms_handle *handle)
 {
-    return wait_with(pms_enter_read_wait, pool, handle);
+    return pys_wait(read_step, pool, (void *)(uintptr_t)handle, pool->timeout_ns);
+}
+
+static int write_step(struct pms_pool *pool, void *handle, int64_t timeout_ns)
+{
+    return pms_enter_write_wait(pool, handle, timeout_ns);
 }
 
 int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle)
 {
-    return wait_with(pms_enter_write_wait, pool, handle);
+    return pys_wait(write_step, pool, (void *)(uintptr_t)handle, pool->timeout_ns);
 }
 
 /* Not interruptible: the unit is committed in memory, only its sync is awaited. */

@@ -10,27 +10,9 @@
 
 #include "slots.h"
 
-static int begin_waiting(struct pms_pool *pool, uint32_t *depth, int64_t timeout_ns)
+static int begin_step(struct pms_pool *pool, void *depth, int64_t timeout_ns)
 {
-    int64_t end = timeout_ns < 0 ? -1 : pys_now_ns() + timeout_ns;
-    int64_t left = timeout_ns;
-    for (;;) {
-        PyThreadState *saved;
-        int status;
-        pys_waiting++;
-        saved = PyEval_SaveThread();
-        status = pms_tx_begin_wait(pool, depth, left);
-        PyEval_RestoreThread(saved);
-        pys_waiting--;
-        if (status != PMS_E_INTR && status != PMS_E_WAIT)
-            return status;
-        if (PyErr_CheckSignals() < 0)
-            return PYS_RAISED;
-        if (end >= 0) {
-            left = end - pys_now_ns();
-            left = left < 0 ? 0 : left;
-        }
-    }
+    return pms_tx_begin_wait(pool, depth, timeout_ns);
 }
 
 /* The hooks of levels that have left the stack: pairs of on_commit and on_abort, innermost
@@ -155,7 +137,7 @@ int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t tim
     stale.levels = 0;
     status = pms_tx_begin(pool, &depth);
     if (PMS_UNLIKELY(status == PMS_E_WAIT))
-        status = begin_waiting(pool, &depth, timeout_ns);
+        status = pys_wait(begin_step, pool, &depth, timeout_ns);
     if (status != PMS_OK)
         return status;
     if (PMS_UNLIKELY(owner->level != NULL && owner->level->depth >= depth)) {

@@ -51,6 +51,17 @@ static int handle_at(struct pms_pool *pool, uint64_t off, uint32_t tag, struct p
     return *out != NULL ? PMS_OK : PMS_FAIL(PMS_E_NOMEM, "making a handle", off, 0, 0);
 }
 
+/* Takes over the handle's share, if there is one. */
+static PyObject *proxy_or_raise(struct pys_pool *self, struct pms_handle *handle, int status)
+{
+    if (status == PMS_OK)
+        return pys_proxy_of(self, handle);
+    pys_raise(self, status);
+    if (handle != NULL)
+        pys_handle_put(handle);
+    return NULL;
+}
+
 static PyObject *pool_proxy(PyObject *obj, PyObject *args)
 {
     struct pys_pool *self = (struct pys_pool *)obj;
@@ -66,13 +77,7 @@ static PyObject *pool_proxy(PyObject *obj, PyObject *args)
         status = handle_at(pool, off, tag, &handle);
         status = pys_leave_read(pool, status);
     }
-    if (status != PMS_OK) {
-        pys_raise(self, status);
-        if (handle != NULL)
-            pys_handle_put(handle);
-        return NULL;
-    }
-    return pys_proxy_of(self, handle);
+    return proxy_or_raise(self, handle, status);
 }
 
 static PyObject *pool_root(PyObject *obj, PyObject *unused)
@@ -118,13 +123,7 @@ static PyObject *pool_new(PyObject *obj, PyObject *arg)
             status = PMS_FAIL(PMS_E_NOMEM, "making a handle", off, 0, 0);
         status = pys_leave_write(pool, status);
     }
-    if (status != PMS_OK) {
-        pys_raise(self, status);
-        if (handle != NULL)
-            pys_handle_put(handle);
-        return NULL;
-    }
-    return pys_proxy_of(self, handle);
+    return proxy_or_raise(self, handle, status);
 }
 
 static PyObject *pool_depth(PyObject *obj, void *closure)

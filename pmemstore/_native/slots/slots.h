@@ -84,7 +84,10 @@ extern PyType_Spec pys_dict_iter_spec, pys_list_iter_spec;
 /* ---- enter.c: entering, and waiting without the GIL ---- */
 extern int pys_waiting; /* threads that are between releasing and taking the GIL in a wait */
 
-int64_t pys_now_ns(void); /* monotonic */
+/* Call a _wait form of the core without the GIL until it lets us in, or timeout_ns (< 0: no limit)
+ * are over; signal handlers run in between.  A status. */
+typedef int (*pys_wait_fn)(struct pms_pool *pool, void *argument, int64_t timeout_ns);
+int pys_wait(pys_wait_fn wait, struct pms_pool *pool, void *argument, int64_t timeout_ns);
 int pys_wait_read(struct pms_pool *pool, const struct pms_handle *handle);
 int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle);
 int pys_wait_durable(struct pms_pool *pool, uint64_t ticket);
