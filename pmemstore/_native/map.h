@@ -46,6 +46,9 @@ int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_RE
  * tell what came of it. */
 void pms_map_ask_direct(int fd);
 
+/* m->fd is such a file: ask, give it size bytes of written zeroes, fsync. */
+int pms_map_fill(struct pms_medium *m, uint64_t size);
+
 /* Reserve limit bytes, map [0, size) of fd.  Shared if the tier is EADR, FLUSH or VOLATILE (with
  * MAP_SYNC for the first two), else private (or, with PMS_MAP_RAW, shared).  The map is entered
  * in the list of live mappings.  limit is rounded up to pages; if the address space does not

@@ -225,9 +225,7 @@ int pms_mapping_fill(int fd, uint64_t size)
 {
     struct pms_medium m;
     PMS_TRY(pms_medium_init(&m, fd, PMS_FLUSH_NONE));
-    pms_map_ask_direct(fd);
-    PMS_TRY(pms_allocate_zero(&m, 0, size));
-    return pms_sync_all(&m);
+    return pms_map_fill(&m, size);
 }
 
 int pms_mapping_sync_dir(int fd)

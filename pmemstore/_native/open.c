@@ -296,11 +296,9 @@ static int plan(const struct pms_options *opt, struct pms_super_pm *s)
 }
 
 /* Both superblocks, both anchors and the root page into a file of zeroes. */
-static int format(int fd, struct pms_super_pm *s)
+static int format(struct pms_medium *m, struct pms_super_pm *s)
 {
-    struct pms_medium m;
     uint64_t salt[2];
-    PMS_TRY(pms_medium_init(&m, fd, PMS_FLUSH_AUTO));
     if (getrandom(s->uuid, 16, 0) != 16 || getrandom(&s->hash_seed, 8, 0) != 8 ||
         getrandom(salt, sizeof salt, 0) != (ssize_t)sizeof salt)
         return PMS_FAIL_OS("drawing random numbers", 0, 16, EIO);
@@ -309,15 +307,15 @@ static int format(int fd, struct pms_super_pm *s)
     pms_super_seal(s);
     uint64_t tables = round_up(s->regions[0].cap_pages * PMS_DESC_BYTES, PMS_PAGE);
     struct pms_root_pm root = {.top = (s->heap_start + tables) / PMS_PAGE};
-    PMS_TRY(pms_write(&m, PMS_ROOT_OFF, &root, sizeof root));
+    PMS_TRY(pms_write(m, PMS_ROOT_OFF, &root, sizeof root));
     for (uint64_t i = 0; i < 2; i++) {
         struct pms_anchor_pm a = {
             .gen = i + 1, .seq = 1, .salt = salt[i], .mode = PMS_MODE_DIRECT};
         pms_anchor_seal(&a);
-        PMS_TRY(pms_write(&m, PMS_ANCHOR_OFF + i * PMS_PAGE, &a, sizeof a));
-        PMS_TRY(pms_write(&m, PMS_SUPER_OFF + i * PMS_PAGE, s, sizeof *s));
+        PMS_TRY(pms_write(m, PMS_ANCHOR_OFF + i * PMS_PAGE, &a, sizeof a));
+        PMS_TRY(pms_write(m, PMS_SUPER_OFF + i * PMS_PAGE, s, sizeof *s));
     }
-    return pms_sync_all(&m);
+    return pms_sync_all(m);
 }
 
 static int make_root(struct pms_pool *pool)
@@ -341,42 +339,24 @@ static int make_root(struct pms_pool *pool)
     return status;
 }
 
-/* An empty locked file under a temporary name.  Closed once so that a DAX flag takes effect. */
-static int make_file(const char *temporary, uint64_t size, int *fd)
+/* A locked file of zeroes under a temporary name.  Closed once so that a DAX flag takes effect. */
+static int make_file(struct pms_medium *m, const char *temporary, uint64_t size)
 {
-    *fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (*fd < 0)
-        return PMS_FAIL_OS("create", 0, size, errno);
-    int status = pms_mapping_fill(*fd, size);
-    close(*fd);
-    if (status != PMS_OK) {
-        *fd = -1;
+    PMS_TRY(pms_create(m, temporary));
+    int status = pms_map_fill(m, size);
+    close(m->fd);
+    m->fd = -1;
+    if (status != PMS_OK)
         return status == PMS_E_OS && pms_detail()->sys_errno == ENOSPC
                    ? pms_fail(PMS_E_FULL, __FILE__, __LINE__, "create the pool's file", 0, size,
                               0, ENOSPC)
                    : status;
-    }
-    *fd = open(temporary, O_RDWR | O_CLOEXEC);
-    if (*fd < 0)
+    m->fd = open(temporary, O_RDWR | O_CLOEXEC);
+    if (m->fd < 0)
         return PMS_FAIL_OS("reopen", 0, size, errno);
-    if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
+    if (flock(m->fd, LOCK_EX | LOCK_NB) != 0)
         return PMS_FAIL_OS("flock", 0, 0, errno);
     return PMS_OK;
-}
-
-static int sync_directory(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *name = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    if (!name)
-        return PMS_E_NOMEM;
-    int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = errno;
-    free(name);
-    if (fd < 0)
-        return PMS_FAIL_OS("open the directory", 0, 0, err);
-    int status = pms_mapping_sync_dir(fd);
-    close(fd);
-    return status;
 }
 
 /* Is it a pool, whatever its state, or empty?  Nobody's other data is replaced. */
@@ -388,7 +368,7 @@ static int replaceable(int fd)
 }
 
 /* Give the finished pool its name.  PMS_MISSING: with "c", somebody else was first. */
-static int publish(const char *temporary, const char *path, char flag, int fd)
+static int publish(struct pms_medium *m, const char *temporary, const char *path, char flag)
 {
     if (flag == 'n') {
         int old;
@@ -402,25 +382,28 @@ static int publish(const char *temporary, const char *path, char flag, int fd)
             return status;
         struct stat st; /* who may read the old one may read the new one, and nobody else */
         if (status == PMS_OK && fstat(old, &st) == 0)
-            (void)fchmod(fd, st.st_mode & 0777);
-        int failed = rename(temporary, path), err = errno;
+            (void)fchmod(m->fd, st.st_mode & 0777);
+        int renamed = pms_rename(m, temporary, path);
         if (status == PMS_OK)
             close(old);
-        if (failed)
-            return PMS_FAIL_OS("rename", 0, 0, err);
+        PMS_TRY(renamed);
     } else {
-        if (link(temporary, path) != 0)
-            return errno == EEXIST ? PMS_MISSING : PMS_FAIL_OS("link", 0, 0, errno);
-        (void)unlink(temporary);
+        int linked = pms_link(m, temporary, path);
+        if (linked != PMS_OK)
+            return pms_detail()->sys_errno == EEXIST ? PMS_MISSING : linked;
+        (void)pms_unlink(m, temporary);
     }
-    return sync_directory(path);
+    return pms_sync_dir(m, path);
 }
 
 static int create(const char *path, const struct pms_options *opt, struct pms_pool **out)
 {
     struct pms_super_pm super;
+    struct pms_medium m;
     uint64_t random;
-    int fd = -1;
+    PMS_TRY(pms_medium_init(&m, -1, PMS_FLUSH_AUTO));
+    m.recorder = opt->recorder;
+    m.recorder_context = opt->recorder_context;
     char *temporary = malloc(strlen(path) + 32);
     if (!temporary)
         return PMS_FAIL(PMS_E_NOMEM, "create the pool", 0, 0, 0);
@@ -429,16 +412,16 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
     snprintf(temporary, strlen(path) + 32, "%s.new-%016llx", path, (unsigned long long)random);
     int status = plan(opt, &super);
     if (status == PMS_OK)
-        status = make_file(temporary, super.size, &fd);
+        status = make_file(&m, temporary, super.size);
     if (status == PMS_OK)
-        status = format(fd, &super);
+        status = format(&m, &super);
     if (status == PMS_OK)
-        status = open_fd(fd, path, opt, out);
+        status = open_fd(m.fd, path, opt, out);
     if (status == PMS_OK) {
-        fd = -1; /* the pool's */
+        m.fd = -1; /* the pool's */
         status = make_root(*out);
         if (status == PMS_OK)
-            status = publish(temporary, path, opt->flag, (*out)->map.medium.fd);
+            status = publish(&(*out)->map.medium, temporary, path, opt->flag);
         if (status != PMS_OK) {
             struct pms_detail detail = *pms_detail();
             (void)pms_pool_close(*out);
@@ -448,8 +431,8 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
         }
     }
     if (status != PMS_OK) {
-        if (fd >= 0)
-            close(fd);
+        if (m.fd >= 0)
+            close(m.fd);
         (void)unlink(temporary);
     }
     free(temporary);

@@ -19,8 +19,8 @@ struct pms_options {
     uint32_t require;    /* enum pms_tier: weakest that is acceptable; 0: any */
     uint32_t flush_kind; /* enum pms_flush_kind */
     int64_t timeout_ns;  /* how long an operation waits for another thread; 0: no limit */
-    /* Crash tests: sees what happens to the pool's medium from recovery on (persist.h), but not
-     * how a new pool's file is filled.  NULL: none. */
+    /* Crash tests: sees all that happens to the pool's medium (persist.h), the making of its file
+     * and name included.  NULL: none. */
     pms_recorder_fn recorder;
     void *recorder_context;
 };

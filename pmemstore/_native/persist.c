@@ -83,20 +83,25 @@ int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind)
 
 /* ---- recorder ----------------------------------------------------------------------- */
 
-static int persist_tell_slow(struct pms_medium *m, uint32_t kind, uint64_t off, uint64_t len,
-                             const void *data)
+int pms_tell(struct pms_medium *m, uint32_t kind, uint64_t off, uint64_t len, const void *data,
+             const struct pms_site *site)
 {
-    struct pms_event event = {.kind = kind, .off = off, .len = len, .data = data};
-    return m->recorder(m->recorder_context, &event);
+    struct pms_event event = {.kind = kind, .off = off, .len = len, .data = data, .site = site};
+    return m->recorder ? m->recorder(m->recorder_context, &event) : 0;
 }
 
 /* Deliver an event; what the recorder answers is 0 or the errno to fail with. */
 static inline int persist_tell(struct pms_medium *m, uint32_t kind, uint64_t off, uint64_t len,
-                               const void *data)
+                               const void *data, const struct pms_site *site)
 {
     if (PMS_LIKELY(!m->recorder))
         return 0;
-    return persist_tell_slow(m, kind, off, len, data);
+    return pms_tell(m, kind, off, len, data, site);
+}
+
+void pms_tell_durable_at(struct pms_medium *m, uint64_t number, const struct pms_site *site)
+{
+    (void)persist_tell(m, PMS_EV_DURABLE, number, 0, NULL, site);
 }
 
 /* ---- through the mapping -------------------------------------------------------------- */
@@ -113,11 +118,12 @@ static void persist_door_set(struct pms_medium *m, uint64_t off, size_t len, int
         abort(); /* debug builds only: cannot go on, and must not pass unseen */
 }
 
-void pms_store_slow(struct pms_medium *m, uint64_t off, const void *src, size_t len, bool nt)
+void pms_store_slow(struct pms_medium *m, uint64_t off, const void *src, size_t len, bool nt,
+                    const struct pms_site *site)
 {
     if (!len)
         return;
-    persist_tell(m, nt ? PMS_EV_NT_STORE : PMS_EV_STORE, off, len, src);
+    persist_tell(m, nt ? PMS_EV_NT_STORE : PMS_EV_STORE, off, len, src, site);
     if (m->guarded) {
         pthread_mutex_lock(&persist_door);
         persist_door_set(m, off, len, PROT_READ | PROT_WRITE);
@@ -132,33 +138,34 @@ void pms_store_slow(struct pms_medium *m, uint64_t off, const void *src, size_t 
     }
 }
 
-void pms_store_nt(struct pms_medium *m, uint64_t off, const void *src, size_t len)
+void pms_store_nt_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
+                     const struct pms_site *site)
 {
     bool nt = m->direct && m->nt_copy_fn && len >= PMS_NT_MIN && !((off | len) & 7u);
     if (!nt) {
-        pms_store(m, off, src, len);
-        pms_flush(m, off, len);
+        pms_store_at(m, off, src, len, site);
+        pms_flush_at(m, off, len, site);
         return;
     }
-    pms_store_slow(m, off, src, len, true);
+    pms_store_slow(m, off, src, len, true, site);
 }
 
-void pms_flush(struct pms_medium *m, uint64_t off, size_t len)
+void pms_flush_at(struct pms_medium *m, uint64_t off, size_t len, const struct pms_site *site)
 {
     if (!m->direct || !len || m->flush_kind == PMS_FLUSH_NONE)
         return;
     m->flush_fn(m->base + off, len);
     m->counters.flushed_lines += (off + len - 1) / PMS_LINE - off / PMS_LINE + 1;
-    persist_tell(m, PMS_EV_FLUSH, off, len, NULL);
+    persist_tell(m, PMS_EV_FLUSH, off, len, NULL, site);
 }
 
-void pms_fence(struct pms_medium *m)
+void pms_fence_at(struct pms_medium *m, const struct pms_site *site)
 {
     if (!m->direct)
         return;
     m->fence_fn();
     m->counters.fences++;
-    persist_tell(m, PMS_EV_FENCE, 0, 0, NULL);
+    persist_tell(m, PMS_EV_FENCE, 0, 0, NULL, site);
 }
 
 /* ---- through the descriptor ------------------------------------------------------------ */
@@ -188,9 +195,10 @@ static int persist_pwrite(int fd, uint64_t off, const uint8_t *src, size_t len, 
     return 0;
 }
 
-int pms_write(struct pms_medium *m, uint64_t off, const void *src, size_t len)
+int pms_write_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
+                 const struct pms_site *site)
 {
-    int err = persist_tell(m, PMS_EV_WRITE, off, len, src);
+    int err = persist_tell(m, PMS_EV_WRITE, off, len, src, site);
     bool dsync = false;
     if (!err)
         err = persist_pwrite(m->fd, off, src, len, &dsync);
@@ -200,9 +208,10 @@ int pms_write(struct pms_medium *m, uint64_t off, const void *src, size_t len)
     return PMS_OK;
 }
 
-int pms_write_sync(struct pms_medium *m, uint64_t off, const void *src, size_t len)
+int pms_write_sync_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
+                      const struct pms_site *site)
 {
-    int err = persist_tell(m, PMS_EV_WRITE_SYNC, off, len, src);
+    int err = persist_tell(m, PMS_EV_WRITE_SYNC, off, len, src, site);
     bool dsync = !m->no_dsync;
     if (!err)
         err = persist_pwrite(m->fd, off, src, len, &dsync);
@@ -217,9 +226,9 @@ int pms_write_sync(struct pms_medium *m, uint64_t off, const void *src, size_t l
     return PMS_OK;
 }
 
-int pms_sync(struct pms_medium *m)
+int pms_sync_at(struct pms_medium *m, const struct pms_site *site)
 {
-    int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL);
+    int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL, site);
     if (!err)
         err = fdatasync(m->fd) ? errno : 0;
     if (err)
@@ -228,9 +237,9 @@ int pms_sync(struct pms_medium *m)
     return PMS_OK;
 }
 
-int pms_sync_all(struct pms_medium *m)
+int pms_sync_all_at(struct pms_medium *m, const struct pms_site *site)
 {
-    int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL);
+    int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL, site);
     if (!err)
         err = fsync(m->fd) ? errno : 0;
     if (err)
@@ -239,12 +248,13 @@ int pms_sync_all(struct pms_medium *m)
     return PMS_OK;
 }
 
-int pms_sync_range(struct pms_medium *m, uint64_t off, size_t len)
+int pms_sync_range_at(struct pms_medium *m, uint64_t off, size_t len,
+                      const struct pms_site *site)
 {
     if (!len)
         return PMS_OK;
     uint64_t start = off & ~(uint64_t)(PMS_PAGE - 1);
-    int err = persist_tell(m, PMS_EV_SYNC, off, len, NULL);
+    int err = persist_tell(m, PMS_EV_SYNC, off, len, NULL, site);
     if (!err)
         err = msync(m->base + start, (size_t)(off + len - start), MS_SYNC) ? errno : 0;
     if (err)
@@ -253,9 +263,10 @@ int pms_sync_range(struct pms_medium *m, uint64_t off, size_t len)
     return PMS_OK;
 }
 
-int pms_allocate(struct pms_medium *m, uint64_t off, uint64_t len, bool unshare)
+int pms_allocate_at(struct pms_medium *m, uint64_t off, uint64_t len, bool unshare,
+                    const struct pms_site *site)
 {
-    int err = persist_tell(m, PMS_EV_ALLOCATE, off, len, NULL);
+    int err = persist_tell(m, PMS_EV_ALLOCATE, off, len, NULL, site);
     while (!err) {
         int mode = unshare ? FALLOC_FL_UNSHARE_RANGE : 0;
         if (!fallocate(m->fd, mode, (off_t)off, (off_t)len))
@@ -267,30 +278,32 @@ int pms_allocate(struct pms_medium *m, uint64_t off, uint64_t len, bool unshare)
                        len, err == ENOSYS ? EOPNOTSUPP : err);
 }
 
-int pms_write_zeroes(struct pms_medium *m, uint64_t off, uint64_t len)
+int pms_write_zeroes_at(struct pms_medium *m, uint64_t off, uint64_t len,
+                        const struct pms_site *site)
 {
     while (len) {
         size_t piece = len < PMS_ZEROES_BYTES ? (size_t)len : PMS_ZEROES_BYTES;
-        PMS_TRY(pms_write(m, off, persist_zeroes, piece));
+        PMS_TRY(pms_write_at(m, off, persist_zeroes, piece, site));
         off += piece;
         len -= piece;
     }
     return PMS_OK;
 }
 
-int pms_allocate_zero(struct pms_medium *m, uint64_t off, uint64_t len)
+int pms_allocate_zero_at(struct pms_medium *m, uint64_t off, uint64_t len,
+                         const struct pms_site *site)
 {
     if (!len)
         return PMS_OK;
-    int status = pms_allocate(m, off, len, false);
+    int status = pms_allocate_at(m, off, len, false, site);
     if (status != PMS_OK && pms_detail()->sys_errno != EOPNOTSUPP)
         return status;
-    return pms_write_zeroes(m, off, len);
+    return pms_write_zeroes_at(m, off, len, site);
 }
 
-int pms_truncate(struct pms_medium *m, uint64_t size)
+int pms_truncate_at(struct pms_medium *m, uint64_t size, const struct pms_site *site)
 {
-    int err = persist_tell(m, PMS_EV_TRUNCATE, size, 0, NULL);
+    int err = persist_tell(m, PMS_EV_TRUNCATE, size, 0, NULL, site);
     while (!err) {
         if (!ftruncate(m->fd, (off_t)size))
             return PMS_OK;

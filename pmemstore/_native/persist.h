@@ -9,6 +9,9 @@
  *
  * Words: flush = start the write-back of lines; fence = order it; persist = both; sync = a
  * system call that waits for the device.
+ *
+ * Names are part of the medium too: a file that was made, linked or renamed is there after a
+ * crash when its directory was synced (persist_name.c).
  */
 #ifndef PMS_PERSIST_H
 #define PMS_PERSIST_H
@@ -50,18 +53,39 @@ enum pms_event_kind {
     PMS_EV_WRITE_SYNC = 6, /* pwritev2(RWF_DSYNC): durable on return; data = the bytes */
     PMS_EV_SYNC = 7, /* fdatasync or fsync or msync of [off, off+len), len 0: whole file */
     PMS_EV_ALLOCATE = 8,
-    PMS_EV_TRUNCATE = 9
+    PMS_EV_TRUNCATE = 9,
+    PMS_EV_CREATE = 10, /* an empty file under a temporary name; data = the name, as below */
+    PMS_EV_LINK = 11,   /* the file gets its name, which was free; data = the name */
+    PMS_EV_RENAME = 12, /* the file gets its name, and replaces what had it; data = the name */
+    PMS_EV_UNLINK = 13, /* data = the name */
+    PMS_EV_SYNC_DIR = 14,
+    PMS_EV_DURABLE = 15 /* nothing happens to the medium: the units of work so far are durable,
+                           and whoever waits for them is told; off = 1 + a number of the unit */
 };
+struct pms_site { /* who called the door; lives for ever */
+    const char *function;
+    const char *file;
+    uint32_t line;
+    uint32_t zero;
+};
+#define PMS_SITE                                                                               \
+    __extension__({                                                                            \
+        static const struct pms_site pms_site_here = {__func__, __FILE__, __LINE__, 0};        \
+        &pms_site_here;                                                                        \
+    })
+
 struct pms_event {
     uint32_t kind;
     uint32_t zero;
     uint64_t off;
     uint64_t len;
     const void *data;
+    const struct pms_site *site;
 };
 /* Returns 0 to go on; an errno value to make a WRITE, WRITE_SYNC, SYNC, ALLOCATE or TRUNCATE
  * fail with it instead of being executed (the event is then delivered BEFORE execution for
- * those kinds; a recorder that returns 0 sees the call executed right afterwards). */
+ * those kinds; a recorder that returns 0 sees the call executed right afterwards).  The same
+ * holds for names. */
 typedef int (*pms_recorder_fn)(void *context, const struct pms_event *event);
 
 struct pms_counters { /* since the medium was opened; read without lock for statistics */
@@ -95,11 +119,14 @@ int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind);
 const char *pms_flush_name(enum pms_flush_kind kind);
 const char *pms_tier_name(enum pms_tier tier); /* "eadr", "flush", "dax-fsync", ... */
 
-/* ---- through the mapping ---- */
-void pms_store_slow(struct pms_medium *m, uint64_t off, const void *src, size_t len, bool nt);
+/* ---- through the mapping ----
+ * Each function NAME_at takes who calls; the macro NAME below fills it in. */
+void pms_store_slow(struct pms_medium *m, uint64_t off, const void *src, size_t len, bool nt,
+                    const struct pms_site *site);
 
 /* Store bytes at off through the mapping.  Not durable before flush + fence. */
-static inline void pms_store(struct pms_medium *m, uint64_t off, const void *src, size_t len)
+static inline void pms_store_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
+                                const struct pms_site *site)
 {
 #ifndef PMS_DEBUG_DOOR
     if (PMS_LIKELY(!m->recorder)) {
@@ -107,39 +134,86 @@ static inline void pms_store(struct pms_medium *m, uint64_t off, const void *src
         return;
     }
 #endif
-    pms_store_slow(m, off, src, len, false);
+    pms_store_slow(m, off, src, len, false, site);
 }
 
-static inline void pms_store_u64(struct pms_medium *m, uint64_t off, uint64_t word)
+static inline void pms_store_u64_at(struct pms_medium *m, uint64_t off, uint64_t word,
+                                    const struct pms_site *site)
 {
-    pms_store(m, off, &word, 8);
+    pms_store_at(m, off, &word, 8, site);
 }
 
 /* The same, past the caches where that pays (large, 8-aligned); needs no flush, but a fence. */
-void pms_store_nt(struct pms_medium *m, uint64_t off, const void *src, size_t len);
+void pms_store_nt_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
+                     const struct pms_site *site);
 
 /* On a medium that is not direct both do nothing and count nothing; on eADR a flush does
  * nothing and counts nothing. */
-void pms_flush(struct pms_medium *m, uint64_t off, size_t len);
-void pms_fence(struct pms_medium *m);
+void pms_flush_at(struct pms_medium *m, uint64_t off, size_t len, const struct pms_site *site);
+void pms_fence_at(struct pms_medium *m, const struct pms_site *site);
+
+/* Nothing happens; a recorder learns that the units of work up to number are durable. */
+void pms_tell_durable_at(struct pms_medium *m, uint64_t number, const struct pms_site *site);
 
 /* ---- through the descriptor: each returns PMS_OK or PMS_E_OS with sys_errno ---- */
 /* EINTR and short writes are continued; any other failure is returned, never retried (a sync
  * not even after EINTR: the kernel may have forgotten an earlier write error by then). */
-int pms_write(struct pms_medium *m, uint64_t off, const void *src, size_t len);
+int pms_write_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
+                 const struct pms_site *site);
 /* Durable on return: pwritev2(RWF_DSYNC), or pwrite + fdatasync where that is missing. */
-int pms_write_sync(struct pms_medium *m, uint64_t off, const void *src, size_t len);
-int pms_sync(struct pms_medium *m);                                 /* fdatasync */
-int pms_sync_all(struct pms_medium *m);                             /* fsync */
-int pms_sync_range(struct pms_medium *m, uint64_t off, size_t len); /* msync */
+int pms_write_sync_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
+                      const struct pms_site *site);
+int pms_sync_at(struct pms_medium *m, const struct pms_site *site);     /* fdatasync */
+int pms_sync_all_at(struct pms_medium *m, const struct pms_site *site); /* fsync */
+int pms_sync_range_at(struct pms_medium *m, uint64_t off, size_t len,
+                      const struct pms_site *site); /* msync */
 /* Give the range blocks of its own and write zeroes into it (so that no later store or write
  * can meet a full disk), extending the file if need be.  Not synced. */
-int pms_allocate_zero(struct pms_medium *m, uint64_t off, uint64_t len);
-int pms_truncate(struct pms_medium *m, uint64_t size);
+int pms_allocate_zero_at(struct pms_medium *m, uint64_t off, uint64_t len,
+                         const struct pms_site *site);
+int pms_truncate_at(struct pms_medium *m, uint64_t size, const struct pms_site *site);
 /* The two steps of pms_allocate_zero for those who need one of them (pms_map_prepare).
  * pms_allocate: blocks for the holes of the range, contents kept; with unshare, blocks of its
  * own for what a reflink shares.  A file system without it gives PMS_E_OS, EOPNOTSUPP. */
-int pms_allocate(struct pms_medium *m, uint64_t off, uint64_t len, bool unshare);
-int pms_write_zeroes(struct pms_medium *m, uint64_t off, uint64_t len);
+int pms_allocate_at(struct pms_medium *m, uint64_t off, uint64_t len, bool unshare,
+                    const struct pms_site *site);
+int pms_write_zeroes_at(struct pms_medium *m, uint64_t off, uint64_t len,
+                        const struct pms_site *site);
+
+/* ---- names: persist_name.c; each returns PMS_OK or PMS_E_OS with sys_errno ---- */
+/* Make an empty file that is not there yet: m->fd, for reading and writing. */
+int pms_create_at(struct pms_medium *m, const char *name, const struct pms_site *site);
+int pms_link_at(struct pms_medium *m, const char *from, const char *name,
+                const struct pms_site *site);
+int pms_rename_at(struct pms_medium *m, const char *from, const char *name,
+                  const struct pms_site *site);
+int pms_unlink_at(struct pms_medium *m, const char *name, const struct pms_site *site);
+/* fsync of the directory that name is in. */
+int pms_sync_dir_at(struct pms_medium *m, const char *name, const struct pms_site *site);
+
+#define pms_store(m, off, src, len) pms_store_at(m, off, src, len, PMS_SITE)
+#define pms_store_u64(m, off, word) pms_store_u64_at(m, off, word, PMS_SITE)
+#define pms_store_nt(m, off, src, len) pms_store_nt_at(m, off, src, len, PMS_SITE)
+#define pms_flush(m, off, len) pms_flush_at(m, off, len, PMS_SITE)
+#define pms_fence(m) pms_fence_at(m, PMS_SITE)
+#define pms_tell_durable(m, number) pms_tell_durable_at(m, number, PMS_SITE)
+#define pms_write(m, off, src, len) pms_write_at(m, off, src, len, PMS_SITE)
+#define pms_write_sync(m, off, src, len) pms_write_sync_at(m, off, src, len, PMS_SITE)
+#define pms_sync(m) pms_sync_at(m, PMS_SITE)
+#define pms_sync_all(m) pms_sync_all_at(m, PMS_SITE)
+#define pms_sync_range(m, off, len) pms_sync_range_at(m, off, len, PMS_SITE)
+#define pms_allocate_zero(m, off, len) pms_allocate_zero_at(m, off, len, PMS_SITE)
+#define pms_truncate(m, size) pms_truncate_at(m, size, PMS_SITE)
+#define pms_allocate(m, off, len, unshare) pms_allocate_at(m, off, len, unshare, PMS_SITE)
+#define pms_write_zeroes(m, off, len) pms_write_zeroes_at(m, off, len, PMS_SITE)
+#define pms_create(m, name) pms_create_at(m, name, PMS_SITE)
+#define pms_link(m, from, name) pms_link_at(m, from, name, PMS_SITE)
+#define pms_rename(m, from, name) pms_rename_at(m, from, name, PMS_SITE)
+#define pms_unlink(m, name) pms_unlink_at(m, name, PMS_SITE)
+#define pms_sync_dir(m, name) pms_sync_dir_at(m, name, PMS_SITE)
+
+/* For persist_name.c: deliver an event; what the recorder answers is 0 or an errno. */
+int pms_tell(struct pms_medium *m, uint32_t kind, uint64_t off, uint64_t len, const void *data,
+             const struct pms_site *site);
 
 #endif

@@ -140,6 +140,13 @@ void pms_map_ask_direct(int fd)
     }
 }
 
+int pms_map_fill(struct pms_medium *m, uint64_t size)
+{
+    pms_map_ask_direct(m->fd);
+    PMS_TRY(pms_allocate_zero(m, 0, size));
+    return pms_sync_all(m);
+}
+
 static void probe_map_sync_granted(int fd, const char *fs, enum pms_tier *tier,
                                    char reason[PMS_REASON_MAX])
 {

@@ -292,6 +292,8 @@ int pms_unit_commit(struct pms_tx *tx, uint64_t *ticket)
     }
     if (pms_map_error(tx->map))
         return PMS_FAIL(PMS_E_MEDIA, "commit", atomic_load(&tx->map->media_error) - 1, 0, 0);
+    if (tx->log->mode == PMS_MODE_DIRECT)
+        pms_tell_durable(tx->medium, tx->commits);
     return PMS_OK;
 }
 

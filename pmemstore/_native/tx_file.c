@@ -254,6 +254,7 @@ void pms_group_done(struct pms_tx *tx, int status)
         return;
     tx->log_used = tx->log->head - tx->log->dur_pos;
     tx->ticket_durable = tx->writing.ticket;
+    pms_tell_durable(tx->medium, tx->ticket_durable);
     pms_heap_release(tx->heap, tx->ticket_durable + 1);
 }
 

@@ -2,7 +2,6 @@
 #include "contents.h"
 
 #include "check.h"
-#include "explore.h"
 
 #define VALUE_MAX 200000u
 #define KEY_MAX 1200u

@@ -10,9 +10,17 @@
 #ifndef PMS_TEST_CONTENTS_H
 #define PMS_TEST_CONTENTS_H
 
+#include "_native/machine.h"
 #include "_native/open.h"
 #include "_native/table.h"
 #include "_native/vec.h"
+
+/* The same numbers on each machine. */
+static inline uint64_t dice_roll(uint64_t *dice) { return pms_dice(dice); }
+static inline uint32_t dice_below(uint64_t *dice, uint32_t n)
+{
+    return (uint32_t)pms_dice_below(dice, n);
+}
 
 #define MODEL_OBJECTS 12u
 #define MODEL_ITEMS 150u

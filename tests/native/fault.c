@@ -223,7 +223,7 @@ int world_planted(struct world *w, const struct pms_event *event)
     else if (event->kind == PMS_EV_FENCE)
         w->fences++;
     if (weaker.kind != event->kind)
-        machine_event(&w->machine, &weaker, 0);
+        world_event(w, &weaker, 0);
     tally.planted++;
     return 1;
 }

@@ -6,7 +6,7 @@
  *   test_crash directed                     the suspects alone
  *   CRASH_TRACE=n                           print what the worlds below n do
  *
- * world.h tells how; explore.h has the model of the medium, contents.h that of the pool.
+ * world.h tells how; machine.h has the model of the medium, contents.h that of the pool.
  */
 #include "world.h"
 

@@ -99,7 +99,7 @@ void worlds_init(const char *directory)
         snprintf(w->path, sizeof w->path, "%s/pool%d", worlds_dir, i);
         w->fd = open(w->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         CHECK(w->fd >= 0);
-        machine_init(&w->machine);
+        CHECK_EQ(pms_machine_init(&w->machine, MACHINE_BYTES), PMS_OK);
         w->file = mmap(NULL, MACHINE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
         CHECK(w->file != MAP_FAILED);
         w->draft = malloc(sizeof *w->draft);
@@ -117,7 +117,8 @@ void worlds_free(void)
         munmap(w->file, MACHINE_BYTES);
         close(w->fd);
         unlink(w->path);
-        machine_free(&w->machine);
+        pms_machine_free(&w->machine);
+        pms_plan_free(&w->plan);
     }
     rmdir(worlds_dir);
 }
@@ -152,6 +153,14 @@ static void trace(const struct world *w, const struct pms_event *event)
     fprintf(stderr, "\n");
 }
 
+void world_event(struct world *w, const struct pms_event *event, int fail)
+{
+    CHECK_EQ(pms_machine_take(&w->machine, event, fail), PMS_OK);
+    if (pms_machine_is_point(&w->machine, event))
+        world_look(w);
+    CHECK_EQ(pms_machine_settle(&w->machine, event, fail), PMS_OK);
+}
+
 /* Anchors and superblocks are few, and a kill beside one is worth more than others. */
 static int is_rare(const struct pms_event *event) { return event->off < PMS_ROOT_OFF; }
 
@@ -173,7 +182,7 @@ static int record(void *context, const struct pms_event *event)
         world_kill(w);
     if (w->level < world_trace)
         trace(w, event);
-    machine_event(&w->machine, event, fail);
+    world_event(w, event, fail);
     w->sync_failed |= fail;
     return fail ? EIO : 0;
 }
@@ -290,8 +299,8 @@ static void describe(const struct world *from, const uint8_t *bytes, uint64_t si
             "), %s; lines that lack stores:",
             from->level, from->files ? "file" : "direct", from->allowed_count, size,
             from->machine.size, how);
-    for (uint64_t at = 0; at < from->machine.size; at += MACHINE_LINE)
-        if (memcmp(bytes + at, from->machine.seen + at, MACHINE_LINE) != 0)
+    for (uint64_t at = 0; at < from->machine.size; at += PMS_LINE)
+        if (memcmp(bytes + at, from->machine.seen + at, PMS_LINE) != 0)
             fprintf(stderr, " %" PRIu64, at);
     fprintf(stderr, "\n");
 }
@@ -358,17 +367,17 @@ static struct world *below(struct world *w)
     return child;
 }
 
-static int one_image(void *context, const uint8_t *bytes, uint64_t size)
+static void one_image(struct world *from, const uint8_t *bytes, uint64_t size)
 {
-    struct world *from = context, *w = below(from);
+    struct world *w = below(from);
     int leaf = w->level + 1 == WORLDS;
     tally.images++;
     file_put(w, bytes, size);
     if (!leaf && w->setup->nested && dice_below(&from->dice, w->setup->nested) == 0) {
         tally.nested++;
-        machine_load(&w->machine, bytes, size);
+        CHECK_EQ(pms_machine_load(&w->machine, bytes, size), PMS_OK);
         go_on(w, from, "nested");
-        return world_found;
+        return;
     }
     int read_only = dice_below(&from->dice, 8) == 0;
     tally.readonly += (uint64_t)read_only;
@@ -377,13 +386,12 @@ static int one_image(void *context, const uint8_t *bytes, uint64_t size)
         wrong(w, "open", pms_detail()->what, status);
         if (!world_quiet)
             describe(from, bytes, size, "not opened");
-        return 1;
+        return;
     }
     (void)judge(w, from);
     if (world_found && !world_quiet)
         describe(from, bytes, size, read_only ? "read-only" : "for writing");
     close_pool(w);
-    return world_found;
 }
 
 void world_kill(struct world *from)
@@ -394,29 +402,30 @@ void world_kill(struct world *from)
     struct world *w = below(from);
     tally.killed++;
     if (w->files == from->files)
-        machine_copy(&w->machine, &from->machine);
+        CHECK_EQ(pms_machine_copy(&w->machine, &from->machine), PMS_OK);
     else /* what a process left was copied to another medium */
-        machine_load(&w->machine, from->machine.seen, from->machine.size);
+        CHECK_EQ(pms_machine_load(&w->machine, from->machine.seen, from->machine.size), PMS_OK);
     file_put(w, from->machine.seen, from->machine.size);
     go_on(w, from, "killed");
     *pms_detail() = detail;
 }
 
-static void look(void *context)
+void world_look(struct world *w)
 {
-    struct world *w = context;
     if (!w->looking || world_found)
         return;
     struct pms_detail detail = *pms_detail();
     w->looking = 0;
-    machine_each(&w->machine, &w->dice, w->most, one_image, w);
+    CHECK_EQ(pms_plan_begin(&w->plan, &w->machine, w->most, dice_roll(&w->dice)), PMS_OK);
+    while (!world_found && pms_plan_next(&w->plan)) {
+        CHECK_EQ(pms_machine_image(&w->machine, w->plan.state), PMS_OK);
+        one_image(w, w->machine.image, w->machine.image_size);
+    }
     if (w->setup->killed && dice_below(&w->dice, w->setup->killed) == 0)
         world_kill(w);
     w->looking = 1;
     *pms_detail() = detail;
 }
-
-void world_look(struct world *w) { look(w); }
 
 /* ---- world 0 ---- */
 
@@ -425,8 +434,6 @@ void world_create(const struct setup *setup)
     struct world *w = &worlds[0];
     for (int i = 0; i < WORLDS; i++) {
         worlds[i].setup = setup;
-        worlds[i].machine.before = look;
-        worlds[i].machine.context = &worlds[i];
         worlds[i].looking = 0;
     }
     w->dice = setup->seed * 0x9e3779b97f4a7c15ull + 1;
@@ -451,7 +458,7 @@ void world_create(const struct setup *setup)
     CHECK(w->fd >= 0 && fstat(w->fd, &st) == 0 && (uint64_t)st.st_size <= MACHINE_BYTES);
     w->file = mmap(NULL, MACHINE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     CHECK(w->file != MAP_FAILED);
-    machine_load(&w->machine, w->file, (uint64_t)st.st_size);
+    CHECK_EQ(pms_machine_load(&w->machine, w->file, (uint64_t)st.st_size), PMS_OK);
     CHECK_EQ(open_world(w, 'w', 1), PMS_OK);
     w->looking = 1;
     w->syncs_left = (uint64_t)setup->fail_sync;

@@ -12,9 +12,9 @@
 #define PMS_TEST_WORLD_H
 
 #include "contents.h"
-#include "explore.h"
 
 #define WORLDS 3
+#define MACHINE_BYTES (4u << 20) /* pools are no larger than this */
 #define ALLOWED_MAX 6u
 
 struct state {
@@ -50,7 +50,8 @@ struct world {
     char path[128];
     uint8_t *file; /* the whole of it, MACHINE_BYTES of address space */
     uint64_t file_size;
-    struct machine machine;
+    struct pms_machine machine;
+    struct pms_plan plan;
     struct pms_pool *pool;
     const struct setup *setup;
     uint64_t dice;
@@ -101,7 +102,9 @@ void world_create(const struct setup *setup);
 void world_close(struct world *w);
 void world_reopen(struct world *w);
 
-/* Image of the present moment, and a kill. */
+/* An event, with images at its point. */
+void world_event(struct world *w, const struct pms_event *event, int fail);
+/* Images of the present moment, and a kill. */
 void world_look(struct world *w);
 void world_kill(struct world *w);
 
