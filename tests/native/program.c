@@ -106,3 +106,44 @@ void world_program(const struct setup *setup)
         world_unit(w);
     world_after(w);
 }
+
+/* ---- what a seed stands for ---- */
+
+struct setup setup_random(uint64_t seed)
+{
+    static const uint64_t logs[] = {4096, 8192, 16384}, limits[] = {512, 1536, 3072};
+    static const struct profile profiles[] = {
+        {0, 0, 0, 20}, {60, 0, 0, 60}, {100, 60, 0, 100}, {60, 60, 60, 40}, {400, 0, 0, 200}};
+    uint64_t dice = seed * 0xd1342543de82ef95ull + 11;
+    dice_roll(&dice);
+    dice_roll(&dice);
+    return (struct setup){.seed = seed,
+                          .log_bytes = logs[dice_below(&dice, 3)],
+                          .limit = limits[dice_below(&dice, 3)] << 10,
+                          .profile = profiles[dice_below(&dice, 5)],
+                          .units = 6 + dice_below(&dice, 12),
+                          .longest = dice_below(&dice, 3) ? 16 : 80,
+                          .most = 16,
+                          .below = 10,
+                          .nested = 60,
+                          .killed = 25,
+                          .stabbed = 600,
+                          .crossed = 25,
+                          .files = dice_below(&dice, 3) == 0,
+                          .fault = -1};
+}
+
+struct setup setup_recovery(uint64_t seed)
+{
+    struct setup setup = setup_random(seed);
+    setup.log_bytes = 4096;
+    setup.units = 8;
+    setup.longest = 12;
+    setup.most = 1;
+    setup.below = 16;
+    setup.nested = 2;
+    setup.killed = 2;
+    setup.stabbed = 12;
+    setup.fail_sync = setup.files ? 1 + (int)(seed % 9) : 0;
+    return setup;
+}

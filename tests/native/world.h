@@ -124,5 +124,11 @@ void world_compare(struct world *w); /* what the open pool shows, with the model
 void world_unit(struct world *w);    /* a random one */
 void world_after(struct world *w);   /* the end of a program */
 void world_program(const struct setup *setup);
+/* What a seed stands for: a program of any kind; a short one in the smallest log, of whose images
+ * most go on, for crashes inside recovery. */
+struct setup setup_random(uint64_t seed);
+struct setup setup_recovery(uint64_t seed);
+/* Scenarios for suspects that random programs meet too rarely.  In directed.c. */
+void world_directed(void);
 
 #endif
