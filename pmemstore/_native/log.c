@@ -5,6 +5,10 @@
 
 #include <stdlib.h>
 
+/* How far behind a damaged frame the next one is looked for: most frames are much smaller, and
+ * opening a pool must not read all of a large ring. */
+#define LATER_WITHIN (256u << 10)
+
 uint64_t pms_frame_bytes(uint64_t words)
 {
     return (sizeof(struct pms_frame_pm) + words * 8 + PMS_LINE - 1) & ~(uint64_t)(PMS_LINE - 1);
@@ -91,19 +95,26 @@ void pms_anchor_seal(struct pms_anchor_pm *anchor)
     anchor->csum = pms_hash(anchor, offsetof(struct pms_anchor_pm, csum), PMS_MAGIC);
 }
 
+/* The anchor {need, need_pos}, and where it goes. */
+static uint64_t next_anchor(const struct pms_log *log, struct pms_anchor_pm *out)
+{
+    *out = (struct pms_anchor_pm){.gen = log->gen + 1,
+                                  .seq = log->need_seq,
+                                  .pos = log->need_pos % log->bytes,
+                                  .salt = log->salt,
+                                  .mode = (uint32_t)log->mode};
+    pms_anchor_seal(out);
+    return PMS_ANCHOR_OFF + (uint64_t)log->slot * PMS_PAGE;
+}
+
 int pms_log_checkpoint(struct pms_log *log)
 {
     if (log->pending) {
         pms_fence(log->medium);
         pms_log_settled(log);
     }
-    struct pms_anchor_pm anchor = {.gen = log->gen + 1,
-                                   .seq = log->need_seq,
-                                   .pos = log->need_pos % log->bytes,
-                                   .salt = log->salt,
-                                   .mode = (uint32_t)log->mode};
-    pms_anchor_seal(&anchor);
-    uint64_t off = PMS_ANCHOR_OFF + (uint64_t)log->slot * PMS_PAGE;
+    struct pms_anchor_pm anchor;
+    uint64_t off = next_anchor(log, &anchor);
     if (log->mode == PMS_MODE_DIRECT) {
         pms_store(log->medium, off, &anchor, sizeof anchor);
         pms_flush(log->medium, off, sizeof anchor);
@@ -118,6 +129,20 @@ int pms_log_checkpoint(struct pms_log *log)
     log->gen++;
     log->slot ^= 1;
     log->checkpoints++;
+    return PMS_OK;
+}
+
+/* Both slots are durable before the next frame is: by its fence, or by the sync before the next
+ * anchor; nothing depends on this one. */
+int pms_log_twin(struct pms_log *log)
+{
+    if (log->mode == PMS_MODE_DIRECT)
+        return pms_log_checkpoint(log);
+    struct pms_anchor_pm anchor;
+    uint64_t off = next_anchor(log, &anchor);
+    PMS_TRY(pms_write(log->medium, off, &anchor, sizeof anchor));
+    log->gen++;
+    log->slot ^= 1;
     return PMS_OK;
 }
 
@@ -184,6 +209,28 @@ int pms_frame_read(const struct pms_medium *medium, uint64_t log_off, uint64_t l
     if (status == PMS_MISSING && pos != 0)
         status = frame_at(medium, log_off, log_bytes, 0, seq, salt, out);
     return status;
+}
+
+/* Places [from, to) of the ring: does a frame with a number above seq lie there? */
+static int later_between(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                         uint64_t from, uint64_t to, uint64_t seq, uint64_t salt)
+{
+    struct pms_frame_ref frame;
+    for (uint64_t pos = from; pos < to && pos < log_bytes; pos += PMS_LINE) {
+        uint64_t number;
+        memcpy(&number, medium->base + log_off + pos, 8);
+        if (number > seq && number - seq <= log_bytes / PMS_LINE &&
+            frame_at(medium, log_off, log_bytes, pos, number, salt, &frame) == PMS_OK)
+            return 1;
+    }
+    return 0;
+}
+
+int pms_frame_later(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                    uint64_t pos, uint64_t seq, uint64_t salt)
+{
+    return later_between(medium, log_off, log_bytes, pos, pos + LATER_WITHIN, seq, salt) ||
+           later_between(medium, log_off, log_bytes, 0, LATER_WITHIN, seq, salt);
 }
 
 void pms_log_free(struct pms_log *log)

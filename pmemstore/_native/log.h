@@ -54,6 +54,10 @@ void pms_log_settled(struct pms_log *log);
 /* Write the other anchor {need, need_pos}.  DIRECT: flushed, pending until a fence (an older
  * pending one is fenced first).  FILE: synchronous; dur moves on return. */
 int pms_log_checkpoint(struct pms_log *log);
+/* After recovery's anchor, which is durable: the same into the other slot, so that both have the
+ * present salt.  If one of them is damaged later, what the other one leads to is the present
+ * log, and a hole in it is seen (pms_frame_later).  Costs no fence and no sync. */
+int pms_log_twin(struct pms_log *log);
 
 /* Reading, for recovery. */
 struct pms_frame_ref {
@@ -69,6 +73,10 @@ int pms_anchor_read(const struct pms_medium *medium, struct pms_anchor_pm *out, 
 /* The frame `seq` at ring position pos, or at 0.  PMS_MISSING: the chain ends here. */
 int pms_frame_read(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
                    uint64_t pos, uint64_t seq, uint64_t salt, struct pms_frame_ref *out);
+/* The chain has ended where frame seq should be: is there a later one behind it?  Then that
+ * frame was durable once (each is fenced before the next), and is damaged. */
+int pms_frame_later(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                    uint64_t pos, uint64_t seq, uint64_t salt);
 /* Seal and write an anchor's bytes: used by creation and by recovery. */
 void pms_anchor_seal(struct pms_anchor_pm *anchor);
 void pms_log_free(struct pms_log *log);

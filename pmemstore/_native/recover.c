@@ -6,6 +6,10 @@
 
 #include "hash.h"
 
+/* Extents of a file's frames lie in pages of their own.  Of OVERFLOW frames that name the same
+ * extents two or three are in the log; more than this times the pool is a forgery. */
+#define BODIES_MAX 4
+
 struct frame {
     struct pms_frame_ref ref;
     uint64_t *body; /* OVERFLOW, and REDO with extents: the entries, put together */
@@ -30,7 +34,8 @@ struct recovery {
     size_t frames, frame_room;
     struct unit *unit;
     size_t units, unit_room;
-    uint64_t *page; /* files: bit per page that a frame names */
+    uint64_t bodies; /* words of all frames' bodies */
+    uint64_t *page;  /* files: bit per page that a frame names */
     uint64_t page_words;
 };
 
@@ -105,6 +110,10 @@ static int load_body(struct recovery *r, struct frame *f)
     }
     if (status != PMS_MISSING || extents == 0)
         return status == PMS_MISSING ? PMS_OK : status;
+    r->bodies += words;
+    if (r->bodies > BODIES_MAX * (r->super->size / 8))
+        return PMS_FAIL(PMS_E_CORRUPT, "log frames name more contents than there can be",
+                        f->ref.pos, BODIES_MAX * r->super->size, r->bodies * 8);
     f->body = malloc(words * 8);
     if (!f->body)
         return PMS_E_NOMEM;
@@ -129,7 +138,7 @@ static int load_body(struct recovery *r, struct frame *f)
 /* Every entry of a frame must be well-formed before anything is changed. */
 static int check_entries(const struct recovery *r, const struct frame *f)
 {
-    uint64_t at = 0, count;
+    uint64_t at = 0, count, fresh = 0;
     struct entry e;
     int status;
     if (f->ref.kind == PMS_FRAME_COMMIT && f->ref.words < 2)
@@ -143,6 +152,10 @@ static int check_entries(const struct recovery *r, const struct frame *f)
             (e.tag == PMS_ENTRY_EXTENT))
             return PMS_FAIL(PMS_E_CORRUPT, "a log frame has an entry of the wrong kind",
                             f->ref.pos, f->ref.kind, e.tag);
+        fresh += bytes ? 0 : e.len; /* they are disjoint, and each is hashed */
+        if (fresh > r->super->size)
+            return PMS_FAIL(PMS_E_CORRUPT, "a log frame names more contents than there can be",
+                            f->ref.pos, r->super->size, fresh);
     }
     return status == PMS_MISSING ? PMS_OK : status;
 }
@@ -180,6 +193,9 @@ static int read_chain(struct recovery *r, const struct pms_log *log)
         pos = f->ref.pos + f->ref.bytes;
         seq++;
     }
+    if (pms_frame_later(r->medium, log->off, log->bytes, pos, seq, r->anchor.salt))
+        return PMS_FAIL(PMS_E_CORRUPT, "a log frame with others behind it is damaged",
+                        log->off + pos, seq, 0);
     return PMS_OK;
 }
 
@@ -430,6 +446,7 @@ static int new_anchor(struct recovery *r, struct pms_log *log, enum pms_mode mod
         pms_fence(r->medium);
         pms_log_settled(log);
     }
+    PMS_TRY(pms_log_twin(log));
     log->checkpoints = 0;
     return PMS_OK;
 }

@@ -7,7 +7,9 @@
  *   4. what was read and believed is made durable (after a kill it may be in caches alone)
  *   5. direct log: the unsettled units, at most two, in log order: REDO again, or UNDO;
  *      file log: every frame, in order
- *   6. made durable; then the other anchor with a new salt, made durable
+ *   6. made durable; then the other anchor with a new salt, made durable; the first one likewise
+ *
+ * A chain that ends before a valid later frame has been damaged: PMS_E_CORRUPT.
  *
  * It may crash anywhere in between and start again: until 6 nothing that it reads is changed,
  * and what it writes it would write again.  The log may stem from the other kind of medium (a
