@@ -1,0 +1,251 @@
+/* hostile_pools.c -- the sound pools that are then damaged, and new seals on damaged ones. */
+#include "hostile.h"
+
+#include <fcntl.h>
+
+#include "hash.h"
+
+#define KINDS_BYTES (2ull << 20)
+#define KILLED_BYTES (1ull << 20)
+#define KINDS_LOG 16384u
+#define KILLED_LOG 8192u
+
+static void make_pool(struct fixture *f, const char *parent, uint64_t size, uint64_t log_bytes)
+{
+    struct pms_options options = {
+        .flag = 'n', .size = size, .log_bytes = log_bytes, .limit = size + (1ull << 20)};
+    memset(f, 0, sizeof *f);
+    snprintf(f->dir, sizeof f->dir, "%s/pmemstore_test.XXXXXX", parent);
+    CHECK(mkdtemp(f->dir) != NULL);
+    snprintf(f->path, sizeof f->path, "%s/pool", f->dir);
+    CHECK_EQ(pms_pool_open(f->path, &options, &f->pool), PMS_OK);
+    fixture_reopen(f); /* the anchor is that of an open, not of a creation */
+}
+
+static void read_file(const struct fixture *f, struct hostile_image *out)
+{
+    struct stat st;
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK_EQ(fstat(fd, &st), 0);
+    out->size = (uint64_t)st.st_size;
+    out->bytes = malloc(out->size);
+    CHECK(out->bytes != NULL);
+    CHECK_EQ(pread(fd, out->bytes, out->size, 0), (ssize_t)out->size);
+    CHECK_EQ(close(fd), 0);
+}
+
+/* ---- one of everything ---- */
+
+static char filler[100000];
+
+static struct pms_val bytes_of(uint32_t tag, uint64_t len)
+{
+    return (struct pms_val){.tag = tag, .data = filler, .len = len};
+}
+
+static void put(struct fixture *f, uint64_t dict, struct pms_key key, struct pms_val value)
+{
+    CHECK_EQ(OP(f->pool, pms_dict_set(f->pool, dict, &key, &value)), PMS_OK);
+}
+
+static void append(struct fixture *f, uint64_t list, struct pms_val value)
+{
+    CHECK_EQ(OP(f->pool, pms_list_append(f->pool, list, &value)), PMS_OK);
+}
+
+static struct pms_key int_key(uint64_t number)
+{
+    return (struct pms_key){.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT, .num = number};
+}
+
+static uint64_t bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, 8);
+    return bits;
+}
+
+static void fill_kinds(struct fixture *f, uint64_t dict, uint64_t small)
+{
+    const struct pms_key key[] = {
+        {.tag = PMS_TAG_NONE, .stored_tag = PMS_TAG_NONE},
+        {.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_TRUE, .num = 1},
+        {.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_FALSE},
+        {.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_FLOAT, .num = 2, .stored_num = bits_of(2)},
+        {.tag = PMS_TAG_FLOAT, .stored_tag = PMS_TAG_FLOAT, .num = bits_of(0.5)},
+        {.tag = PMS_TAG_STR, .stored_tag = PMS_TAG_STR, .data = filler, .len = 1025},
+        {.tag = PMS_TAG_BYTES, .stored_tag = PMS_TAG_BYTES, .data = "b\0c", .len = 3},
+        {.tag = PMS_TAG_PACKED,
+         .stored_tag = PMS_TAG_PACKED,
+         .data = filler,
+         .len = 21,
+         .stored = filler,
+         .stored_len = 33},
+    };
+    const struct pms_val value[] = {
+        {.tag = PMS_TAG_NONE},
+        {.tag = PMS_TAG_TRUE},
+        {.tag = PMS_TAG_FALSE},
+        {.tag = PMS_TAG_FLOAT, .num = bits_of(0.25)},
+        bytes_of(PMS_TAG_STR, 5),
+        bytes_of(PMS_TAG_BIGINT, 30),
+        bytes_of(PMS_TAG_BYTES, 2000),
+        bytes_of(PMS_TAG_PACKED, 40000),
+        bytes_of(PMS_TAG_STR, 9000), /* a block of a large span */
+        {.tag = PMS_TAG_STR, .data = "lone \xed\xb2\x80 surrogate", .len = 18},
+    };
+    for (size_t i = 0; i < sizeof key / sizeof key[0]; i++)
+        put(f, dict, key[i], value[i]);
+    for (size_t i = 0; i < sizeof value / sizeof value[0]; i++)
+        append(f, small, value[i]);
+}
+
+static uint64_t put_object(struct fixture *f, uint32_t tag, const char *name)
+{
+    uint64_t off = 0;
+    CHECK_EQ(OP(f->pool, fixture_put_object(f, tag, name, &off)), PMS_OK);
+    return off;
+}
+
+/* Objects that nobody refers to: handles keep them until the pool is closed. */
+static void leave_orphans(struct fixture *f)
+{
+    const char *const name[3] = {"orphan", "second", "third"};
+    struct pms_handle *handle[3];
+    for (int i = 0; i < 3; i++) {
+        uint32_t tag = i == 1 ? PMS_TAG_DICT : PMS_TAG_LIST;
+        uint64_t off = put_object(f, tag, name[i]);
+        struct pms_key key = fixture_key(name[i]);
+        if (tag == PMS_TAG_LIST)
+            append(f, off, bytes_of(PMS_TAG_BYTES, 50));
+        CHECK_EQ(pms_enter_read_wait(f->pool, NULL, -1), PMS_OK);
+        handle[i] = pms_handle_get(f->pool, off, tag);
+        pms_leave_read(f->pool);
+        CHECK(handle[i] != NULL);
+        CHECK_EQ(OP(f->pool, pms_dict_del(f->pool, f->root, &key)), PMS_OK);
+    }
+    fixture_sound(f->pool);
+    CHECK_EQ(pms_pool_checkpoint(f->pool), PMS_OK);
+    CHECK_EQ(pms_pool_close(f->pool), PMS_OK);
+    for (int i = 0; i < 3; i++)
+        pms_handle_put(handle[i]);
+    pms_pool_drop(f->pool);
+    f->pool = NULL;
+}
+
+void hostile_make_kinds(const char *parent, struct hostile_image *out)
+{
+    struct fixture f;
+    memset(filler, 'x', sizeof filler);
+    make_pool(&f, parent, KINDS_BYTES, KINDS_LOG);
+    uint64_t dict = put_object(&f, PMS_TAG_DICT, "kinds");
+    uint64_t list = put_object(&f, PMS_TAG_LIST, "list");
+    uint64_t small = put_object(&f, PMS_TAG_LIST, "small");
+    uint64_t tiny = put_object(&f, PMS_TAG_LIST, "tiny");
+    uint64_t middle = put_object(&f, PMS_TAG_LIST, "middle");
+    fill_kinds(&f, dict, small);
+    fixture_begin(f.pool);
+    for (uint64_t i = 100; i < 140; i++) /* levels 3, 4 and 5 of buckets */
+        put(&f, dict, int_key(i), (struct pms_val){.tag = PMS_TAG_INT, .num = i});
+    for (uint64_t i = 0; i < 63 * 63 + 70; i++) /* a tree of height 2 */
+        append(&f, list, (struct pms_val){.tag = PMS_TAG_INT, .num = i});
+    for (uint64_t i = 0; i < 150; i++) /* of height 1 */
+        append(&f, middle, (struct pms_val){.tag = PMS_TAG_INT, .num = i});
+    fixture_commit(f.pool);
+    append(&f, small, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
+    append(&f, tiny, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
+    append(&f, tiny, (struct pms_val){.tag = PMS_TAG_DICT, .num = f.root});
+    leave_orphans(&f);
+    read_file(&f, out);
+    fixture_remove(&f);
+}
+
+/* ---- killed ---- */
+
+static struct hostile_look seen;
+
+static void note_state(struct fixture *f, struct hostile_killed *k)
+{
+    CHECK(k->states < HOSTILE_STATES_MAX);
+    hostile_walk(f->pool, &seen);
+    CHECK_EQ(seen.status, PMS_OK);
+    k->state[k->states++] = seen.state;
+}
+
+static void many(struct fixture *f, uint64_t list, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++)
+        append(f, list, bytes_of(PMS_TAG_BYTES, i % 7 ? 8 : 40));
+}
+
+void hostile_make_killed(const char *parent, int open_transaction, struct hostile_killed *out)
+{
+    struct fixture f;
+    memset(out, 0, sizeof *out);
+    memset(filler, 'x', sizeof filler);
+    make_pool(&f, parent, KILLED_BYTES, KILLED_LOG);
+    uint64_t list = put_object(&f, PMS_TAG_LIST, "list");
+    many(&f, list, 5);
+    fixture_reopen(&f);
+    note_state(&f, out);
+    put(&f, f.root, int_key(1), (struct pms_val){.tag = PMS_TAG_INT, .num = 1});
+    note_state(&f, out);
+    put(&f, f.root, fixture_key("text"), bytes_of(PMS_TAG_STR, 30));
+    note_state(&f, out);
+    fixture_begin(f.pool); /* larger than the overlay may be: direct media write UNDO, COMMIT */
+    many(&f, list, 20);
+    fixture_commit(f.pool);
+    note_state(&f, out);
+    append(&f, list, (struct pms_val){.tag = PMS_TAG_INT, .num = 7});
+    note_state(&f, out);
+    put(&f, f.root, int_key(1), (struct pms_val){.tag = PMS_TAG_INT, .num = 2});
+    note_state(&f, out);
+    if (open_transaction) {
+        fixture_begin(f.pool);
+        many(&f, list, 20);
+    }
+    read_file(&f, &out->image); /* as if the process had been killed here */
+    if (open_transaction)
+        CHECK_EQ(pms_tx_abort(f.pool, 1), PMS_OK);
+    fixture_remove(&f);
+}
+
+/* ---- seals ---- */
+
+static void seal_frames(uint8_t *image, const struct pms_super_pm *super,
+                        const struct pms_anchor_pm *anchor)
+{
+    uint64_t pos = anchor->pos;
+    for (uint64_t seq = anchor->seq; pos % PMS_LINE == 0; seq++) {
+        struct pms_frame_pm *frame;
+        if (pos > super->log_bytes - sizeof *frame)
+            break;
+        frame = (void *)(image + super->log_off + pos);
+        uint64_t n =
+            (sizeof *frame + (uint64_t)frame->words * 8 + PMS_LINE - 1) / PMS_LINE * PMS_LINE;
+        if (frame->seq != seq || n > super->log_bytes - pos)
+            break;
+        frame->csum = 0;
+        frame->csum = pms_hash(frame, n, anchor->salt);
+        pos += n;
+    }
+}
+
+void hostile_seal(uint8_t *image, uint64_t size)
+{
+    struct pms_super_pm *super = (void *)image;
+    struct pms_anchor_pm *anchor = (void *)(image + PMS_ANCHOR_OFF);
+    const uint64_t apart = PMS_PAGE / sizeof *anchor;
+    for (uint64_t i = 0; i < 2; i++) {
+        struct pms_super_pm *s = (void *)(image + PMS_SUPER_OFF + i * PMS_PAGE);
+        pms_super_seal(s);
+        pms_anchor_seal(anchor + i * apart);
+    }
+    if (super->log_off != PMS_LOG_OFF || super->log_bytes < PMS_LINE ||
+        super->log_bytes > size - super->log_off)
+        return;
+    for (uint64_t i = 0; i < 2; i++)
+        if (anchor[i * apart].pos < super->log_bytes)
+            seal_frames(image, super, &anchor[i * apart]);
+}

@@ -1,0 +1,350 @@
+/* test_hostile.c -- flipped bits and foreign ranges: never a signal, never a silent wrong answer.
+ *
+ *   test_hostile              a slice: every bit of what has a checksum, some bits of the rest
+ *   test_hostile all          every bit of every structure, for reading and for writing
+ *   test_hostile flip OFF BIT one bit of the pool with one of everything
+ *   test_hostile splices N S  N random splices from seed S on
+ *
+ * hostile.h has the rules that every damaged pool must keep.  Here, besides:
+ *
+ *   a superblock, an anchor, a frame   the same state as without the flip, or a refusal; if it is
+ *                                      the log's last frame also the state before that frame
+ *   the heap                           what the check calls sound has the same objects, entries,
+ *                                      references and blocks: only a number or a text differs
+ */
+#include "hostile.h"
+
+#include "_native/log.h"
+
+#define SECONDS_MAX 20 /* of one flip: more is a hang */
+
+struct tally {
+    uint64_t tried, refused, same, told, silent;
+};
+
+static struct tally tally;
+static struct hostile_stage stage;
+static struct hostile_result sound; /* of the base */
+static uint64_t flips_between = 1;  /* a slice looks at one bit of so many */
+static uint64_t turn;
+
+static void tell(const char *what)
+{
+    printf("%-44s %8" PRIu64 " tried: %" PRIu64 " refused, %" PRIu64 " the same, %" PRIu64
+           " told by the check, %" PRIu64 " other numbers or texts\n",
+           what, tally.tried, tally.refused, tally.same, tally.told, tally.silent);
+    fflush(stdout);
+    tally = (struct tally){0};
+}
+
+static int skipped(void) { return turn++ % flips_between != 0; }
+
+static void flip(uint64_t off, uint32_t bit)
+{
+    uint8_t byte = (uint8_t)(stage.base->bytes[off] ^ 1u << bit);
+    hostile_put(&stage, off, &byte, 1);
+    snprintf(hostile_story, sizeof hostile_story, "test_hostile flip %" PRIu64 " %u", off, bit);
+    alarm(SECONDS_MAX);
+    tally.tried++;
+}
+
+static void fail(uint64_t off, uint32_t bit, char flag, const char *why)
+{
+    fprintf(stderr, "bit %u of the byte at %" PRIu64 ", opened with %c: %s\n", bit, off, flag,
+            why);
+    exit(1);
+}
+
+/* ---- what has a checksum ---- */
+
+/* allowed: states besides that of the base. */
+static void flip_covered(uint64_t off, uint32_t bit, char flag, const uint64_t *allowed,
+                         uint32_t n)
+{
+    struct hostile_result got;
+    flip(off, bit);
+    hostile_try(&stage, flag, 0, &got);
+    hostile_mend(&stage);
+    if (got.opened != PMS_OK) {
+        tally.refused++;
+        return;
+    }
+    if (got.walked != PMS_OK || got.problems)
+        fail(off, bit, flag, "damaged");
+    int known = got.state == sound.state;
+    for (uint32_t i = 0; i < n; i++)
+        known |= got.state == allowed[i];
+    if (!known)
+        fail(off, bit, flag, "a wrong answer");
+    tally.same++;
+}
+
+static void flip_range(uint64_t off, uint64_t len, const uint64_t *allowed, uint32_t n)
+{
+    for (uint64_t at = off; at < off + len; at++)
+        for (uint32_t bit = 0; bit < 8; bit++)
+            if (!skipped()) {
+                flip_covered(at, bit, 'r', allowed, n);
+                flip_covered(at, bit, 'w', allowed, n);
+            }
+}
+
+static void test_superblocks_and_anchors(const char *what)
+{
+    uint64_t between = flips_between;
+    flip_range(PMS_SUPER_OFF, sizeof(struct pms_super_pm), NULL, 0);
+    flip_range(PMS_SUPER_OFF + PMS_PAGE, sizeof(struct pms_super_pm), NULL, 0);
+    flips_between = 1;
+    flip_range(PMS_ANCHOR_OFF, sizeof(struct pms_anchor_pm), NULL, 0);
+    flip_range(PMS_ANCHOR_OFF + PMS_PAGE, sizeof(struct pms_anchor_pm), NULL, 0);
+    flips_between = between;
+    tell(what);
+}
+
+/* The chain behind the newest anchor; frame[i] is valid until the base changes. */
+static uint32_t read_frames(struct pms_frame_ref *frame, uint32_t room)
+{
+    const struct pms_super_pm *super = (const void *)stage.base->bytes;
+    struct pms_medium medium = {.base = stage.base->bytes};
+    struct pms_anchor_pm anchor;
+    uint32_t slot, n = 0;
+    CHECK_EQ(pms_anchor_read(&medium, &anchor, &slot), PMS_OK);
+    uint64_t pos = anchor.pos;
+    while (n < room && pms_frame_read(&medium, super->log_off, super->log_bytes, pos,
+                                      anchor.seq + n, anchor.salt, &frame[n]) == PMS_OK) {
+        pos = frame[n].pos + frame[n].bytes;
+        n++;
+    }
+    CHECK(n < room);
+    return n;
+}
+
+/* A frame with a later one behind it was durable: without it the pool must not open, or be the
+ * same.  The last one may be what a power cut left. */
+static void test_frames(const struct hostile_killed *killed, int open_transaction)
+{
+    struct pms_frame_ref frame[64];
+    uint32_t n = read_frames(frame, 64);
+    CHECK(n >= killed->states - 1);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == n - 1 && open_transaction)
+            break; /* its stores would be undone by this frame alone: nothing can be promised */
+        flip_range(PMS_LOG_OFF + frame[i].pos, frame[i].bytes,
+                   &killed->state[killed->states - 2], i == n - 1);
+    }
+    tell("frames of the log");
+}
+
+static void test_killed(const char *parent, int open_transaction)
+{
+    struct hostile_killed killed;
+    hostile_make_killed(parent, open_transaction, &killed);
+    hostile_stage_base(&stage, &killed.image);
+    hostile_try(&stage, 'r', 0, &sound);
+    CHECK_EQ(sound.opened, PMS_OK);
+    CHECK_EQ(sound.problems, 0);
+    CHECK(sound.state == killed.state[killed.states - 1]);
+    test_superblocks_and_anchors("superblocks and anchors, after a kill");
+    test_frames(&killed, open_transaction);
+    free(killed.image.bytes);
+}
+
+/* ---- the heap ---- */
+
+static void judge_heap(uint64_t off, uint32_t bit, char flag, const struct hostile_result *got)
+{
+    if (got->opened != PMS_OK) {
+        tally.refused++;
+    } else if (got->problems) {
+        tally.told++;
+    } else if (got->state == sound.state) {
+        tally.same++;
+    } else {
+        tally.silent++;
+        const struct pms_check_result *a = &got->check, *b = &sound.check;
+        if (got->shape != sound.shape || memcmp(a, b, sizeof *a) != 0)
+            fail(off, bit, flag, "other links or counts, and the check is content");
+    }
+}
+
+static void flip_heap(uint64_t off, uint32_t bit)
+{
+    struct hostile_result got;
+    if (skipped())
+        return;
+    flip(off, bit);
+    uint64_t seed = off * 8 + bit + 1;
+    int both = flips_between == 1;
+    if (both || turn / flips_between % 3 == 0) {
+        hostile_try(&stage, 'r', 0, &got);
+        judge_heap(off, bit, 'r', &got);
+    }
+    if (both || turn / flips_between % 3 != 0) {
+        hostile_try(&stage, 'w', seed * 0x9e3779b97f4a7c15ull, &got);
+        judge_heap(off, bit, 'w', &got);
+    }
+    hostile_mend(&stage);
+}
+
+/* Every bit of [off, off + all), then one of 61 up to off + len. */
+static void flip_block(uint64_t off, uint64_t len, uint64_t all)
+{
+    for (uint64_t at = 0; at < len * 8; at += at / 8 < all ? 1 : 61)
+        flip_heap(off + at / 8, (uint32_t)(at % 8));
+}
+
+static uint64_t word_at(uint64_t off)
+{
+    uint64_t word;
+    memcpy(&word, stage.base->bytes + off, 8);
+    return word;
+}
+
+/* Blocks of a span whose bit is set. */
+static void flip_span(uint64_t desc, uint64_t page, const struct pms_class *cls)
+{
+    for (uint64_t i = 0; i < cls->blocks; i++)
+        if (word_at(desc + PMS_DESC_BYTES + i / 64 * 8) >> i % 64 & 1)
+            flip_block(page * PMS_PAGE + i * cls->size, cls->size, cls->size <= 512 ? 160 : 32);
+}
+
+static void test_heap(void)
+{
+    const struct pms_super_pm *super = (const void *)stage.base->bytes;
+    uint64_t first = super->heap_start / PMS_PAGE;
+    uint64_t top = word_at(PMS_ROOT_OFF + offsetof(struct pms_root_pm, top)), pages = 1;
+    flip_block(PMS_ROOT_OFF, PMS_PAGE, sizeof(struct pms_root_pm));
+    tell("the root page");
+    flip_block(super->heap_start, super->regions[0].cap_pages * PMS_DESC_BYTES,
+               (top + 1 - first) * PMS_DESC_BYTES);
+    tell("page descriptors and bitmaps");
+    for (uint64_t page = first; page < top; page += pages) {
+        uint64_t desc = super->heap_start + (page - first) * PMS_DESC_BYTES;
+        uint64_t head = word_at(desc);
+        pages = PMS_DESC_KIND(head) == PMS_PAGE_FREE ? 1 : PMS_DESC_PAGES(head);
+        if (PMS_DESC_KIND(head) == PMS_PAGE_RUN)
+            flip_block(page * PMS_PAGE, pages * PMS_PAGE, 16);
+        else if (PMS_DESC_KIND(head) != PMS_PAGE_FREE)
+            flip_span(desc, page, &pms_classes[PMS_DESC_CLASS(head)]);
+    }
+    tell("blocks: objects, entries, nodes, leaves, data");
+}
+
+/* ---- splices ---- */
+
+static uint64_t random_length(uint64_t *seed)
+{
+    static const uint64_t unit[4] = {8, 64, 1024, PMS_PAGE};
+    uint64_t bytes = unit[fixture_random(seed) % 4];
+    return bytes * (1 + fixture_random(seed) % 3);
+}
+
+/* A range of `from` lies somewhere on the stage, perhaps at its own place. */
+static void splice(uint64_t *seed, const struct hostile_image *from)
+{
+    uint64_t len = random_length(seed), align = len % PMS_LINE ? 8 : PMS_LINE;
+    uint64_t src = fixture_random(seed) % (from->size - len) / align * align;
+    uint64_t dst = fixture_random(seed) % (stage.base->size - len) / align * align;
+    switch (fixture_random(seed) % 4) {
+    case 0:
+        dst = src < stage.base->size - len ? src : dst;
+        break;
+    case 1: /* among superblocks, anchors, root page, log */
+        src = fixture_random(seed) % (PMS_LOG_OFF + 8192) / align * align;
+        dst = fixture_random(seed) % (PMS_LOG_OFF + 8192) / align * align;
+        break;
+    default: /* among what is in use */
+        while (src < from->size - len - align && from->bytes[src] == 0)
+            src += align;
+        break;
+    }
+    hostile_put(&stage, dst, from->bytes + src, len);
+}
+
+static void test_splices(const struct hostile_image *const image[], uint32_t images, uint64_t n,
+                         uint64_t seed)
+{
+    struct hostile_result got;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t random = (seed + i) * 0x9e3779b97f4a7c15ull | 1, times;
+        for (int k = 0; k < 4; k++)
+            (void)fixture_random(&random);
+        hostile_stage_base(&stage, image[fixture_random(&random) % images]);
+        for (times = 1 + fixture_random(&random) % 3; times > 0; times--)
+            splice(&random, image[fixture_random(&random) % images]);
+        if (fixture_random(&random) % 2) {
+            hostile_seal(stage.map, stage.base->size);
+            hostile_put(&stage, 0, stage.map, PMS_LOG_OFF + 8192); /* to be mended */
+        }
+        alarm(SECONDS_MAX);
+        snprintf(hostile_story, sizeof hostile_story, "test_hostile splices 1 %" PRIu64,
+                 seed + i);
+        tally.tried++;
+        hostile_try(&stage, fixture_random(&random) % 4 ? 'w' : 'r', random, &got);
+        if (got.opened != PMS_OK)
+            tally.refused++;
+        else if (got.problems)
+            tally.told++;
+        else
+            tally.same++;
+        hostile_mend(&stage);
+    }
+    tell("splices");
+}
+
+/* ---- all of it ---- */
+
+static void run_splices(const char *parent, uint64_t n, uint64_t seed)
+{
+    struct hostile_image kinds;
+    struct hostile_killed killed[2];
+    hostile_make_kinds(parent, &kinds);
+    hostile_make_killed(parent, 0, &killed[0]);
+    hostile_make_killed(parent, 1, &killed[1]);
+    const struct hostile_image *image[] = {&kinds, &killed[0].image, &killed[1].image};
+    hostile_stage_base(&stage, &kinds);
+    test_splices(image, 3, n, seed);
+    free(kinds.bytes);
+    free(killed[0].image.bytes);
+    free(killed[1].image.bytes);
+}
+
+static void run_heap(const char *parent, uint64_t off, uint32_t bit)
+{
+    struct hostile_image kinds;
+    hostile_make_kinds(parent, &kinds);
+    hostile_stage_base(&stage, &kinds);
+    hostile_try(&stage, 'r', 0, &sound);
+    CHECK_EQ(sound.problems, 0);
+    CHECK_EQ(sound.check.orphans, 3);
+    if (off)
+        flip_heap(off, bit);
+    else
+        test_heap();
+    free(kinds.bytes);
+}
+
+int main(int argc, char **argv)
+{
+    const char *shm = fixture_usable("/dev/shm") ? "/dev/shm" : ".";
+    struct hostile_image empty = {calloc(1, PMS_PAGE), PMS_PAGE};
+    hostile_stage_make(&stage, shm, &empty);
+    if (argc > 3 && !strcmp(argv[1], "flip")) {
+        run_heap(shm, strtoull(argv[2], NULL, 0), (uint32_t)strtoul(argv[3], NULL, 0));
+    } else if (argc > 3) {
+        run_splices(shm, strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
+    } else {
+        int slice = argc < 2;
+        flips_between = slice ? 7 : 1;
+        test_killed(shm, 0);
+        test_killed(shm, 1);
+        test_killed(".", 0); /* frames of a file, read on direct media too */
+        flips_between = slice ? 11 : 1;
+        run_heap(shm, 0, 0);
+        run_splices(shm, slice ? 2000 : 100000, 1);
+    }
+    hostile_stage_base(&stage, &empty);
+    hostile_stage_remove(&stage);
+    free(empty.bytes);
+    return 0;
+}
