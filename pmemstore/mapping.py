@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from pmemstore import errors
 from pmemstore._native import check, ffi, lib
+from pmemstore.recorder import Recorder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -121,6 +122,7 @@ class Mapping:
         "_lock",
         "_memory",
         "_raw",
+        "_recorder",
         "_size",
         "path",
     )
@@ -131,6 +133,7 @@ class Mapping:
     _buffer: weakref.ref[Any] | None  # alive as long as any view, slice or array of it is
     _lock: threading.Lock
     _size: int
+    _recorder: Recorder | None
     _closed: bool
 
     def __init__(self) -> None:
@@ -145,6 +148,7 @@ class Mapping:
         create: bool = False,
         readonly: bool = False,
         require: Tier | None = None,
+        recorder: Recorder | None = None,
     ) -> Self:
         """Map a file.
 
@@ -157,6 +161,8 @@ class Mapping:
                 under its name complete or not at all, and is asked to be DAX (or NOCOW).
             readonly: Do not write.  Views cannot be written to, persist is refused.
             require: Weakest tier that is acceptable.  None: any.
+            recorder: Keeps all that reaches the medium, for crash tests; what is stored
+                through views is noticed at the next flush, fence or persist.
 
         Returns:
             The mapping.
@@ -185,7 +191,7 @@ class Mapping:
             _create(name, size)
             fd = os.open(name, flags)
         try:
-            self = cls._map(fd, name, size, readonly)
+            self = cls._map(fd, name, size, readonly, recorder)
         except BaseException:
             os.close(fd)
             raise
@@ -201,7 +207,9 @@ class Mapping:
         return self
 
     @classmethod
-    def _map(cls, fd: int, name: str, size: int | None, readonly: bool) -> Self:
+    def _map(
+        cls, fd: int, name: str, size: int | None, readonly: bool, recorder: Recorder | None
+    ) -> Self:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"cannot map {name}: not a regular file")
@@ -218,6 +226,9 @@ class Mapping:
         raw = ffi.gc(out[0], lib.pms_mapping_free)
         info = ffi.new("struct pms_mapping_info *")
         lib.pms_mapping_info(raw, info)
+        if recorder is not None:
+            recorder._record_mapping(raw, info)
+        self._recorder = recorder
         self.path = name
         self._raw = raw
         # A buffer keeps the pointer that it was made of, and this one keeps raw.
@@ -338,6 +349,7 @@ class Mapping:
         Complexity:
             One instruction for each line of 64 bytes; on other files the range is noted.
         """
+        self._note()
         start, length = self._range(offset, length)
         self._do(lib.pms_mapping_flush(self._raw, start, length))
 
@@ -352,6 +364,7 @@ class Mapping:
             All stores that were flushed before, by any thread, are durable on return, as the
             tier says.  On files without DAX this syncs what was flushed.
         """
+        self._note()
         self._do(lib.pms_mapping_fence(self._raw))
 
     def persist(self, offset: int = 0, length: int | None = None) -> None:
@@ -369,6 +382,7 @@ class Mapping:
             The range is durable on return, as the tier says.  Not atomic: after a crash in
             the middle any part of it may be there.
         """
+        self._note()
         start, length = self._range(offset, length)
         self._do(lib.pms_mapping_persist(self._raw, start, length))
 
@@ -476,6 +490,10 @@ class Mapping:
                 f"offset {offset}, length {length}: not inside the {size} bytes of {self.path}"
             )
         return offset, length
+
+    def _note(self) -> None:
+        if self._recorder is not None:
+            self._recorder.note_caller()
 
     def _do(self, status: int) -> None:
         if status == lib.PMS_OK:

@@ -23,6 +23,7 @@ from pmemstore.containers.convert import build
 from pmemstore.containers.dict import Dict
 from pmemstore.containers.list import List
 from pmemstore.errors import PmemstoreError, PoolBusyError, PoolClosedError
+from pmemstore.recorder import Recorder
 from pmemstore.tx import Transaction
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Pool(_slots.PoolBase):
     # Kept as long as the pool is open: looking for it would wait for other threads' commits.
     _root_dict: Dict[Any, Any] | None = None
     _pid: int
+    _recorder: Recorder | None = None
 
     path: str
     """File of the pool, as it was given to ``open``."""
@@ -315,6 +317,8 @@ class Pool(_slots.PoolBase):
         if os.getpid() != self._pid:
             self._detach()  # the parent's; nothing of it is touched here
             return
+        if self._recorder is not None:
+            self._recorder.note_caller()
         status = lib.pms_pool_close(ffi.cast("struct pms_pool *", address))
         self._detach()
         check(status, path=self.path)
@@ -360,6 +364,8 @@ class Pool(_slots.PoolBase):
     def _call(self, function: Callable[..., int], *args: Any) -> None:
         """Call the core; wait as long as another thread is in the way."""
         core = self._core()
+        if self._recorder is not None:
+            self._recorder.note_caller()
         while (status := function(core, *args)) in (lib.PMS_E_INTR, lib.PMS_E_WAIT):
             if status == lib.PMS_E_WAIT:
                 time.sleep(0.001)
@@ -375,6 +381,7 @@ def open(
     log_size: Size | None = None,
     require: str | None = None,
     timeout: float | None = None,
+    recorder: Recorder | None = None,
 ) -> Pool:
     """Open a pool, or create it.
 
@@ -390,6 +397,7 @@ def open(
             ``volatile``.
         timeout: Seconds that operations and ``transaction()`` wait for another thread's
             transaction; then TransactionError.  Default: no limit.
+        recorder: Keeps all that reaches the medium, for crash tests.
 
     Returns:
         The pool; use it in a ``with`` statement, or close it.
@@ -429,6 +437,8 @@ def open(
     options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
     options.require = 0 if require is None else TIERS[require]
     options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
+    if recorder is not None:
+        recorder._record_pool(options)
 
     text = os.fsdecode(name)
     out = ffi.new("struct pms_pool **")
@@ -442,6 +452,7 @@ def open(
     pool.path = text
     pool.flag = flag
     pool.timeout = timeout
+    pool._recorder = recorder
     pool._pid = os.getpid()
     pool._attach(int(ffi.cast("uintptr_t", out[0])), text)
     _open_pools.add(pool)

@@ -46,6 +46,7 @@ PY_LAYERS: list[set[str]] = [
     {"errors"},
     {"layout"},
     {"_native"},
+    {"recorder"},
     {"mapping"},
     {"alloc"},
     {"tx"},

@@ -1,6 +1,8 @@
 #include "bind.h"
+#include "machine.h"
 #include "map.h"
 #include "map_user.h"
 #include "open.h"
 #include "persist.h"
 #include "status.h"
+#include "trace.h"

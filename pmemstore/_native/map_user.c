@@ -129,6 +129,12 @@ int pms_mapping_open(struct pms_mapping **out, int fd, uint64_t size, uint32_t f
     return PMS_OK;
 }
 
+void pms_mapping_record(struct pms_mapping *u, pms_recorder_fn recorder, void *context)
+{
+    u->map.medium.recorder_context = context;
+    u->map.medium.recorder = recorder;
+}
+
 int pms_mapping_close(struct pms_mapping *u)
 {
     const struct timespec while_ns = {.tv_nsec = 20000};

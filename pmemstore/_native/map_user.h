@@ -31,6 +31,9 @@ struct pms_mapping_info {
  * then on; on failure it stays the caller's. */
 int pms_mapping_open(struct pms_mapping **out, int fd, uint64_t size, uint32_t flags);
 
+/* Before any call of the functions below: recorder sees what they do (persist.h). */
+void pms_mapping_record(struct pms_mapping *u, pms_recorder_fn recorder, void *context);
+
 /* Unmap and close fd, once the calls of other threads have returned.  Twice is once. */
 int pms_mapping_close(struct pms_mapping *u);
 void pms_mapping_free(struct pms_mapping *u); /* closes if need be */

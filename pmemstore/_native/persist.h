@@ -59,8 +59,10 @@ enum pms_event_kind {
     PMS_EV_RENAME = 12, /* the file gets its name, and replaces what had it; data = the name */
     PMS_EV_UNLINK = 13, /* data = the name */
     PMS_EV_SYNC_DIR = 14,
-    PMS_EV_DURABLE = 15 /* nothing happens to the medium: the units of work so far are durable,
-                           and whoever waits for them is told; off = 1 + a number of the unit */
+    /* Nothing happens to the medium: */
+    PMS_EV_DURABLE = 15, /* the units of work so far are durable, and whoever waits for them is
+                            told; off = a number of the unit */
+    PMS_EV_MARK = 16     /* a remark of the program under test (trace.h) */
 };
 struct pms_site { /* who called the door; lives for ever */
     const char *function;

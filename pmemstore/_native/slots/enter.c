@@ -54,6 +54,19 @@ int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle)
     return pys_wait(write_step, pool, (void *)(uintptr_t)handle, pool->timeout_ns);
 }
 
+void pys_note_caller(void)
+{
+    PyObject *type, *value, *trace, *result;
+    if (pys.note_caller == NULL)
+        return;
+    PyErr_Fetch(&type, &value, &trace); /* roll-backs run while an exception is on its way */
+    result = PyObject_CallNoArgs(pys.note_caller);
+    if (result == NULL)
+        PyErr_WriteUnraisable(pys.note_caller);
+    Py_XDECREF(result);
+    PyErr_Restore(type, value, trace);
+}
+
 /* Not interruptible: the unit is committed in memory, only its sync is awaited. */
 int pys_wait_durable(struct pms_pool *pool, uint64_t ticket)
 {

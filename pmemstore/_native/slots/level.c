@@ -225,6 +225,8 @@ int pys_level_commit(struct pys_pool *owner, struct pys_level *level)
     int status = leave_check(owner, level);
     if (status != PMS_OK)
         return pys_raise(owner, status);
+    if (pool != NULL)
+        pys_recorded(pool);
     status = pool == NULL || pool->closed
                  ? PMS_FAIL(PMS_E_CLOSED, "committing a transaction", 0, 0, 0)
                  : pms_tx_commit(pool, depth, &ticket);

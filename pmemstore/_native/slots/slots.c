@@ -51,6 +51,15 @@ static PyObject *set_hooks(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *set_note_caller(PyObject *module, PyObject *hook)
+{
+    PyObject *old = pys.note_caller;
+    (void)module;
+    pys.note_caller = pys_ref(hook);
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
+}
+
 static int set_type(PyTypeObject **slot, PyObject *type, PyTypeObject *base)
 {
     PyObject *old = (PyObject *)*slot;
@@ -118,6 +127,8 @@ static int exec_module(PyObject *module)
 static PyMethodDef module_methods[] = {
     {"set_hooks", set_hooks, METH_VARARGS,
      "set_hooks(pack_key, pack_value, unpack, build, raise_status)"},
+    {"set_note_caller", set_note_caller, METH_O,
+     "set_note_caller(f): f() is called before each write to a recorded pool."},
     {"set_types", set_types, METH_VARARGS, "set_types(Dict, List): the classes of proxies."},
     {NULL, NULL, 0, NULL},
 };

@@ -66,6 +66,7 @@ struct pys_proxy {
 /* ---- slots.c: the module ---- */
 struct pys_state {
     PyObject *pack_key, *pack_value, *unpack, *build, *raise_status; /* hooks, or NULL */
+    PyObject *note_caller; /* or NULL: called before an operation of a pool that is recorded */
     PyTypeObject *pool_type, *proxy_dict_base, *proxy_list_base, *tx_type;
     PyTypeObject *dict_iter_type, *list_iter_type;
     PyTypeObject *dict_type, *list_type; /* what proxies are made of */
@@ -106,8 +107,17 @@ static inline int pys_leave_read(struct pms_pool *pool, int status)
     return PMS_UNLIKELY(left != PMS_OK) ? left : status;
 }
 
+/* Crash tests want to know which line of Python stores something. */
+void pys_note_caller(void);
+static inline void pys_recorded(const struct pms_pool *pool)
+{
+    if (PMS_UNLIKELY(pool->map.medium.recorder != NULL))
+        pys_note_caller();
+}
+
 static inline int pys_enter_write(struct pms_pool *pool, const struct pms_handle *handle)
 {
+    pys_recorded(pool);
     int status = pms_enter_write(pool, handle);
     return PMS_UNLIKELY(status == PMS_E_WAIT) ? pys_wait_write(pool, handle) : status;
 }
