@@ -373,7 +373,7 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
     case PMS_ACT_FREE:
         span = pms_span_find(heap, span_page_of(a->off, a->cls));
         if (bit_get(span->young, (uint32_t)a->len))
-            pms_fresh_restore(heap->ws, a->off, pms_classes[a->cls].size);
+            pms_fresh_add(heap->ws, a->off, pms_classes[a->cls].size);
         break;
     case PMS_ACT_RUN_ALLOC:
         hold(heap, a->off * PMS_PAGE, a->len);
@@ -382,7 +382,7 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
     case PMS_ACT_RUN_FREE:
         pms_pages_unblock(heap, a->off, a->len);
         if (a->cls)
-            pms_fresh_restore(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
+            pms_fresh_add(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
         break;
     case PMS_ACT_SPAN_NEW:
         pms_span_forget(heap, a->off);

@@ -132,30 +132,7 @@ static int fresh_append(struct pms_wset *ws, uint64_t off, uint64_t len)
     return PMS_OK;
 }
 
-static void line_forget(struct pms_line_ov *line, uint64_t off, uint64_t len)
-{
-    for (uint32_t i = 0; i < 8; i++)
-        if (line->off + 8u * i - off < len)
-            line->mask &= ~(1u << i);
-}
-
-/* A block that a roll-back inside this unit gave back may still have words in the overlay;
- * handed out again, it must not be read through them. */
-static void overlay_forget(struct pms_wset *ws, uint64_t off, uint64_t len)
-{
-    if (len / 64 < ws->overlay.count) {
-        for (uint64_t at = off & ~63ull; at < off + len; at += 64) {
-            struct pms_line_ov *line = pms_linemap_find(&ws->overlay, at);
-            if (line)
-                line_forget(line, off, len);
-        }
-        return;
-    }
-    for (uint32_t n = 0; n < ws->overlay.count; n++)
-        line_forget(&ws->overlay.line[n], off, len);
-}
-
-void pms_fresh_restore(struct pms_wset *ws, uint64_t off, uint64_t len)
+void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len)
 {
     if (ws->fresh_count) {
         struct pms_fresh *last = &ws->fresh[ws->fresh_count - 1];
@@ -165,13 +142,6 @@ void pms_fresh_restore(struct pms_wset *ws, uint64_t off, uint64_t len)
         }
     }
     (void)fresh_append(ws, off, len);
-}
-
-void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len)
-{
-    if (ws->rolled_back)
-        overlay_forget(ws, off, len);
-    pms_fresh_restore(ws, off, len);
 }
 
 void pms_fresh_remove(struct pms_wset *ws, uint64_t off, uint64_t len)
@@ -325,8 +295,8 @@ void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len
     }
 }
 
-/* No word of the overlay lies over a block that was just handed out: what this unit freed is in
- * quarantine, and pms_fresh_add has forgotten what a roll-back left. */
+/* No word of the overlay lies over a block that was just handed out: this unit has never had it.
+ * What it freed is in quarantine, and what a roll-back gave back is held until its end. */
 void pms_init_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len)
 {
     pms_store(ws->medium, off, src, len);
@@ -347,7 +317,6 @@ void pms_init_zero(struct pms_wset *ws, uint64_t off, size_t len)
 
 void pms_wset_rollback(struct pms_wset *ws, size_t mark)
 {
-    ws->rolled_back = 1;
     while (ws->journal_count > mark) {
         struct pms_journal_entry *e = &ws->journal[--ws->journal_count];
         write_word(ws, e->off, e->old);
@@ -361,7 +330,6 @@ void pms_wset_reset(struct pms_wset *ws)
     ws->fresh_count = 0;
     ws->journaling = 0;
     ws->failed = 0;
-    ws->rolled_back = 0;
     if (ws->journal_room > 1u << 20) {
         free(ws->journal);
         ws->journal = NULL;

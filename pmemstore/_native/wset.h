@@ -19,7 +19,8 @@
  * Invariants:
  *   W1  a word of the mapping that is reachable is never stored to outside pms_tx_*
  *   W2  fresh extents are disjoint and allocated by this unit; no overlay word lies over one
- *       that was written before the extent was handed out
+ *       that was written before the extent was handed out (the heap never hands out what this
+ *       unit has freed or given back)
  *   W3  undoing the journal from its end to a mark gives back the words read at the mark
  *
  * Failure: malloc failure sets ws->failed and the write is lost; the operation's end sees it
@@ -63,7 +64,6 @@ struct pms_wset {
     size_t fresh_count, fresh_room;
     int journaling; /* in a transaction: keep old words for savepoints and failed operations */
     int failed;     /* malloc failed since the last reset */
-    int rolled_back; /* a part of this unit was: the overlay may hold words of blocks that it freed */
     uint8_t *scratch; /* of pms_rd_bytes */
     size_t scratch_room;
 };
@@ -105,10 +105,8 @@ void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len
 void pms_init_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len);
 void pms_init_zero(struct pms_wset *ws, uint64_t off, size_t len);
 
-/* Used by the heap. */
+/* Used by the heap: a block is handed out, or its free is undone. */
 void pms_fresh_add(struct pms_wset *ws, uint64_t off, uint64_t len);
-/* A free is undone: the block is again what it was, with its words in the overlay. */
-void pms_fresh_restore(struct pms_wset *ws, uint64_t off, uint64_t len);
 void pms_fresh_remove(struct pms_wset *ws, uint64_t off,
                       uint64_t len); /* part of one, or none */
 /* The fresh extent that holds off, or NULL. */
