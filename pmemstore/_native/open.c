@@ -22,7 +22,7 @@ static int geometry_ok(const struct pms_super_pm *s)
     if (s->log_off != PMS_LOG_OFF || s->log_bytes < PMS_LOG_MIN || s->log_bytes > PMS_LOG_MAX ||
         s->log_bytes % PMS_PAGE || s->heap_start % PMS_REGION_ALIGN ||
         s->heap_start < s->log_off + s->log_bytes || s->size % PMS_REGION_ALIGN ||
-        s->size <= s->heap_start || s->size > PMS_POOL_MAX || s->limit < s->size ||
+        s->size <= s->heap_start || s->limit < s->size || s->limit > PMS_POOL_MAX ||
         s->nregions == 0 || s->nregions > PMS_REGIONS_MAX)
         return 0;
     uint64_t end = s->heap_start;
