@@ -123,7 +123,8 @@ void pms_store_slow(struct pms_medium *m, uint64_t off, const void *src, size_t 
 {
     if (!len)
         return;
-    persist_tell(m, nt ? PMS_EV_NT_STORE : PMS_EV_STORE, off, len, src, site);
+    if (m->direct) /* else it stays in this process */
+        persist_tell(m, nt ? PMS_EV_NT_STORE : PMS_EV_STORE, off, len, src, site);
     if (m->guarded) {
         pthread_mutex_lock(&persist_door);
         persist_door_set(m, off, len, PROT_READ | PROT_WRITE);

@@ -1,0 +1,66 @@
+"""``python -m pmemstore.testing IMAGE``: open the image of a violation, and judge it again."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pmemstore.testing.subject import MEDIA, MappingSubject, PoolSubject, medium
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge an image.
+
+    Args:
+        arguments: As in ``sys.argv[1:]``.
+
+    Returns:
+        0: it is sound and the invariant holds; 1: it is not, or does not.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m pmemstore.testing",
+        description="Open a copy of the image that a crash leaves, and judge it again.",
+    )
+    parser.add_argument("image", type=Path, help="as a report names it")
+    parser.add_argument("--invariant", metavar="FILE:NAME", help="function to call with it")
+    parser.add_argument("--medium", choices=MEDIA, help="default: as it was found")
+    options = parser.parse_args(arguments)
+    notes = options.image.with_suffix(".json")
+    facts: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
+    invariant = _load(options.invariant) if options.invariant else None
+    for line in [*facts.get("lines", ()), *facts.get("missing", ())]:
+        print(line)
+    with (
+        tempfile.TemporaryDirectory(prefix="pmemstore-replay-") as folder,
+        medium(options.medium or facts.get("medium", "direct")),
+    ):
+        copy = shutil.copy(options.image, Path(folder) / "image")
+        subject: PoolSubject | MappingSubject = PoolSubject(invariant)
+        if facts.get("kind") == "mapping" and invariant is not None:
+            subject = MappingSubject(invariant)
+        outcome = subject.judge(str(copy), ())
+        print(f"contents: {subject.describe(str(copy))}")
+    print(f"problem: {outcome.problem or 'none'}")
+    return 1 if outcome.problem else 0
+
+
+def _load(place: str) -> Callable[..., object]:
+    path, _, name = place.rpartition(":")
+    spec = importlib.util.spec_from_file_location("pmemstore_replay", path)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"--invariant takes FILE:NAME, and {path!r} is no file of Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path(path).parent))
+    spec.loader.exec_module(module)
+    return cast("Callable[..., object]", getattr(module, name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

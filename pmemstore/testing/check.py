@@ -1,0 +1,294 @@
+"""``crash_check``: run a workload once, and look at every state that a crash could have left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pmemstore import pool as pools
+from pmemstore._native import ffi
+from pmemstore.mapping import Mapping
+from pmemstore.pool import Pool
+from pmemstore.recorder import Recorder
+from pmemstore.testing.explore import Budget, Explorer, Found
+from pmemstore.testing.medium import Machine
+from pmemstore.testing.report import CrashReport, CrashViolation, Tally
+from pmemstore.testing.subject import MEDIA, MappingSubject, PoolSubject, Subject, medium
+
+__all__ = ["acknowledge", "crash_check", "crash_check_mapping"]
+
+_recording: list[Recorder] = []
+
+
+def acknowledge(value: object) -> None:
+    """Note that others have been told something, which a crash must not take back.
+
+    In a workload of ``crash_check`` the invariant gets all values that were noted before the
+    crash; anywhere else it does nothing, so that it may stay in the application.
+
+    Args:
+        value: Such as the number of an order that was confirmed.
+    """
+    if _recording:
+        _recording[-1].mark(value)
+
+
+def crash_check(
+    workload: Callable[[Pool], object],
+    invariant: Callable[..., object] | None = None,
+    *,
+    setup: Callable[[Pool], object] | None = None,
+    follow: Callable[[Pool], object] | None = None,
+    media: Sequence[str] = ("direct", "file"),
+    size: int | str = "512K",
+    log_size: int | str = "64K",
+    images: int = 64,
+    nested: int = 24,
+    seconds: float = 60.0,
+    seed: int = 0,
+    keep: str | os.PathLike[str] | None = ".pmemstore-crashes",
+    progress: Callable[[Tally], object] | None = None,
+) -> CrashReport:
+    """Check that no crash, at any moment of a workload, leaves a state that must not be.
+
+    The workload runs once for each medium, on a pool that is recorded.  Then each file that a
+    kill or a power cut could have left is built, opened and judged: the pool opens, its
+    ``check()`` finds nothing, no byte is leaked, the contents are those before or after the unit
+    of work that was under way (and after it, once it had returned), and the invariant holds.
+    Some recoveries are crashed in turn.
+
+    Args:
+        workload: Works on the pool.  It should be short: a few dozen commits.
+        invariant: Called with the recovered pool and, if it takes two arguments, with a tuple of
+            what had been passed to ``acknowledge``.  It holds unless it raises or returns
+            something false other than None.  None: atomicity and durability alone.
+        setup: Called with the pool before; what it does is not recorded.
+        follow: What the application does after recovery; it is recorded and crashed, too.
+        media: Any of ``direct`` (cache lines, flushes and fences), ``file`` (sectors and syncs)
+            and ``eadr`` (caches survive: the order of stores alone).
+        size: Of the pool, in bytes or as text.
+        log_size: Of its log; a small one shows more.
+        images: Looked at, at most, before each fence or sync.  If it has more, samples are drawn.
+        nested: Recoveries that are crashed in turn.
+        seconds: For each medium; then the rest is skipped, and the report says so.
+        seed: Of the samples.
+        keep: Folder for the image of a violation; None: it is not kept.
+        progress: Called now and then with the counts; None: a line on stderr, if that is a
+            terminal.
+
+    Returns:
+        What was looked at, and what was not.
+
+    Raises:
+        CrashViolation: A crash leaves what must not be: which one, what is lost, who stored it.
+        Exception: Whatever the workload raises.
+
+    Complexity:
+        About a millisecond for each image that differs from all before.
+
+    Example:
+        >>> from pmemstore.testing import crash_check
+        >>> def move(pool):
+        ...     with pool.transaction():
+        ...         pool.root["here"] -= 1
+        ...         pool.root["there"] += 1
+        >>> report = crash_check(
+        ...     move,
+        ...     lambda pool: pool.root["here"] + pool.root["there"] == 10,
+        ...     setup=lambda pool: pool.root.update(here=10, there=0),
+        ... )
+        >>> report.images > 10
+        True
+    """
+
+    def prepare(path: str) -> None:
+        with pools.open(path, "n", size=size, log_size=log_size) as pool:
+            if setup is not None:
+                setup(pool)
+
+    def run(path: str, recorder: Recorder) -> None:
+        with pools.open(path, "w", recorder=recorder) as pool:
+            workload(pool)
+
+    subject = PoolSubject(invariant, follow)
+    budget = Budget(images=images, nested=nested, seconds=seconds, seed=seed)
+    return _check(subject, prepare, run, media, budget, keep, progress, invariant)
+
+
+def crash_check_mapping(
+    workload: Callable[[Mapping], object],
+    invariant: Callable[..., object],
+    *,
+    size: int = 65536,
+    setup: Callable[[Mapping], object] | None = None,
+    media: Sequence[str] = ("direct", "file"),
+    images: int = 64,
+    nested: int = 0,
+    seconds: float = 60.0,
+    seed: int = 0,
+    keep: str | os.PathLike[str] | None = ".pmemstore-crashes",
+    progress: Callable[[Tally], object] | None = None,
+) -> CrashReport:
+    """The same for an application's own structures in a raw ``Mapping``.
+
+    What is stored through views is noticed at the next flush, fence or persist; a power cut may
+    leave any part of what changed since the one before, in words of 8 bytes.
+
+    Args:
+        workload: Works on the mapping.
+        invariant: Called with a mapping of an image, and with what was acknowledged if it takes
+            two arguments.  It may repair the image as the application would.
+        size: Bytes of the file.
+        setup: Called with the mapping before; all of it is durable.
+        media: As for ``crash_check``.
+        images: As for ``crash_check``.
+        nested: As for ``crash_check``; what is crashed is the invariant's repair.
+        seconds: As for ``crash_check``.
+        seed: As for ``crash_check``.
+        keep: As for ``crash_check``.
+        progress: As for ``crash_check``.
+
+    Returns:
+        What was looked at, and what was not.
+
+    Raises:
+        CrashViolation: A crash leaves what must not be.
+        Exception: Whatever the workload raises.
+    """
+
+    def prepare(path: str) -> None:
+        with Mapping.open(path, size, create=True) as mapping:
+            if setup is not None:
+                setup(mapping)
+            mapping.persist()
+
+    def run(path: str, recorder: Recorder) -> None:
+        with Mapping.open(path, recorder=recorder) as mapping:
+            workload(mapping)
+
+    subject = MappingSubject(invariant)
+    budget = Budget(images=images, nested=nested, seconds=seconds, seed=seed)
+    return _check(subject, prepare, run, media, budget, keep, progress, invariant)
+
+
+def _check(
+    subject: Subject,
+    prepare: Callable[[str], None],
+    run: Callable[[str, Recorder], None],
+    media: Sequence[str],
+    budget: Budget,
+    keep: str | os.PathLike[str] | None,
+    progress: Callable[[Tally], object] | None,
+    invariant: Callable[..., object] | None,
+) -> CrashReport:
+    if unknown := [name for name in media if name not in MEDIA]:
+        raise ValueError(f"media must be of {', '.join(MEDIA)}, not {unknown[0]!r}")
+    if progress is None and sys.stderr.isatty():
+        progress = _show
+    report = CrashReport(seed=budget.seed)
+    for name in media:
+        folder = tempfile.mkdtemp(prefix="pmemstore-crash-", dir=_memory())
+        try:
+            with medium(name):
+                report.media[name] = _one(subject, prepare, run, name, budget, folder, progress)
+        except Found as found:
+            raise _violation(found, name, subject, keep, invariant) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if progress is _show:
+                sys.stderr.write("\r\x1b[K")
+    return report
+
+
+def _memory() -> str | None:
+    """A folder in memory, if there is one: images need no disk."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _show(tally: Tally) -> None:
+    sys.stderr.write(f"\r{tally.points} points, {tally.images:,} images")
+    sys.stderr.flush()
+
+
+def _one(
+    subject: Subject,
+    prepare: Callable[[str], None],
+    run: Callable[[str, Recorder], None],
+    name: str,
+    budget: Budget,
+    folder: str,
+    progress: Callable[[Tally], object] | None,
+) -> Tally:
+    path = os.path.join(folder, "live.pool")
+    prepare(path)
+    machine = Machine(eadr=name == "eadr")
+    before = Path(path).read_bytes()
+    machine.load(ffi.from_buffer(before), len(before))
+    recorder = Recorder()
+    _recording.append(recorder)
+    try:
+        run(path, recorder)
+    finally:
+        _recording.pop()
+    explorer = Explorer(subject, budget, folder, eadr=name == "eadr", progress=progress)
+    try:
+        explorer.explore(recorder, machine)
+    finally:
+        explorer.close()
+    return explorer.tally
+
+
+def _violation(
+    found: Found,
+    name: str,
+    subject: Subject,
+    keep: str | os.PathLike[str] | None,
+    invariant: Callable[..., object] | None,
+) -> CrashViolation:
+    image = replay = None
+    if keep is not None:
+        image = _keep(Path(keep), found, name, isinstance(subject, PoolSubject))
+        replay = f"python -m pmemstore.testing {shlex.quote(str(image))}"
+        where = _importable(invariant)
+        replay += f" --invariant {shlex.quote(where)}" if where else ""
+    return CrashViolation(
+        found.problem,
+        medium=name,
+        moment=found.moment,
+        missing=found.missing,
+        lines=found.lines,
+        found=found.contents,
+        image=image,
+        replay=replay or "",
+    )
+
+
+def _keep(folder: Path, found: Found, name: str, is_pool: bool) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.blake2b(found.image, digest_size=6).hexdigest()
+    image = folder / f"crash-{digest}.image"
+    image.write_bytes(found.image)
+    facts: dict[str, Any] = {
+        "medium": name,
+        "kind": "pool" if is_pool else "mapping",
+        "problem": found.problem,
+        "missing": [str(item) for item in found.missing],
+        "lines": found.lines,
+    }
+    image.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    return image
+
+
+def _importable(invariant: Callable[..., object] | None) -> str:
+    """FILE:NAME of a function of a module; "" for others."""
+    code = getattr(invariant, "__code__", None)
+    name = getattr(invariant, "__qualname__", "")
+    return f"{os.path.relpath(code.co_filename)}:{name}" if code and name.isidentifier() else ""

@@ -1,0 +1,58 @@
+"""The pytest plugin: fixture ``crash_check``, and options of the command line for it.
+
+    def test_no_crash_loses_money(crash_check):
+        crash_check(transfer, invariant=no_money_is_lost, setup=open_accounts)
+
+Loaded by pytest itself wherever pmemstore is installed; imports nothing of it until it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pmemstore.testing.report import CrashReport
+
+_REPORTS = pytest.StashKey[list[tuple[str, "CrashReport"]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("pmemstore", "crash tests of pmemstore")
+    group.addoption("--crash-images", type=int, help="images before each fence or sync")
+    group.addoption("--crash-nested", type=int, help="recoveries that are crashed in turn")
+    group.addoption("--crash-seconds", type=float, help="limit for each medium")
+    group.addoption("--crash-seed", type=int, help="seed of the samples")
+    group.addoption("--crash-keep", type=Path, help="folder for the images of violations")
+
+
+@pytest.fixture
+def crash_check(request: pytest.FixtureRequest) -> Callable[..., CrashReport]:
+    """``pmemstore.testing.crash_check``; options of the command line win over arguments."""
+    from pmemstore.testing import crash_check
+
+    names = ("images", "nested", "seconds", "seed", "keep")
+    given = {name: request.config.getoption(f"crash_{name}") for name in names}
+    wanted = {name: value for name, value in given.items() if value is not None}
+
+    def check(*args: Any, **kwargs: Any) -> CrashReport:
+        report = crash_check(*args, **{**kwargs, **wanted})
+        request.config.stash.setdefault(_REPORTS, []).append((request.node.nodeid, report))
+        return report
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the crash tests have looked at."""
+    reports = terminalreporter.config.stash.get(_REPORTS, [])
+    if not reports:
+        return
+    terminalreporter.section("crash images")
+    for name, report in reports:
+        for line in str(report).splitlines():
+            terminalreporter.write_line(f"{name}  {line}")
