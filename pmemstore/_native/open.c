@@ -23,7 +23,7 @@ static int geometry_ok(const struct pms_super_pm *s)
         s->log_bytes % PMS_PAGE || s->heap_start % PMS_REGION_ALIGN ||
         s->heap_start < s->log_off + s->log_bytes || s->size % PMS_REGION_ALIGN ||
         s->size <= s->heap_start || s->limit < s->size || s->limit > PMS_POOL_MAX ||
-        s->nregions == 0 || s->nregions > PMS_REGIONS_MAX)
+        s->nregions == 0 || s->nregions > PMS_REGIONS_MAX || s->gen >> 62)
         return 0;
     uint64_t end = s->heap_start;
     for (uint32_t i = 0; i < s->nregions; i++) {

@@ -9,6 +9,8 @@
 /* Extents of a file's frames lie in pages of their own.  Of OVERFLOW frames that name the same
  * extents two or three are in the log; more than this times the pool is a forgery. */
 #define BODIES_MAX 4
+/* No pool lives to see so many anchors or frames; sums of them do not overflow. */
+#define COUNT_MAX (1ull << 62)
 
 struct frame {
     struct pms_frame_ref ref;
@@ -455,6 +457,9 @@ static int run(struct recovery *r, struct pms_log *log, enum pms_mode mode,
                struct pms_recovered *out)
 {
     PMS_TRY(pms_anchor_read(r->medium, &r->anchor, &r->slot));
+    if (r->anchor.gen > COUNT_MAX || r->anchor.seq > COUNT_MAX)
+        return PMS_FAIL(PMS_E_CORRUPT, "an anchor has counted further than it can",
+                        PMS_ANCHOR_OFF, COUNT_MAX, r->anchor.gen);
     PMS_TRY(read_chain(r, log));
     PMS_TRY(judge_last(r));
     PMS_TRY(settle_log(r, log));
