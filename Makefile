@@ -10,9 +10,9 @@ CMAKE = $(or $(shell command -v cmake),$(BIN)/cmake)
 PACKAGE := pyproject.toml CMakeLists.txt LICENSE $(shell find pmemstore -type f \
 	-not -path '*/__pycache__/*' -not -name '*.pyc' -not -name '.*') \
 	$(shell find pmemstore -type d -not -name __pycache__)
-C_FILES := $(shell find pmemstore/_native tests/native -name '*.[ch]')
+C_FILES := $(shell find pmemstore/_native tests/native tests/fuzz -name '*.[ch]')
 
-.PHONY: run bench test test-all lint format types native-test native-asan native-plain native-door clean
+.PHONY: run bench test test-all lint format types native-test native-asan native-plain native-door fuzz clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.stamp-run
@@ -57,6 +57,17 @@ native-asan native-plain native-door: native-%: $(VENV)/.stamp-cmake
 		-DPMEMSTORE_WERROR=ON $(NATIVE)
 	$(CMAKE) --build build/native-$* --parallel 2
 	$(dir $(CMAKE))ctest --test-dir build/native-$* --output-on-failure
+
+# Forged pools, made by libFuzzer under ASan and UBSan; the corpus grows from run to run.
+# A finding is run again by:  build/fuzz/tests/fuzz/fuzz_pool build/fuzz/found/crash-...
+SECONDS ?= 60
+CLANG ?= $(firstword $(shell command -v clang clang-19 clang-16 clang-14) clang)
+fuzz: $(VENV)/.stamp-cmake
+	$(CMAKE) -S . -B build/fuzz -G "Unix Makefiles" -DCMAKE_C_COMPILER=$(CLANG) -DPMEMSTORE_FUZZ=ON
+	$(CMAKE) --build build/fuzz --parallel 2
+	mkdir -p build/fuzz/corpus build/fuzz/found
+	cd build/fuzz && tests/fuzz/fuzz_pool -max_total_time=$(SECONDS) -max_len=1024 -timeout=20 \
+		-rss_limit_mb=1024 -artifact_prefix=found/ -print_final_stats=1 corpus ../../tests/fuzz/seeds
 
 clean:
 	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache

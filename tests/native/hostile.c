@@ -292,7 +292,7 @@ static int change_list(struct use *u, uint64_t list, const struct pms_val *value
     case 4:
         return pms_list_swap(u->pool, list, at, draw(u, len));
     case 5:
-        return len < 5000 ? pms_list_reverse(u->pool, list) : PMS_OK;
+        return len < 500 || !draw(u, 16) ? pms_list_reverse(u->pool, list) : PMS_OK;
     case 6:
         return draw(u, 4) ? PMS_OK : pms_list_clear(u->pool, list);
     default:
@@ -381,15 +381,12 @@ void hostile_use(struct pms_pool *pool, const struct hostile_look *look, uint64_
 
 /* ---- the stage ---- */
 
-void hostile_stage_make(struct hostile_stage *stage, const char *parent,
-                        const struct hostile_image *base)
+void hostile_stage_make(struct hostile_stage *stage, const struct hostile_image *base)
 {
     memset(stage, 0, sizeof *stage);
-    snprintf(stage->dir, sizeof stage->dir, "%s/pmemstore_test.XXXXXX", parent);
-    CHECK(mkdtemp(stage->dir) != NULL);
-    snprintf(stage->path, sizeof stage->path, "%s/pool", stage->dir);
-    stage->fd = open(stage->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    stage->fd = memfd_create("pool", MFD_CLOEXEC);
     CHECK(stage->fd >= 0);
+    snprintf(stage->path, sizeof stage->path, "/proc/self/fd/%d", stage->fd);
     hostile_stage_base(stage, base);
 }
 
@@ -418,8 +415,6 @@ void hostile_stage_remove(struct hostile_stage *stage)
 {
     unmap(stage);
     CHECK_EQ(close(stage->fd), 0);
-    CHECK_EQ(unlink(stage->path), 0);
-    CHECK_EQ(rmdir(stage->dir), 0);
 }
 
 static void soil(struct hostile_stage *stage, uint64_t off, uint64_t len)
@@ -471,6 +466,58 @@ void hostile_mend(struct hostile_stage *stage)
         memcpy(stage->map + page * PMS_PAGE, stage->base->bytes + page * PMS_PAGE, PMS_PAGE);
         stage->dirty[page] = 0;
     }
+}
+
+/* ---- seals ---- */
+
+/* Hashes of the extents that a frame names, where there are such. */
+static void seal_entries(const struct hostile_stage *stage, const struct pms_frame_pm *frame,
+                         uint64_t *word)
+{
+    uint64_t i = frame->kind == PMS_FRAME_COMMIT ? 2 : 0;
+    while (i < frame->words) {
+        uint64_t off = PMS_ENTRY_OFF(word[i]);
+        if (PMS_ENTRY_TAG(word[i]) == PMS_ENTRY_BYTES) {
+            i += 1 + PMS_ENTRY_N(word[i]);
+            continue;
+        }
+        if (frame->words - i < 3)
+            break;
+        if (off < stage->size && word[i + 1] <= stage->size - off)
+            word[i + 2] = pms_hash(stage->map + off, word[i + 1], 3);
+        i += 3;
+    }
+}
+
+static void seal_frames(struct hostile_stage *stage, uint64_t log_bytes,
+                        const struct pms_anchor_pm *anchor)
+{
+    uint64_t pos = anchor->pos, room = log_bytes - sizeof(struct pms_frame_pm);
+    for (uint64_t seq = anchor->seq; pos % PMS_LINE == 0 && pos <= room; seq++) {
+        struct pms_frame_pm *frame = (void *)(stage->map + PMS_LOG_OFF + pos);
+        uint64_t n = pms_frame_bytes(frame->words);
+        if (frame->seq != seq || n > log_bytes - pos)
+            break;
+        seal_entries(stage, frame, (uint64_t *)(void *)(frame + 1));
+        frame->csum = 0;
+        frame->csum = pms_hash(frame, n, anchor->salt);
+        pos += n;
+    }
+}
+
+void hostile_seal(struct hostile_stage *stage)
+{
+    uint64_t log_bytes = ((const struct pms_super_pm *)(void *)stage->map)->log_bytes;
+    for (uint64_t page = 0; page < 2 * PMS_PAGE; page += PMS_PAGE) {
+        pms_super_seal((void *)(stage->map + PMS_SUPER_OFF + page));
+        pms_anchor_seal((void *)(stage->map + PMS_ANCHOR_OFF + page));
+    }
+    soil(stage, 0, PMS_ROOT_OFF);
+    if (log_bytes < PMS_LOG_MIN || log_bytes > stage->size - PMS_LOG_OFF)
+        return;
+    for (uint64_t page = 0; page < 2 * PMS_PAGE; page += PMS_PAGE)
+        seal_frames(stage, log_bytes, (void *)(stage->map + PMS_ANCHOR_OFF + page));
+    soil(stage, PMS_LOG_OFF, log_bytes);
 }
 
 /* ---- the rules ---- */

@@ -47,10 +47,9 @@ struct hostile_result {
     uint64_t state, shape;
 };
 
-/* A file with the base's bytes that is damaged and mended many times. */
+/* A file in memory with the base's bytes, which is damaged and mended many times. */
 struct hostile_stage {
-    char dir[64];
-    char path[96];
+    char path[32]; /* of the descriptor: the file has no other name */
     const struct hostile_image *base;
     uint8_t *map;   /* the whole file */
     uint8_t *dirty; /* by page: differs from the base */
@@ -68,18 +67,24 @@ void hostile_walk(struct pms_pool *pool, struct hostile_look *look);
 void hostile_use(struct pms_pool *pool, const struct hostile_look *look, uint64_t seed,
                  int sound);
 
-void hostile_stage_make(struct hostile_stage *stage, const char *parent,
-                        const struct hostile_image *base);
+void hostile_stage_make(struct hostile_stage *stage, const struct hostile_image *base);
 void hostile_stage_base(struct hostile_stage *stage, const struct hostile_image *base);
 void hostile_stage_remove(struct hostile_stage *stage);
 /* Change bytes of the file; hostile_mend() takes all of it back. */
 void hostile_put(struct hostile_stage *stage, uint64_t off, const void *bytes, uint64_t len);
 void hostile_mend(struct hostile_stage *stage);
+/* Seal both superblocks and both anchors, and behind the anchors the frames, with the hashes of
+ * what they name, whatever they say now. */
+void hostile_seal(struct hostile_stage *stage);
 /* Opens what is on the stage ('r' or 'w'), and applies the rules.  seed 0: nothing is changed. */
 void hostile_try(struct hostile_stage *stage, char flag, uint64_t seed,
                  struct hostile_result *out);
 
 /* ---- hostile_pools.c: the bases ---- */
+
+/* The same base has the same bytes in each run: "random" numbers, which pools draw for seeds
+ * and salts, start here. */
+void hostile_randomize(uint64_t seed);
 
 /* One of everything: each kind of key and value, nested containers, lists of three heights,
  * orphans, blobs, runs, both kinds of spans.  Closed. */
@@ -93,11 +98,7 @@ struct hostile_killed {
     uint64_t state[HOSTILE_STATES_MAX];
     uint32_t states;
 };
-/* open_transaction: the last frames are those of a transaction that nobody ended. */
-void hostile_make_killed(const char *parent, int open_transaction, struct hostile_killed *out);
-
-/* Seal both superblocks, both anchors, and the frames behind the newest anchor, whatever they
- * say now. */
-void hostile_seal(uint8_t *image, uint64_t size);
+/* open_items: the last frames are those of a transaction with so many items that nobody ended. */
+void hostile_make_killed(const char *parent, uint64_t open_items, struct hostile_killed *out);
 
 #endif

@@ -1,20 +1,34 @@
-/* hostile_pools.c -- the sound pools that are then damaged, and new seals on damaged ones. */
+/* hostile_pools.c -- the sound pools that are then damaged. */
 #include "hostile.h"
 
 #include <fcntl.h>
 
-#include "hash.h"
+#include <sys/random.h>
 
 #define KINDS_BYTES (2ull << 20)
 #define KILLED_BYTES (1ull << 20)
 #define KINDS_LOG 16384u
 #define KILLED_LOG 8192u
 
+static uint64_t random_state = 1;
+
+void hostile_randomize(uint64_t seed) { random_state = seed * 2 + 1; }
+
+/* In place of the C library's, for the whole program. */
+ssize_t getrandom(void *out, size_t len, unsigned flags)
+{
+    (void)flags;
+    for (size_t i = 0; i < len; i++)
+        ((uint8_t *)out)[i] = (uint8_t)(fixture_random(&random_state) >> 32);
+    return (ssize_t)len;
+}
+
 static void make_pool(struct fixture *f, const char *parent, uint64_t size, uint64_t log_bytes)
 {
     struct pms_options options = {
         .flag = 'n', .size = size, .log_bytes = log_bytes, .limit = size + (1ull << 20)};
     memset(f, 0, sizeof *f);
+    hostile_randomize(size + log_bytes);
     snprintf(f->dir, sizeof f->dir, "%s/pmemstore_test.XXXXXX", parent);
     CHECK(mkdtemp(f->dir) != NULL);
     snprintf(f->path, sizeof f->path, "%s/pool", f->dir);
@@ -179,7 +193,7 @@ static void many(struct fixture *f, uint64_t list, uint64_t n)
         append(f, list, bytes_of(PMS_TAG_BYTES, i % 7 ? 8 : 40));
 }
 
-void hostile_make_killed(const char *parent, int open_transaction, struct hostile_killed *out)
+void hostile_make_killed(const char *parent, uint64_t open_items, struct hostile_killed *out)
 {
     struct fixture f;
     memset(out, 0, sizeof *out);
@@ -201,51 +215,12 @@ void hostile_make_killed(const char *parent, int open_transaction, struct hostil
     note_state(&f, out);
     put(&f, f.root, int_key(1), (struct pms_val){.tag = PMS_TAG_INT, .num = 2});
     note_state(&f, out);
-    if (open_transaction) {
+    if (open_items) {
         fixture_begin(f.pool);
-        many(&f, list, 20);
+        many(&f, list, open_items);
     }
     read_file(&f, &out->image); /* as if the process had been killed here */
-    if (open_transaction)
+    if (open_items)
         CHECK_EQ(pms_tx_abort(f.pool, 1), PMS_OK);
     fixture_remove(&f);
-}
-
-/* ---- seals ---- */
-
-static void seal_frames(uint8_t *image, const struct pms_super_pm *super,
-                        const struct pms_anchor_pm *anchor)
-{
-    uint64_t pos = anchor->pos;
-    for (uint64_t seq = anchor->seq; pos % PMS_LINE == 0; seq++) {
-        struct pms_frame_pm *frame;
-        if (pos > super->log_bytes - sizeof *frame)
-            break;
-        frame = (void *)(image + super->log_off + pos);
-        uint64_t n =
-            (sizeof *frame + (uint64_t)frame->words * 8 + PMS_LINE - 1) / PMS_LINE * PMS_LINE;
-        if (frame->seq != seq || n > super->log_bytes - pos)
-            break;
-        frame->csum = 0;
-        frame->csum = pms_hash(frame, n, anchor->salt);
-        pos += n;
-    }
-}
-
-void hostile_seal(uint8_t *image, uint64_t size)
-{
-    struct pms_super_pm *super = (void *)image;
-    struct pms_anchor_pm *anchor = (void *)(image + PMS_ANCHOR_OFF);
-    const uint64_t apart = PMS_PAGE / sizeof *anchor;
-    for (uint64_t i = 0; i < 2; i++) {
-        struct pms_super_pm *s = (void *)(image + PMS_SUPER_OFF + i * PMS_PAGE);
-        pms_super_seal(s);
-        pms_anchor_seal(anchor + i * apart);
-    }
-    if (super->log_off != PMS_LOG_OFF || super->log_bytes < PMS_LINE ||
-        super->log_bytes > size - super->log_off)
-        return;
-    for (uint64_t i = 0; i < 2; i++)
-        if (anchor[i * apart].pos < super->log_bytes)
-            seal_frames(image, super, &anchor[i * apart]);
 }

@@ -17,6 +17,8 @@
 #include "_native/log.h"
 
 #define SECONDS_MAX 20 /* of one flip: more is a hang */
+#define OPEN_FEW 20    /* items of a transaction that fits the log */
+#define OPEN_MANY 400  /* of one whose undo entries overflow into the heap */
 
 struct tally {
     uint64_t tried, refused, same, told, silent;
@@ -121,13 +123,13 @@ static uint32_t read_frames(struct pms_frame_ref *frame, uint32_t room)
 
 /* A frame with a later one behind it was durable: without it the pool must not open, or be the
  * same.  The last one may be what a power cut left. */
-static void test_frames(const struct hostile_killed *killed, int open_transaction)
+static void test_frames(const struct hostile_killed *killed, uint64_t open_items)
 {
     struct pms_frame_ref frame[64];
     uint32_t n = read_frames(frame, 64);
     CHECK(n >= killed->states - 1);
     for (uint32_t i = 0; i < n; i++) {
-        if (i == n - 1 && open_transaction)
+        if (i == n - 1 && open_items)
             break; /* its stores would be undone by this frame alone: nothing can be promised */
         flip_range(PMS_LOG_OFF + frame[i].pos, frame[i].bytes,
                    &killed->state[killed->states - 2], i == n - 1);
@@ -135,17 +137,65 @@ static void test_frames(const struct hostile_killed *killed, int open_transactio
     tell("frames of the log");
 }
 
-static void test_killed(const char *parent, int open_transaction)
+/* ---- forgeries: found by tests/fuzz, or thought of ---- */
+
+#define SUPER(field) PMS_SUPER_OFF + offsetof(struct pms_super_pm, field)
+#define ANCHOR(field) PMS_ANCHOR_OFF + offsetof(struct pms_anchor_pm, field)
+
+/* Words that get these values in both slots, and new seals. */
+static void test_forged_slots_are_refused(void)
+{
+    static const struct {
+        const char *what;
+        uint64_t off, word;
+    } forgery[] = {
+        {"a limit beyond the largest pool", SUPER(limit), ~0ull},
+        {"more pages than there are offsets", SUPER(regions) + 8, 1ull << 52},
+        {"a size beyond the file", SUPER(size), 1ull << 40},
+        {"a log larger than the pool", SUPER(log_bytes), 1ull << 30},
+        {"a heap that starts in the log", SUPER(heap_start), PMS_LOG_OFF},
+        {"no superblock can follow", SUPER(gen), ~0ull},
+        {"unknown features", SUPER(incompat), 1},
+        {"no anchor can follow", ANCHOR(gen), ~0ull},
+        {"no frame can follow", ANCHOR(seq), ~0ull - 3},
+        {"frames outside the log", ANCHOR(pos), 1ull << 40},
+        {"frames between lines", ANCHOR(pos), 8},
+        {"an unknown protocol", ANCHOR(mode), 3},
+    };
+    struct hostile_result got;
+    for (size_t i = 0; i < sizeof forgery / sizeof forgery[0]; i++) {
+        snprintf(hostile_story, sizeof hostile_story, "forgery: %s", forgery[i].what);
+        for (int flag = 0; flag < 2; flag++) {
+            hostile_put(&stage, forgery[i].off, &forgery[i].word, 8);
+            hostile_put(&stage, forgery[i].off + PMS_PAGE, &forgery[i].word, 8);
+            hostile_seal(&stage);
+            hostile_try(&stage, flag ? 'w' : 'r', 1, &got);
+            hostile_mend(&stage);
+            if (got.opened == PMS_OK) {
+                fprintf(stderr, "%s: not refused\n", hostile_story);
+                exit(1);
+            }
+            tally.tried++;
+            tally.refused++;
+        }
+    }
+    tell("forged superblocks and anchors");
+}
+
+/* ---- after a kill ---- */
+
+static void test_killed(const char *parent, uint64_t open_items)
 {
     struct hostile_killed killed;
-    hostile_make_killed(parent, open_transaction, &killed);
+    hostile_make_killed(parent, open_items, &killed);
     hostile_stage_base(&stage, &killed.image);
     hostile_try(&stage, 'r', 0, &sound);
     CHECK_EQ(sound.opened, PMS_OK);
     CHECK_EQ(sound.problems, 0);
     CHECK(sound.state == killed.state[killed.states - 1]);
+    test_forged_slots_are_refused();
     test_superblocks_and_anchors("superblocks and anchors, after a kill");
-    test_frames(&killed, open_transaction);
+    test_frames(&killed, open_items);
     free(killed.image.bytes);
 }
 
@@ -239,6 +289,15 @@ static uint64_t random_length(uint64_t *seed)
     return bytes * (1 + fixture_random(seed) % 3);
 }
 
+/* The next place that is not zero. */
+static uint64_t in_use(const struct hostile_image *image, uint64_t at, uint64_t len,
+                       uint64_t align)
+{
+    while (at + align < image->size - len && image->bytes[at] == 0)
+        at += align;
+    return at;
+}
+
 /* A range of `from` lies somewhere on the stage, perhaps at its own place. */
 static void splice(uint64_t *seed, const struct hostile_image *from)
 {
@@ -246,16 +305,17 @@ static void splice(uint64_t *seed, const struct hostile_image *from)
     uint64_t src = fixture_random(seed) % (from->size - len) / align * align;
     uint64_t dst = fixture_random(seed) % (stage.base->size - len) / align * align;
     switch (fixture_random(seed) % 4) {
-    case 0:
-        dst = src < stage.base->size - len ? src : dst;
-        break;
-    case 1: /* among superblocks, anchors, root page, log */
+    case 0: /* among superblocks, anchors, root page, log */
         src = fixture_random(seed) % (PMS_LOG_OFF + 8192) / align * align;
         dst = fixture_random(seed) % (PMS_LOG_OFF + 8192) / align * align;
         break;
-    default: /* among what is in use */
-        while (src < from->size - len - align && from->bytes[src] == 0)
-            src += align;
+    case 1: /* what is in use, at its own place in the other pool */
+        src = in_use(from, src, len, align);
+        dst = src < stage.base->size - len ? src : dst;
+        break;
+    default:
+        src = in_use(from, src, len, align);
+        dst = in_use(stage.base, dst, len, align);
         break;
     }
     hostile_put(&stage, dst, from->bytes + src, len);
@@ -272,10 +332,8 @@ static void test_splices(const struct hostile_image *const image[], uint32_t ima
         hostile_stage_base(&stage, image[fixture_random(&random) % images]);
         for (times = 1 + fixture_random(&random) % 3; times > 0; times--)
             splice(&random, image[fixture_random(&random) % images]);
-        if (fixture_random(&random) % 2) {
-            hostile_seal(stage.map, stage.base->size);
-            hostile_put(&stage, 0, stage.map, PMS_LOG_OFF + 8192); /* to be mended */
-        }
+        if (fixture_random(&random) % 2)
+            hostile_seal(&stage);
         alarm(SECONDS_MAX);
         snprintf(hostile_story, sizeof hostile_story, "test_hostile splices 1 %" PRIu64,
                  seed + i);
@@ -297,16 +355,18 @@ static void test_splices(const struct hostile_image *const image[], uint32_t ima
 static void run_splices(const char *parent, uint64_t n, uint64_t seed)
 {
     struct hostile_image kinds;
-    struct hostile_killed killed[2];
+    struct hostile_killed killed[3];
+    const struct hostile_image *image[4] = {&kinds};
     hostile_make_kinds(parent, &kinds);
-    hostile_make_killed(parent, 0, &killed[0]);
-    hostile_make_killed(parent, 1, &killed[1]);
-    const struct hostile_image *image[] = {&kinds, &killed[0].image, &killed[1].image};
+    for (int i = 0; i < 3; i++) {
+        hostile_make_killed(i < 2 ? parent : ".", i == 1 ? OPEN_MANY : 0, &killed[i]);
+        image[1 + i] = &killed[i].image;
+    }
     hostile_stage_base(&stage, &kinds);
-    test_splices(image, 3, n, seed);
+    test_splices(image, 4, n, seed);
     free(kinds.bytes);
-    free(killed[0].image.bytes);
-    free(killed[1].image.bytes);
+    for (int i = 0; i < 3; i++)
+        free(killed[i].image.bytes);
 }
 
 static void run_heap(const char *parent, uint64_t off, uint32_t bit)
@@ -328,7 +388,7 @@ int main(int argc, char **argv)
 {
     const char *shm = fixture_usable("/dev/shm") ? "/dev/shm" : ".";
     struct hostile_image empty = {calloc(1, PMS_PAGE), PMS_PAGE};
-    hostile_stage_make(&stage, shm, &empty);
+    hostile_stage_make(&stage, &empty);
     if (argc > 3 && !strcmp(argv[1], "flip")) {
         run_heap(shm, strtoull(argv[2], NULL, 0), (uint32_t)strtoul(argv[3], NULL, 0));
     } else if (argc > 3) {
@@ -337,7 +397,8 @@ int main(int argc, char **argv)
         int slice = argc < 2;
         flips_between = slice ? 7 : 1;
         test_killed(shm, 0);
-        test_killed(shm, 1);
+        test_killed(shm, OPEN_FEW);
+        test_killed(shm, OPEN_MANY);
         test_killed(".", 0); /* frames of a file, read on direct media too */
         flips_between = slice ? 11 : 1;
         run_heap(shm, 0, 0);
