@@ -2,7 +2,7 @@
 
 Every operation that the package offers runs under ``pmemstore.testing``, whose oracle knows
 nothing of dicts and lists: it compares with what a kill at the moment of acknowledgement leaves.
-The core's own explorer (tests/native/test_crash.c) has a model of the contents, and many more images.
+The core's own explorer (tests/native/test_crash.c) has a model of the contents, and more images.
 
 The slow test is the same with budgets a hundred times as large; it prints what it has looked at.
 """
