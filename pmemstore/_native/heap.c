@@ -290,6 +290,9 @@ int pms_free(struct pms_heap *heap, uint64_t off)
         struct pms_span *span = pms_span_load(heap, at.page, at.cls);
         if (!span)
             return PMS_E_NOMEM;
+        if (span->cls != at.cls)
+            return PMS_FAIL(PMS_E_CORRUPT, "a span has changed its size class", off, span->cls,
+                            at.cls);
         uint64_t word_off = bitmap_off(heap, at.page, at.block);
         uint64_t word = pms_rd(heap->ws, word_off), bit = 1ull << at.block % 64;
         if (!(word & bit))
@@ -430,7 +433,7 @@ static void make_available(struct pms_heap *heap, uint64_t off, uint64_t pages)
     } else if (locate(heap, off, &at) == PMS_OK && at.kind != PMS_PAGE_RUN) {
         /* else: its span was undone too, and comes as pages */
         struct pms_span *span = pms_span_load(heap, at.page, at.cls);
-        if (span)
+        if (span && span->cls == at.cls)
             span_offer(heap, span, at.block);
     }
 }

@@ -446,7 +446,7 @@ int pms_span_get(struct pms_heap *heap, uint32_t cls)
     struct pms_span *span = pms_span_load(heap, page, cls);
     if (!span)
         return PMS_E_NOMEM;
-    return span->navail == pms_classes[cls].blocks
+    return span->cls == cls && span->navail == pms_classes[cls].blocks
                ? PMS_OK
                : PMS_FAIL(PMS_E_CORRUPT, "free pages have a bitmap", page * PMS_PAGE,
                           pms_classes[cls].blocks, span->navail);

@@ -280,6 +280,31 @@ static void test_heap(void)
     tell("blocks: objects, entries, nodes, leaves, data");
 }
 
+/* ---- descriptors that change while the pool is open ---- */
+
+/* A forged list or table may lie over the descriptors, and a change of it is a change of them.
+ * A block of 1 KiB that was freed as number 1900 of 32 bytes was handed out behind the file. */
+static void test_a_span_that_changes_its_class_frees_nothing(void)
+{
+    const struct pms_super_pm *super = (const void *)stage.base->bytes;
+    const uint64_t ones = ~0ull, forged = PMS_DESC_HEAD(PMS_PAGE_SPAN, 0, PMS_SPAN_PAGES);
+    struct pms_options options = {.flag = 'w'};
+    struct pms_pool *pool;
+    uint64_t off[4];
+    CHECK_EQ(pms_pool_open(stage.path, &options, &pool), PMS_OK);
+    for (int i = 0; i < 4; i++)
+        CHECK_EQ(OP(pool, pms_alloc(&pool->heap, 1000, &off[i])), PMS_OK);
+    uint64_t page = off[3] / PMS_PAGE & ~(uint64_t)(PMS_SPAN_PAGES - 1);
+    uint64_t desc = super->heap_start + (page - super->heap_start / PMS_PAGE) * PMS_DESC_BYTES;
+    hostile_put(&stage, desc, &forged, 8);
+    for (uint64_t at = desc + PMS_DESC_BYTES; at < desc + 16 * PMS_DESC_BYTES; at += 8)
+        hostile_put(&stage, at, &ones, 8);
+    CHECK_EQ(OP(pool, pms_free(&pool->heap, off[3])), PMS_E_CORRUPT);
+    (void)pms_pool_close(pool);
+    pms_pool_drop(pool);
+    hostile_stage_base(&stage, stage.base);
+}
+
 /* ---- splices ---- */
 
 static uint64_t random_length(uint64_t *seed)
@@ -381,6 +406,7 @@ static void run_heap(const char *parent, uint64_t off, uint32_t bit)
         flip_heap(off, bit);
     else
         test_heap();
+    test_a_span_that_changes_its_class_frees_nothing();
     free(kinds.bytes);
 }
 
