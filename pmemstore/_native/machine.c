@@ -32,17 +32,13 @@ static int grow(void *array, uint32_t count, uint32_t *room, size_t size)
     return PMS_OK;
 }
 
-static uint64_t line_hash(uint64_t off, const uint8_t *line)
-{
-    return pms_hash(line, PMS_LINE, off + 1);
-}
-
-/* Lines of zeroes count as nothing, so that the unused room need not be looked at. */
-static uint64_t line_weight(uint64_t off, const uint8_t *line)
+uint64_t pms_machine_weight(const uint8_t *line, uint64_t off)
 {
     static const uint8_t zeroes[PMS_LINE];
-    return memcmp(line, zeroes, PMS_LINE) == 0 ? 0 : line_hash(off, line);
+    return memcmp(line, zeroes, PMS_LINE) == 0 ? 0 : pms_hash(line, PMS_LINE, off + 1);
 }
+
+static uint64_t changed_bytes(uint64_t room) { return (room / PMS_PAGE / 64 + 1) * 8; }
 
 int pms_machine_init(struct pms_machine *m, uint64_t room)
 {
@@ -53,7 +49,8 @@ int pms_machine_init(struct pms_machine *m, uint64_t room)
     m->image = space(room);
     m->line.slot = space(room / PMS_LINE * sizeof(uint32_t));
     m->sector.slot = space(room / PMS_SECTOR * sizeof(uint32_t));
-    if (m->durable && m->seen && m->image && m->line.slot && m->sector.slot)
+    m->changed = space(changed_bytes(room));
+    if (m->durable && m->seen && m->image && m->line.slot && m->sector.slot && m->changed)
         return PMS_OK;
     pms_machine_free(m);
     return PMS_FAIL(PMS_E_NOMEM, "a model of the medium", 0, room * 3, 0);
@@ -81,7 +78,8 @@ void pms_machine_free(struct pms_machine *m)
     space_free(m->image, m->room);
     space_free(m->line.slot, m->room / PMS_LINE * sizeof(uint32_t));
     space_free(m->sector.slot, m->room / PMS_SECTOR * sizeof(uint32_t));
-    free(m->edit);
+    space_free(m->changed, changed_bytes(m->room));
+    free(m->state);
     *m = (struct pms_machine){0};
 }
 
@@ -103,6 +101,7 @@ static struct pms_pending *pending_at(struct pms_pendings *p, uint64_t off, uint
         struct pms_pending *item = &p->item[p->count++];
         item->off = off / unit * unit;
         item->count = item->flushed = item->dirty = 0;
+        item->weight = item->weight_seen = item->states = 0;
         *slot = p->count;
     }
     return &p->item[*slot - 1];
@@ -126,6 +125,7 @@ static int add_store(struct pms_machine *m, uint64_t off, struct pms_pending_sto
     PMS_TRY(grow(&line->store, line->count, &line->room, sizeof *line->store));
     line->store[line->count++] = s;
     line->event = s.event;
+    line->states = line->weight_seen = 0;
     return PMS_OK;
 }
 
@@ -144,6 +144,27 @@ static int add_version(struct pms_machine *m, uint64_t off, const uint8_t *bytes
 
 /* ---- loading ---- */
 
+/* image is durable again, as far as it is not changed below. */
+static void drop_image(struct pms_machine *m)
+{
+    for (uint32_t i = 0; i < m->states; i++) {
+        int sector = i >= m->line.count;
+        if (m->state[i] == 0 || i >= m->line.count + m->sector.count)
+            continue;
+        struct pms_pending *item =
+            sector ? &m->sector.item[i - m->line.count] : &m->line.item[i];
+        item->weight = 0;
+        pms_machine_restore(m, item->off, sector ? PMS_SECTOR : PMS_LINE);
+    }
+    m->states = 0;
+}
+
+void pms_machine_restore(struct pms_machine *m, uint64_t off, uint64_t len)
+{
+    memcpy(m->image + off, m->durable + off, len);
+    m->changed[off / PMS_PAGE / 64] |= 1ull << (off / PMS_PAGE & 63);
+}
+
 static void put(uint8_t *to, const uint8_t *bytes, uint64_t size, uint64_t before)
 {
     memcpy(to, bytes, size);
@@ -153,9 +174,17 @@ static void put(uint8_t *to, const uint8_t *bytes, uint64_t size, uint64_t befor
 
 static void sum_durable(struct pms_machine *m)
 {
-    m->durable_hash = 0;
-    for (uint64_t at = 0; at < m->durable_size; at += PMS_LINE)
-        m->durable_hash += line_weight(at, m->durable + at);
+    m->durable_hash = m->durable_rest = 0;
+    for (uint64_t at = 0; at < m->durable_size; at += PMS_LINE) {
+        uint64_t weight = pms_machine_weight(m->durable + at, at);
+        m->durable_hash += weight;
+        m->durable_rest += pms_machine_is_rest(m, at) ? weight : 0;
+    }
+}
+
+static void all_changed(struct pms_machine *m, uint64_t size)
+{
+    memset(m->changed, 0xff, (size / PMS_PAGE / 64 + 1) * 8);
 }
 
 int pms_machine_load(struct pms_machine *m, const uint8_t *bytes, uint64_t size)
@@ -170,7 +199,8 @@ int pms_machine_load(struct pms_machine *m, const uint8_t *bytes, uint64_t size)
     put(m->image, bytes, size, before);
     m->size = m->durable_size = size;
     m->named = m->named_durable = 1;
-    m->edits = m->events = 0;
+    m->events = m->states = 0;
+    all_changed(m, size > before ? size : before);
     sum_durable(m);
     return PMS_OK;
 }
@@ -183,8 +213,12 @@ int pms_machine_copy(struct pms_machine *m, const struct pms_machine *from)
         return PMS_FAIL(PMS_E_INVAL, "the model of the medium is too small", 0, m->room, most);
     memcpy(m->durable, from->durable, most);
     memcpy(m->image, from->durable, most);
+    all_changed(m, most);
     m->durable_size = from->durable_size;
     m->durable_hash = from->durable_hash;
+    m->durable_rest = from->durable_rest;
+    m->log_off = from->log_off;
+    m->log_end = from->log_end;
     m->named = from->named;
     m->named_durable = from->named_durable;
     m->eadr = from->eadr;
@@ -205,14 +239,18 @@ int pms_machine_copy(struct pms_machine *m, const struct pms_machine *from)
 
 /* ---- through the mapping ---- */
 
-static void set_durable(struct pms_machine *m, uint64_t off, const void *bytes, size_t len)
+static void set_durable(struct pms_machine *m, uint64_t off, const uint8_t *bytes, size_t len)
 {
     uint64_t from = off & ~(uint64_t)(PMS_LINE - 1);
-    for (uint64_t at = from; at < off + len; at += PMS_LINE)
-        m->durable_hash -= line_weight(at, m->durable + at);
-    memcpy(m->durable + off, bytes, len);
-    for (uint64_t at = from; at < off + len; at += PMS_LINE)
-        m->durable_hash += line_weight(at, m->durable + at);
+    for (uint64_t at = from; at < off + len; at += PMS_LINE, bytes += PMS_LINE) {
+        uint8_t *line = m->durable + at;
+        if (memcmp(line, bytes, PMS_LINE) == 0)
+            continue;
+        uint64_t more = pms_machine_weight(bytes, at) - pms_machine_weight(line, at);
+        memcpy(line, bytes, PMS_LINE);
+        m->durable_hash += more;
+        m->durable_rest += pms_machine_is_rest(m, at) ? more : 0;
+    }
 }
 
 static int take_store(struct pms_machine *m, const struct pms_event *event, int nt)
@@ -271,9 +309,10 @@ static void fence(struct pms_machine *m, int all)
                 line->store[kept++] = s;
         }
         set_durable(m, line->off, now, PMS_LINE);
-        memcpy(m->image + line->off, now, PMS_LINE);
+        pms_machine_restore(m, line->off, PMS_LINE);
         line->count = kept;
         line->flushed = 0;
+        line->states = line->weight_seen = 0;
         m->line.slot[line->off / PMS_LINE] = 0;
         if (kept)
             keep(&m->line, n, &kept_lines, PMS_LINE);
@@ -310,7 +349,7 @@ static void settle_sync(struct pms_machine *m, uint64_t off, uint64_t len, int f
             continue;
         }
         set_durable(m, sector->off, sector->version[sector->count - 1], PMS_SECTOR);
-        memcpy(m->image + sector->off, m->durable + sector->off, PMS_SECTOR);
+        pms_machine_restore(m, sector->off, PMS_SECTOR);
     }
     m->sector.count = kept;
 }
@@ -346,6 +385,7 @@ int pms_machine_take(struct pms_machine *m, const struct pms_event *event, int f
         return PMS_FAIL(PMS_E_INVAL, "an event beyond the model of the medium", event->off,
                         m->room, event->off + event->len);
     m->events++;
+    drop_image(m);
     switch (event->kind) {
     case PMS_EV_STORE:
     case PMS_EV_NT_STORE:
@@ -380,6 +420,7 @@ int pms_machine_take(struct pms_machine *m, const struct pms_event *event, int f
 
 int pms_machine_settle(struct pms_machine *m, const struct pms_event *event, int fail)
 {
+    drop_image(m);
     switch (event->kind) {
     case PMS_EV_STORE:
     case PMS_EV_NT_STORE:

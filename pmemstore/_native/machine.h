@@ -50,7 +50,11 @@ struct pms_pending { /* a line or a sector */
     uint32_t flushed;     /* line: the next fence makes the first so many durable */
     uint32_t dirty;       /* sector: the next sync writes it; 0 after a failed sync */
     uint32_t event;       /* the last one that changed it */
-    uint32_t zero;
+    uint32_t nt;          /* line: its non-temporal words */
+    uint64_t states;      /* line: as struct pms_item has it, without nt; 0: not counted yet */
+    uint64_t whole;
+    uint64_t weight;      /* of its present state in image_hash, less that of durable */
+    uint64_t weight_seen; /* the same of what is seen; 0: not known */
     union {
         struct pms_pending_store *store;
         uint8_t (*version)[PMS_SECTOR];
@@ -69,15 +73,20 @@ struct pms_machine {
     uint8_t *image; /* of the latest pms_machine_image */
     uint64_t room;  /* bytes; all arrays are address space alone until touched */
     uint64_t durable_size, size, image_size;
-    uint64_t durable_hash; /* sum over the lines of durable */
-    uint64_t image_hash;
+    /* Sums over the lines; `rest` leaves anchors and the log out, if it is said where that is. */
+    uint64_t durable_hash, durable_rest, image_hash, image_rest;
+    uint64_t log_off, log_end;
     int named_durable, named, image_named;
     int eadr;
     uint32_t events; /* taken so far */
     struct pms_pendings line, sector;
-    uint64_t *edit; /* lines of image that may differ from durable */
-    uint32_t edits, edit_room;
-    uint64_t kept_nt; /* non-temporal words that were too many to be chosen freely */
+    /* The latest image: states of its items, if nothing has happened since. */
+    uint64_t *state;
+    uint32_t state_room;
+    uint32_t states;   /* 0: image is durable */
+    int overlap;       /* of a line and a sector */
+    uint64_t *changed; /* a bit per page: image has changed since somebody cleared it */
+    uint64_t kept_nt;  /* non-temporal words that were too many to be chosen freely */
 };
 
 /* room: bytes of the largest file.  PMS_OK or PMS_E_NOMEM. */
@@ -87,6 +96,16 @@ void pms_machine_free(struct pms_machine *m);
 int pms_machine_load(struct pms_machine *m, const uint8_t *bytes, uint64_t size);
 /* As `from`, with what is pending there: a machine whose process was killed. */
 int pms_machine_copy(struct pms_machine *m, const struct pms_machine *from);
+
+/* What a line adds to the sums: 0 if it is zeroes, so that the unused room need not be looked at. */
+uint64_t pms_machine_weight(const uint8_t *line, uint64_t off);
+static inline int pms_machine_is_rest(const struct pms_machine *m, uint64_t off)
+{
+    return (off < PMS_ANCHOR_OFF || off >= PMS_ROOT_OFF) &&
+           (off < m->log_off || off >= m->log_end);
+}
+/* Inside: [off, off+len) of image as in durable again; within one page. */
+void pms_machine_restore(struct pms_machine *m, uint64_t off, uint64_t len);
 
 /* Is the moment before this event is carried out a point? */
 int pms_machine_is_point(const struct pms_machine *m, const struct pms_event *event);
@@ -114,6 +133,8 @@ uint32_t pms_machine_items(const struct pms_machine *m);
 void pms_machine_item(const struct pms_machine *m, uint32_t i, struct pms_item *out);
 /* The k-th (of item.whole) state in which no store is torn. */
 uint64_t pms_machine_whole(const struct pms_machine *m, uint32_t i, uint64_t k);
+/* No state of a line or sector that a crash can leave: what is pending there is noise. */
+#define PMS_NOISE UINT64_MAX
 /* Build m->image, image_size, image_named, image_hash from a state for each item. */
 int pms_machine_image(struct pms_machine *m, const uint64_t *state);
 /* The same, as a file: path is made, or changed where it differs.  PMS_OK or PMS_E_OS. */
@@ -145,7 +166,7 @@ static inline uint64_t pms_dice_below(uint64_t *dice, uint64_t n)
 struct pms_plan {
     const struct pms_machine *machine;
     uint64_t *state; /* of the present image: one for each item */
-    uint64_t *order; /* the items, shuffled */
+    uint64_t *order; /* the items that are free and have states, shuffled */
     uint32_t items, room;
     uint64_t dice;
     uint64_t most, number; /* of the next image */
@@ -154,6 +175,10 @@ struct pms_plan {
 };
 int pms_plan_begin(struct pms_plan *plan, const struct pms_machine *m, uint64_t most,
                    uint64_t dice);
+/* The same for some of the items.  fixed: for each item its state, or PMS_FREE. */
+#define PMS_FREE UINT64_MAX
+int pms_plan_begin_some(struct pms_plan *plan, const struct pms_machine *m,
+                        const uint64_t *fixed, uint64_t most, uint64_t dice);
 int pms_plan_next(struct pms_plan *plan); /* 0: no more */
 void pms_plan_free(struct pms_plan *plan);
 

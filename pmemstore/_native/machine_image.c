@@ -42,9 +42,14 @@ static uint32_t first_cached(const struct pms_pending *line)
     return k;
 }
 
-static struct line_states line_states(const struct pms_pending *line)
+static struct line_states line_states(struct pms_pending *line)
 {
-    struct line_states s = {1, 1, 0, 0};
+    struct line_states s = {line->states, line->whole, line->nt, 0};
+    if (s.cached) { /* counted before */
+        s.nt_free = s.nt < PMS_NT_FREE ? s.nt : PMS_NT_FREE;
+        return s;
+    }
+    s = (struct line_states){1, 1, 0, 0};
     for (uint32_t k = first_cached(line), next; k < line->count; k = next) {
         s.cached += (1ull << event_words(line, k, &next)) - 1;
         s.whole++;
@@ -52,6 +57,9 @@ static struct line_states line_states(const struct pms_pending *line)
     for (uint32_t k = 0; k < line->count; k++)
         s.nt += line->store[k].nt;
     s.nt_free = s.nt < PMS_NT_FREE ? s.nt : PMS_NT_FREE;
+    line->states = s.cached;
+    line->whole = s.whole;
+    line->nt = s.nt;
     return s;
 }
 
@@ -89,7 +97,7 @@ uint64_t pms_machine_whole(const struct pms_machine *m, uint32_t i, uint64_t k)
 {
     if (i >= m->line.count)
         return k;
-    const struct pms_pending *line = &m->line.item[i];
+    struct pms_pending *line = &m->line.item[i];
     struct line_states s = line_states(line);
     uint64_t events = k >> s.nt_free, state = 0;
     uint32_t at = first_cached(line);
@@ -100,21 +108,15 @@ uint64_t pms_machine_whole(const struct pms_machine *m, uint32_t i, uint64_t k)
 
 /* ---- images ---- */
 
-static int edit(struct pms_machine *m, uint64_t off)
+static uint64_t weight_of(const struct pms_machine *m, uint64_t off, uint64_t len)
 {
-    if (m->edits == m->edit_room) {
-        uint32_t room = m->edit_room ? m->edit_room * 2 : 64;
-        uint64_t *more = realloc(m->edit, room * sizeof *more);
-        if (!more)
-            return PMS_FAIL(PMS_E_NOMEM, "an image of the medium", 0, room * sizeof *more, 0);
-        m->edit = more;
-        m->edit_room = room;
-    }
-    m->edit[m->edits++] = off;
-    return PMS_OK;
+    uint64_t sum = 0;
+    for (uint64_t at = off; at < off + len; at += PMS_LINE)
+        sum += pms_machine_weight(m->image + at, at) - pms_machine_weight(m->durable + at, at);
+    return sum;
 }
 
-static int set_line(struct pms_machine *m, const struct pms_pending *line, uint64_t state)
+static void set_line(struct pms_machine *m, struct pms_pending *line, uint64_t state)
 {
     struct line_states s = line_states(line);
     uint64_t nt_mask = state & ((1ull << s.nt_free) - 1), cached = state >> s.nt_free;
@@ -143,46 +145,118 @@ static int set_line(struct pms_machine *m, const struct pms_pending *line, uint6
     }
     if (s.nt > s.nt_free)
         m->kept_nt += s.nt - s.nt_free;
-    return edit(m, line->off);
 }
 
-static int set_sector(struct pms_machine *m, const struct pms_pending *sector, uint64_t state)
+static uint64_t line_all(struct pms_pending *line)
 {
-    memcpy(m->image + sector->off, sector->version[state - 1], PMS_SECTOR);
-    for (uint64_t at = 0; at < PMS_SECTOR; at += PMS_LINE)
-        PMS_TRY(edit(m, sector->off + at));
+    struct line_states s = line_states(line);
+    return s.cached << s.nt_free;
+}
+
+static void set_noise(struct pms_machine *m, const struct pms_pending *item, int sector)
+{
+    for (uint64_t at = 0; at < (sector ? PMS_SECTOR : PMS_LINE); at += 8) {
+        uint64_t off = item->off + at, noise = pms_hash_mix(off + PMS_HASH_P0, PMS_HASH_P1);
+        int pending = 0;
+        for (uint32_t k = 0; k < item->count && !pending; k++)
+            pending = sector ? memcmp(item->version[k] + at, m->durable + off, 8) != 0
+                             : item->store[k].index == at / 8;
+        if (pending)
+            memcpy(m->image + off, &noise, 8);
+    }
+}
+
+/* Put item i of image into a state; its line or sector is as durable or in another state. */
+static void set_item(struct pms_machine *m, uint32_t i, uint64_t state)
+{
+    int sector = i >= m->line.count;
+    struct pms_pending *item = sector ? &m->sector.item[i - m->line.count] : &m->line.item[i];
+    uint64_t len = sector ? PMS_SECTOR : PMS_LINE;
+    int rest = pms_machine_is_rest(m, item->off);
+    uint64_t old = item->weight;
+    pms_machine_restore(m, item->off, len);
+    if (state == 0) {
+        item->weight = 0;
+    } else if (state == PMS_NOISE) { /* it is in no hurry to be found equal to another one */
+        set_noise(m, item, sector);
+        item->weight = pms_hash_mix(item->off + PMS_HASH_P0, item->event + PMS_HASH_P2);
+    } else if (sector) {
+        memcpy(m->image + item->off, item->version[state - 1], PMS_SECTOR);
+        item->weight = weight_of(m, item->off, len);
+    } else if (!m->overlap && state + 1 == line_all(item)) {
+        memcpy(m->image + item->off, m->seen + item->off, PMS_LINE);
+        if (item->weight_seen == 0)
+            item->weight_seen = weight_of(m, item->off, len);
+        item->weight = item->weight_seen;
+    } else {
+        set_line(m, item, state);
+        item->weight = weight_of(m, item->off, len);
+    }
+    m->image_hash += item->weight - old;
+    m->image_rest += rest ? item->weight - old : 0;
+    m->state[i] = state;
+}
+
+/* Is a line pending inside a sector that is pending too?  The sector goes on top. */
+static int overlap(const struct pms_machine *m)
+{
+    for (uint32_t i = 0; m->sector.count > 0 && i < m->line.count; i++)
+        if (m->sector.slot[m->line.item[i].off / PMS_SECTOR])
+            return 1;
+    return 0;
+}
+
+static int hidden(const struct pms_machine *m, uint32_t i, const uint64_t *state)
+{
+    uint32_t slot = i < m->line.count ? m->sector.slot[m->line.item[i].off / PMS_SECTOR] : 0;
+    return slot && state[m->line.count + slot - 1];
+}
+
+/* The first image since something has happened: nothing of it is there yet. */
+static int first_image(struct pms_machine *m, uint32_t items)
+{
+    if (items > m->state_room) {
+        uint64_t *more = realloc(m->state, items * 2 * sizeof *more);
+        if (!more)
+            return PMS_FAIL(PMS_E_NOMEM, "an image of the medium", 0, items * 16, 0);
+        m->state = more;
+        m->state_room = items * 2;
+    }
+    memset(m->state, 0, items * sizeof *m->state);
+    m->states = items;
+    m->overlap = overlap(m);
+    m->image_hash = m->durable_hash;
+    m->image_rest = m->durable_rest;
     return PMS_OK;
 }
 
-static uint64_t weight(const uint8_t *bytes, uint64_t off)
+static uint64_t size_hash(const struct pms_machine *m)
 {
-    static const uint8_t zeroes[PMS_LINE];
-    return memcmp(bytes + off, zeroes, PMS_LINE) == 0
-               ? 0
-               : pms_hash(bytes + off, PMS_LINE, off + 1);
+    return pms_hash_mix(m->image_size + PMS_HASH_P0, PMS_HASH_P1 + (m->image_named ? 1u : 0u));
 }
 
 int pms_machine_image(struct pms_machine *m, const uint64_t *state)
 {
-    uint32_t lines = m->line.count, sectors = m->sector.count;
-    for (; m->edits > 0; m->edits--) {
-        uint64_t off = m->edit[m->edits - 1];
-        memcpy(m->image + off, m->durable + off, PMS_LINE);
+    uint32_t items = m->line.count + m->sector.count;
+    if (m->states == 0)
+        PMS_TRY(first_image(m, items + 2));
+    else
+        m->image_hash -= size_hash(m);
+    if (m->overlap) { /* start again */
+        for (uint32_t i = 0; i < items; i++)
+            if (m->state[i])
+                set_item(m, i, 0);
+        for (uint32_t i = 0; i < items; i++)
+            if (state[i] && !hidden(m, i, state))
+                set_item(m, i, state[i]);
+    } else {
+        for (uint32_t i = 0; i < items; i++)
+            if (state[i] != m->state[i])
+                set_item(m, i, state[i]);
     }
-    for (uint32_t i = 0; i < lines; i++)
-        if (state[i])
-            PMS_TRY(set_line(m, &m->line.item[i], state[i]));
-    for (uint32_t i = 0; i < sectors; i++)
-        if (state[lines + i])
-            PMS_TRY(set_sector(m, &m->sector.item[i], state[lines + i]));
-    m->image_size = state[lines + sectors] ? m->size : m->durable_size;
-    m->image_named = state[lines + sectors + 1] ? m->named : m->named_durable;
-    m->image_hash = m->durable_hash + pms_hash_mix(m->image_size + PMS_HASH_P0,
-                                                   PMS_HASH_P1 + (m->image_named ? 1u : 0u));
-    for (uint32_t i = 0; i < m->edits; i++) {
-        uint64_t off = m->edit[i];
-        m->image_hash += weight(m->image, off) - weight(m->durable, off);
-    }
+    m->image_size = state[items] ? m->size : m->durable_size;
+    m->image_named = state[items + 1] ? m->named : m->named_durable;
+    m->image_hash += size_hash(m);
     return PMS_OK;
 }
 
@@ -236,23 +310,29 @@ static uint64_t times(uint64_t a, uint64_t b)
     return a > UINT64_MAX / b ? UINT64_MAX : a * b;
 }
 
-int pms_plan_begin(struct pms_plan *plan, const struct pms_machine *m, uint64_t most,
-                   uint64_t dice)
+static int plan_room(struct pms_plan *plan, uint32_t items)
+{
+    if (items <= plan->room)
+        return PMS_OK;
+    uint64_t *state = realloc(plan->state, items * sizeof *state);
+    if (state)
+        plan->state = state;
+    uint64_t *order = realloc(plan->order, items * sizeof *order);
+    if (order)
+        plan->order = order;
+    if (!state || !order)
+        return PMS_FAIL(PMS_E_NOMEM, "a plan of images", 0, items * sizeof *state, 0);
+    plan->room = items;
+    return PMS_OK;
+}
+
+int pms_plan_begin_some(struct pms_plan *plan, const struct pms_machine *m,
+                        const uint64_t *fixed, uint64_t most, uint64_t dice)
 {
     uint32_t items = pms_machine_items(m);
-    if (items > plan->room) {
-        uint64_t *state = realloc(plan->state, items * sizeof *state);
-        if (state)
-            plan->state = state;
-        uint64_t *order = realloc(plan->order, items * sizeof *order);
-        if (order)
-            plan->order = order;
-        if (!state || !order)
-            return PMS_FAIL(PMS_E_NOMEM, "a plan of images", 0, items * sizeof *state, 0);
-        plan->room = items;
-    }
+    PMS_TRY(plan_room(plan, items));
     plan->machine = m;
-    plan->items = items;
+    plan->items = 0;
     plan->dice = dice | 1;
     plan->most = most;
     plan->number = 0;
@@ -260,13 +340,23 @@ int pms_plan_begin(struct pms_plan *plan, const struct pms_machine *m, uint64_t 
     for (uint32_t i = 0; i < items; i++) {
         struct pms_item item;
         pms_machine_item(m, i, &item);
+        plan->state[i] = fixed && fixed[i] != PMS_FREE ? fixed[i] : 0;
+        if (item.states == 1 || (fixed && fixed[i] != PMS_FREE))
+            continue;
         plan->product = times(plan->product, item.states);
         plan->whole = times(plan->whole, item.whole);
-        uint64_t j = pms_dice_below(&plan->dice, i + 1);
-        plan->order[i] = plan->order[j];
+        uint64_t j = pms_dice_below(&plan->dice, plan->items + 1);
+        plan->order[plan->items] = plan->order[j];
         plan->order[j] = i;
+        plan->items++;
     }
     return PMS_OK;
+}
+
+int pms_plan_begin(struct pms_plan *plan, const struct pms_machine *m, uint64_t most,
+                   uint64_t dice)
+{
+    return pms_plan_begin_some(plan, m, NULL, most, dice);
 }
 
 static uint64_t any_state(struct pms_plan *plan, uint32_t i, const struct pms_item *item)
@@ -282,15 +372,14 @@ static void choose(struct pms_plan *plan, enum how how, uint64_t a, uint64_t b)
 {
     uint64_t bias =
         pms_dice_below(&plan->dice, 4); /* how often a random item stays as it was */
-    for (uint32_t i = 0; i < plan->items; i++) {
+    for (uint32_t n = 0; n < plan->items; n++) {
         struct pms_item item;
+        uint32_t i = (uint32_t)plan->order[n];
         pms_machine_item(plan->machine, i, &item);
         uint64_t last = item.states - 1;
         int named = i == a || (how == PAIR && i == b);
         uint64_t *state = &plan->state[i];
-        if (item.states == 1)
-            *state = 0;
-        else if (how == ALL || how == NONE)
+        if (how == ALL || how == NONE)
             *state = how == ALL ? last : 0;
         else if (how == MISSING || how == PAIR)
             *state = !named                           ? last
@@ -303,10 +392,24 @@ static void choose(struct pms_plan *plan, enum how how, uint64_t a, uint64_t b)
     }
 }
 
+/* Another random image, like the one before but for some items. */
+#define FEW 256u
+static void reroll(struct pms_plan *plan)
+{
+    uint64_t bias = pms_dice_below(&plan->dice, 4);
+    for (uint32_t n = 0; n < FEW / 4; n++) {
+        struct pms_item item;
+        uint32_t i = (uint32_t)plan->order[pms_dice_below(&plan->dice, plan->items)];
+        pms_machine_item(plan->machine, i, &item);
+        plan->state[i] = pms_dice_below(&plan->dice, 4) < bias ? 0 : any_state(plan, i, &item);
+    }
+}
+
 static void numbered(struct pms_plan *plan, uint64_t n, int whole)
 {
-    for (uint32_t i = 0; i < plan->items; i++) {
+    for (uint32_t k = 0; k < plan->items; k++) {
         struct pms_item item;
+        uint32_t i = (uint32_t)plan->order[k];
         pms_machine_item(plan->machine, i, &item);
         uint64_t states = whole ? item.whole : item.states;
         plan->state[i] = whole ? pms_machine_whole(plan->machine, i, n % states) : n % states;
@@ -314,20 +417,26 @@ static void numbered(struct pms_plan *plan, uint64_t n, int whole)
     }
 }
 
-/* None, all, then in turns: an item missing, one alone, two missing, random. */
+/* All, each missing, pairs missing; none, each alone; random.  In this order, so that an image
+ * differs from the one before in few items.  Each: a different part of them at each point. */
 static void sample(struct pms_plan *plan, uint64_t n)
 {
-    uint64_t item = plan->order[n / 4 % plan->items];
+    uint64_t part = plan->most > 2 ? (plan->most - 2) / 4 : 0;
+    uint64_t single = part < plan->items ? part : plan->items;
     uint64_t other = plan->order[pms_dice_below(&plan->dice, plan->items)];
-    int once = n / 4 < plan->items; /* each of them was missing, and alone, afterwards */
-    if (n < 2)
-        choose(plan, n ? ALL : NONE, 0, 0);
-    else if (n % 4 == 2 && once)
-        choose(plan, MISSING, item, 0);
-    else if (n % 4 == 3 && once)
-        choose(plan, ALONE, item, 0);
-    else if (n % 4 == 0)
-        choose(plan, PAIR, item, other);
+    uint64_t none = plan->most > 1 ? 1 + single + part : 0;
+    if (n == none)
+        choose(plan, NONE, 0, 0);
+    else if (n == 0)
+        choose(plan, ALL, 0, 0);
+    else if (n <= single)
+        choose(plan, MISSING, plan->order[n - 1], 0);
+    else if (n < none)
+        choose(plan, PAIR, plan->order[n % plan->items], other);
+    else if (n <= none + single)
+        choose(plan, ALONE, plan->order[n - none - 1], 0);
+    else if (plan->items > FEW && n > none + single + 1)
+        reroll(plan);
     else
         choose(plan, RANDOM, 0, 0);
 }

@@ -25,11 +25,23 @@ static double now_s(void)
 
 static void report(double seconds)
 {
+    double points = tally.points ? (double)tally.points : 1;
     printf("%.1f s: %" PRIu64 " programs, %" PRIu64 " units, %" PRIu64 " images (%" PRIu64
            " read-only, %" PRIu64 " crossed, %" PRIu64 " went on), %" PRIu64 " kills, %" PRIu64
            " aborts, %" PRIu64 " full, %" PRIu64 " reopened\n",
            seconds, tally.programs, tally.units, tally.images, tally.readonly, tally.crossed,
            tally.nested, tally.killed, tally.aborts, tally.full, tally.reopened);
+    printf(
+        "%" PRIu64 " of %" PRIu64
+        " states of logs had pending lines that they do not read: %.3g images spared; %" PRIu64
+        " states walked; at most %.3g images at a point, %.0f pending on average\n",
+        tally.unread, tally.probes, tally.spared, tally.recovered, tally.largest,
+        (double)tally.items / points);
+    printf("images: %" PRIu64 " distinct, %" PRIu64 " duplicates, %.0f/s; points: %" PRIu64
+           ", %.1f %% exhaustive, %.1f %% but for torn stores, the rest sampled; %s\n",
+           tally.distinct, tally.images - tally.distinct, (double)tally.images / seconds,
+           tally.points, 100 * (double)tally.exhaustive / points,
+           100 * (double)tally.whole / points, world_found ? "VIOLATION" : "no violation");
 }
 
 /* Is the planted fault found, by so many programs at most? */

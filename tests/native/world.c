@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "_native/check.h"
+#include "_native/hash.h"
 #include "check.h"
 
 struct tally tally;
@@ -17,6 +18,11 @@ static struct world worlds[WORLDS];
 static char worlds_dir[64];
 
 struct world *world_number(int level) { return &worlds[level]; }
+
+const char *world_medium(const struct world *w)
+{
+    return w->files ? "file" : w->eadr ? "eadr" : "direct";
+}
 
 void wrong(const struct world *w, const char *what, const char *more, int64_t number)
 {
@@ -27,9 +33,11 @@ void wrong(const struct world *w, const char *what, const char *more, int64_t nu
     fprintf(stderr,
             "world %d (%s): %s%s%s (%" PRId64 ")\n  program: seed %" PRIu64 ", log %" PRIu64
             ", limit %" PRIu64 ", units %u, longest %u, %s\n",
-            w->level, w->files ? "file" : "direct", what, more ? ": " : "", more ? more : "",
-            number, s->seed, s->log_bytes, s->limit, s->units, s->longest,
-            s->files ? "files" : "direct");
+            w->level, world_medium(w), what, more ? ": " : "", more ? more : "", number,
+            s->seed, s->log_bytes, s->limit, s->units, s->longest,
+            s->files  ? "files"
+            : s->eadr ? "eadr"
+                      : "direct");
 }
 
 /* Salts and seeds of hashes: the same in each run of a program. */
@@ -45,7 +53,7 @@ ssize_t getrandom(void *out, size_t len, unsigned flags)
 
 /* ---- states ---- */
 
-static struct state *state_new(const struct model *model)
+struct state *state_new(const struct model *model)
 {
     struct state *s = malloc(sizeof *s);
     CHECK(s != NULL);
@@ -53,10 +61,11 @@ static struct state *state_new(const struct model *model)
     s->text = (struct text){0};
     s->refs = 1;
     model_write(model, &s->text);
+    s->hash = pms_hash(s->text.bytes, s->text.len, 1);
     return s;
 }
 
-static void state_put(struct state *s)
+void state_put(struct state *s)
 {
     if (s && --s->refs == 0) {
         text_free(&s->text);
@@ -77,14 +86,31 @@ static void allow(struct world *w, struct state *s)
     w->allowed[w->allowed_count++] = s;
 }
 
+/* What an image of `from` may contain, w may. */
+void allow_as(struct world *w, const struct world *from)
+{
+    allow_none(w);
+    for (uint32_t i = 0; i < from->allowed_count; i++)
+        allow(w, from->allowed[i]);
+}
+
 /* From now on only this one. */
-static void settle_on(struct world *w, struct state *s)
+void settle_on(struct world *w, struct state *s)
 {
     s->refs++;
     allow_none(w);
     allow(w, s);
     state_put(w->now);
     w->now = s;
+}
+
+/* This one is durable; units that ended later may be. */
+static void settle_from(struct world *w, const struct state *s)
+{
+    while (w->allowed_count > 1 && w->allowed[0] != s) {
+        state_put(w->allowed[0]);
+        memmove(w->allowed, w->allowed + 1, --w->allowed_count * sizeof w->allowed[0]);
+    }
 }
 
 /* ---- files ---- */
@@ -104,6 +130,9 @@ void worlds_init(const char *directory)
         CHECK(w->file != MAP_FAILED);
         w->draft = malloc(sizeof *w->draft);
         CHECK(w->draft != NULL);
+        w->line_bit = calloc(MACHINE_BYTES / PMS_LINE / 64, sizeof *w->line_bit);
+        CHECK(w->line_bit != NULL);
+        memset(w->differs, 0xff, sizeof w->differs);
     }
 }
 
@@ -114,23 +143,22 @@ void worlds_free(void)
         allow_none(w);
         state_put(w->now);
         free(w->draft);
+        free(w->line);
+        free(w->line_bit);
         munmap(w->file, MACHINE_BYTES);
         close(w->fd);
         unlink(w->path);
         pms_machine_free(&w->machine);
         pms_plan_free(&w->plan);
     }
+    judge_free();
     rmdir(worlds_dir);
 }
 
-static void file_put(struct world *w, const uint8_t *bytes, uint64_t size)
+void world_log(struct world *w)
 {
-    if (w->file_size != size)
-        CHECK_EQ(ftruncate(w->fd, (off_t)size), 0);
-    for (uint64_t at = 0; at < size; at += PMS_PAGE)
-        if (memcmp(w->file + at, bytes + at, PMS_PAGE) != 0)
-            memcpy(w->file + at, bytes + at, PMS_PAGE);
-    w->file_size = 0; /* the pool may grow it */
+    w->machine.log_off = PMS_LOG_OFF;
+    w->machine.log_end = PMS_LOG_OFF + w->setup->log_bytes;
 }
 
 /* ---- recording ---- */
@@ -168,12 +196,18 @@ static int record(void *context, const struct pms_event *event)
 {
     struct world *w = context;
     int mapped = event->kind <= PMS_EV_FENCE;
+    file_changes(w, event);
     if (world_found || (mapped && w->files))
         return 0;
     if (w->setup->fault >= 0 && world_planted(w, event))
         return 0;
     if (event->kind == PMS_EV_FENCE)
         w->fences++;
+    if (event->kind == PMS_EV_WRITE_SYNC && w->meanwhile && w->pool->tx.leader) {
+        void (*meanwhile)(struct world *) = w->meanwhile;
+        w->meanwhile = NULL;
+        meanwhile(w);
+    }
     int fail = 0;
     if ((event->kind == PMS_EV_SYNC || event->kind == PMS_EV_WRITE_SYNC) && w->syncs_left)
         fail = --w->syncs_left == 0;
@@ -187,18 +221,24 @@ static int record(void *context, const struct pms_event *event)
     return fail ? EIO : 0;
 }
 
-static int open_world(struct world *w, char flag, int recorded)
+/* For those who look at an image alone. */
+static int record_changes(void *context, const struct pms_event *event)
+{
+    file_changes(context, event);
+    return 0;
+}
+
+int world_open(struct world *w, char flag, int recorded)
 {
     struct pms_options options = {.flag = flag,
                                   .size = 1, /* the least */
                                   .limit = w->setup->limit,
-                                  .log_bytes = w->setup->log_bytes};
-    if (recorded) {
-        options.recorder = record;
-        options.recorder_context = w;
-    }
-    setenv("PMEMSTORE_FORCE_TIER", w->files ? "sync" : "volatile", 1);
+                                  .log_bytes = w->setup->log_bytes,
+                                  .recorder = recorded ? record : record_changes,
+                                  .recorder_context = w};
+    setenv("PMEMSTORE_FORCE_TIER", w->files ? "sync" : w->eadr ? "eadr" : "volatile", 1);
     w->phase = PHASE_OPEN;
+    w->read_only = flag == 'r';
     w->fences = w->frame_kind = w->last_kind = 0;
     w->anchor_stored = w->super_stored = 0;
     int status = pms_pool_open(w->path, &options, &w->pool);
@@ -206,7 +246,7 @@ static int open_world(struct world *w, char flag, int recorded)
     return status;
 }
 
-static void close_pool(struct world *w)
+void world_drop(struct world *w)
 {
     int status = pms_pool_close(w->pool);
     if (status != PMS_OK && !w->sync_failed)
@@ -215,20 +255,10 @@ static void close_pool(struct world *w)
     w->pool = NULL;
 }
 
-/* ---- verdicts ---- */
+/* ---- comparing ---- */
 
-static int problem(void *context, const char *text)
-{
-    int first = !world_found;
-    if (first)
-        wrong(context, "problem", text, 0);
-    else if (!world_quiet)
-        fprintf(stderr, "  and: %s\n", text);
-    return !first; /* two are enough */
-}
-
-static void first_difference(const struct world *w, const char *what, const struct text *a,
-                             const struct text *b)
+void first_difference(const struct world *w, const char *what, const struct text *a,
+                      const struct text *b)
 {
     size_t i = 0;
     while (i < a->len && i < b->len && a->bytes[i] == b->bytes[i])
@@ -242,31 +272,10 @@ static void first_difference(const struct world *w, const char *what, const stru
     wrong(w, what, NULL, (int64_t)i);
 }
 
-/* The open pool is sound and contains an allowed state of `from`: that one; else NULL. */
-static struct state *judge(struct world *w, const struct world *from)
+static int problem(void *context, const char *text)
 {
-    static struct text text;
-    struct pms_check_result result;
-    int status = pms_enter_read_wait(w->pool, NULL, -1);
-    if (status != PMS_OK) {
-        wrong(w, "cannot be read", pms_detail()->what, status);
-        return NULL;
-    }
-    status = pms_pool_check(w->pool, problem, w, &result);
-    if (status != PMS_OK || result.problems || result.leaked_bytes)
-        wrong(w, "check", pms_detail()->what, (int64_t)result.leaked_bytes);
-    if (!world_found && (status = pool_write(w->pool, &text)) != PMS_OK)
-        wrong(w, "cannot be walked", pms_detail()->what, status);
-    (void)pms_leave_read(w->pool);
-    if (world_found)
-        return NULL;
-    for (uint32_t i = from->allowed_count; i-- > 0;) {
-        const struct text *t = &from->allowed[i]->text;
-        if (t->len == text.len && memcmp(t->bytes, text.bytes, text.len) == 0)
-            return from->allowed[i];
-    }
-    first_difference(w, "the contents are of no allowed state", &text, &from->allowed[0]->text);
-    return NULL;
+    wrong(context, "problem", text, 0);
+    return 1;
 }
 
 void world_compare(struct world *w)
@@ -288,145 +297,6 @@ void world_compare(struct world *w)
         first_difference(w, "the open pool does not contain what it should", &have, &want);
 }
 
-/* ---- images ---- */
-
-/* What is special about an image that was wrong. */
-static void describe(const struct world *from, const uint8_t *bytes, uint64_t size,
-                     const char *how)
-{
-    fprintf(stderr,
-            "  image of world %d (%s): %u states allowed, %" PRIu64 " bytes (file %" PRIu64
-            "), %s; lines that lack stores:",
-            from->level, from->files ? "file" : "direct", from->allowed_count, size,
-            from->machine.size, how);
-    for (uint64_t at = 0; at < from->machine.size; at += PMS_LINE)
-        if (memcmp(bytes + at, from->machine.seen + at, PMS_LINE) != 0)
-            fprintf(stderr, " %" PRIu64, at);
-    fprintf(stderr, "\n");
-}
-
-/* The file of w is in place, its machine knows it: open, judge, go on. */
-static void go_on(struct world *w, struct world *from, const char *how)
-{
-    uint64_t size = w->machine.size;
-    uint8_t *how_bytes = malloc(size);
-    CHECK(how_bytes != NULL);
-    memcpy(how_bytes, w->machine.seen, size);
-    allow_none(w);
-    for (uint32_t i = 0; i < from->allowed_count; i++)
-        allow(w, from->allowed[i]);
-    w->looking = w->level + 1 < WORLDS;
-    int status = open_world(w, 'w', 1);
-    if (status != PMS_OK) {
-        wrong(w, "open", pms_detail()->what, status);
-        w->looking = 0;
-        free(how_bytes);
-        return;
-    }
-    struct state *found = judge(w, from);
-    if (world_found && !world_quiet)
-        describe(from, how_bytes, size, how);
-    free(how_bytes);
-    if (found) {
-        /* Two allowed states may read the same, and differ in where their objects are. */
-        struct state *here = state_new(&found->model);
-        CHECK_EQ(pms_enter_read_wait(w->pool, NULL, -1), PMS_OK);
-        CHECK_EQ(model_locate(w->pool, &here->model), PMS_OK);
-        (void)pms_leave_read(w->pool);
-        settle_on(w, here);
-        state_put(here);
-        if (w->setup->grows)
-            (void)world_grow(w);
-        if (from->doing && found == from->now &&
-            dice_below(&w->dice, 2)) { /* what was interrupted is tried again */
-            (void)world_single(w, from->doing, 0);
-        }
-        for (uint32_t n = 1 + dice_below(&w->dice, 3); n > 0 && !world_found; n--)
-            world_unit(w);
-        world_drain(w);
-        world_compare(w);
-    }
-    close_pool(w);
-    world_look(w);
-    w->looking = 0;
-}
-
-static struct world *below(struct world *w)
-{
-    struct world *child = &worlds[w->level + 1];
-    child->setup = w->setup;
-    child->dice = dice_roll(&w->dice);
-    child->files = w->files;
-    child->most = w->setup->below;
-    child->syncs_left = 0;
-    child->sync_failed = 0;
-    if (w->setup->crossed && dice_below(&w->dice, w->setup->crossed) == 0) {
-        child->files = !w->files;
-        tally.crossed++;
-    }
-    return child;
-}
-
-static void one_image(struct world *from, const uint8_t *bytes, uint64_t size)
-{
-    struct world *w = below(from);
-    int leaf = w->level + 1 == WORLDS;
-    tally.images++;
-    file_put(w, bytes, size);
-    if (!leaf && w->setup->nested && dice_below(&from->dice, w->setup->nested) == 0) {
-        tally.nested++;
-        CHECK_EQ(pms_machine_load(&w->machine, bytes, size), PMS_OK);
-        go_on(w, from, "nested");
-        return;
-    }
-    int read_only = dice_below(&from->dice, 8) == 0;
-    tally.readonly += (uint64_t)read_only;
-    int status = open_world(w, read_only ? 'r' : 'w', 0);
-    if (status != PMS_OK) {
-        wrong(w, "open", pms_detail()->what, status);
-        if (!world_quiet)
-            describe(from, bytes, size, "not opened");
-        return;
-    }
-    (void)judge(w, from);
-    if (world_found && !world_quiet)
-        describe(from, bytes, size, read_only ? "read-only" : "for writing");
-    close_pool(w);
-}
-
-void world_kill(struct world *from)
-{
-    if (from->level + 1 >= WORLDS || world_found)
-        return;
-    struct pms_detail detail = *pms_detail();
-    struct world *w = below(from);
-    tally.killed++;
-    if (w->files == from->files)
-        CHECK_EQ(pms_machine_copy(&w->machine, &from->machine), PMS_OK);
-    else /* what a process left was copied to another medium */
-        CHECK_EQ(pms_machine_load(&w->machine, from->machine.seen, from->machine.size), PMS_OK);
-    file_put(w, from->machine.seen, from->machine.size);
-    go_on(w, from, "killed");
-    *pms_detail() = detail;
-}
-
-void world_look(struct world *w)
-{
-    if (!w->looking || world_found)
-        return;
-    struct pms_detail detail = *pms_detail();
-    w->looking = 0;
-    CHECK_EQ(pms_plan_begin(&w->plan, &w->machine, w->most, dice_roll(&w->dice)), PMS_OK);
-    while (!world_found && pms_plan_next(&w->plan)) {
-        CHECK_EQ(pms_machine_image(&w->machine, w->plan.state), PMS_OK);
-        one_image(w, w->machine.image, w->machine.image_size);
-    }
-    if (w->setup->killed && dice_below(&w->dice, w->setup->killed) == 0)
-        world_kill(w);
-    w->looking = 1;
-    *pms_detail() = detail;
-}
-
 /* ---- world 0 ---- */
 
 void world_create(const struct setup *setup)
@@ -439,10 +309,13 @@ void world_create(const struct setup *setup)
     w->dice = setup->seed * 0x9e3779b97f4a7c15ull + 1;
     random_state = dice_roll(&w->dice);
     w->files = setup->files;
+    w->eadr = w->machine.eadr = setup->eadr;
+    judge_forget();
     w->most = setup->most;
+    w->meanwhile = NULL;
     w->sync_failed = 0;
     w->syncs_left = 0;
-    CHECK_EQ(open_world(w, 'n', 0), PMS_OK);
+    CHECK_EQ(world_open(w, 'n', 0), PMS_OK);
     uint64_t root = pms_get(w->pool, PMS_ROOT_OFF + offsetof(struct pms_root_pm, root));
     static struct model model;
     model_start(&model, root);
@@ -458,8 +331,9 @@ void world_create(const struct setup *setup)
     CHECK(w->fd >= 0 && fstat(w->fd, &st) == 0 && (uint64_t)st.st_size <= MACHINE_BYTES);
     w->file = mmap(NULL, MACHINE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     CHECK(w->file != MAP_FAILED);
+    world_log(w);
     CHECK_EQ(pms_machine_load(&w->machine, w->file, (uint64_t)st.st_size), PMS_OK);
-    CHECK_EQ(open_world(w, 'w', 1), PMS_OK);
+    CHECK_EQ(world_open(w, 'w', 1), PMS_OK);
     w->looking = 1;
     w->syncs_left = (uint64_t)setup->fail_sync;
     tally.programs++;
@@ -468,18 +342,18 @@ void world_create(const struct setup *setup)
 void world_close(struct world *w)
 {
     if (w->pool)
-        close_pool(w);
+        world_drop(w);
     world_look(w);
     w->looking = 0;
 }
 
 void world_reopen(struct world *w)
 {
-    close_pool(w);
+    world_drop(w);
     tally.reopened++;
     if (w->sync_failed)
         return;
-    int status = open_world(w, 'w', 1);
+    int status = world_open(w, 'w', 1);
     if (status != PMS_OK && !w->sync_failed)
         wrong(w, "reopen", pms_detail()->what, status);
 }
@@ -508,14 +382,18 @@ static void committed(struct world *w, struct state *after, uint64_t ticket)
     state_put(w->now);
     w->now = after;
     tally.units++;
-    if (ticket && w->allowed_count < ALLOWED_MAX - 1 && dice_below(&w->dice, 4) == 0)
+    if (ticket && w->allowed_count < ALLOWED_MAX - 1 &&
+        (w->pool->tx.leader || dice_below(&w->dice, 4) == 0))
         return;
     if (ticket) {
         int status = pms_wait_durable(w->pool, ticket);
         if (world_expected(w, "wait for the sync", status) != PMS_OK)
             return;
     }
-    settle_on(w, after);
+    if (w->now == after)
+        settle_on(w, after);
+    else
+        settle_from(w, after);
     if (dice_below(&w->dice, 3) == 0)
         world_look(w);
 }

@@ -14,16 +14,20 @@
 #include "contents.h"
 
 #define WORLDS 3
-#define MACHINE_BYTES (4u << 20) /* pools are no larger than this */
+#define MACHINE_BYTES (32u << 20) /* pools are no larger than this */
+#define MACHINE_PAGES (MACHINE_BYTES / PMS_PAGE)
 #define ALLOWED_MAX 6u
 
 struct state {
     struct model model;
     struct text text;
+    uint64_t hash; /* of text */
     uint32_t refs;
 };
 
 enum phase { PHASE_OPEN, PHASE_RUN, PHASE_ABORT, PHASE_CHECKPOINT };
+
+struct world;
 
 struct setup {
     uint64_t seed;
@@ -38,18 +42,27 @@ struct setup {
     uint32_t stabbed; /* the same, at one store or flush in so many */
     uint32_t crossed; /* one image in so many is opened on the other kind of medium; 0: none */
     int files;        /* PMEMSTORE_FORCE_TIER=sync */
+    int eadr;         /* PMEMSTORE_FORCE_TIER=eadr: every store is a point */
     int fault;        /* planted in the model of the medium: an index of world_faults */
     int grows;        /* a world that goes on grows its pool first */
     int fail_sync;    /* the n-th sync from the start fails with EIO; 0: none */
+    void (*then)(struct world *w); /* what a world that goes on does; NULL: some units */
 };
 
 struct world {
     int level;
-    int files;
+    int files, eadr;
+    int read_only; /* as it is opened now */
     int fd;
     char path[128];
     uint8_t *file; /* the whole of it, MACHINE_BYTES of address space */
-    uint64_t file_size;
+    /* judge.c */
+    uint64_t differs[MACHINE_PAGES / 64]; /* pages: the file may differ from the last image */
+    uint64_t *line;                       /* outside the log, changed since it was opened */
+    uint64_t *line_bit;
+    uint32_t lines, line_room;
+    int counting; /* lines are taken in */
+    uint64_t file_bytes;
     struct pms_machine machine;
     struct pms_plan plan;
     struct pms_pool *pool;
@@ -62,6 +75,8 @@ struct world {
     const struct action *doing; /* the single operation under way */
     int looking;                /* images are looked at */
     uint32_t most;
+    void (*meanwhile)(
+        struct world *w); /* once, while a leader writes the next frame; or NULL */
     enum phase phase;
     uint64_t syncs_left; /* until one fails; 0: none will */
     int sync_failed;
@@ -72,8 +87,15 @@ struct world {
 };
 
 struct tally {
-    uint64_t images, nested, killed, crossed, readonly, units, full, aborts, reopened, programs;
-    uint64_t planted; /* events kept from the model */
+    uint64_t images, distinct; /* all; those that were not judged before */
+    uint64_t recovered;        /* states after recovery that were checked and walked */
+    uint64_t nested, killed, crossed, readonly, units, full, aborts, reopened, programs;
+    uint64_t points, exhaustive, whole; /* of these; the rest is a sample */
+    uint64_t items;                     /* lines and sectors that were pending at points */
+    uint64_t probes, unread;            /* look.c: groups of lines asked about, found unread */
+    double spared;                      /* images that need not be looked at for that */
+    double largest;                     /* most images that were possible at a point */
+    uint64_t planted;                   /* events kept from the model */
 };
 extern struct tally tally;
 extern int world_found; /* something was wrong: stop */
@@ -102,9 +124,41 @@ void world_create(const struct setup *setup);
 void world_close(struct world *w);
 void world_reopen(struct world *w);
 
+/* ---- judge.c ---- */
+/* Forget all verdicts: another program begins. */
+void judge_forget(void);
+void judge_free(void);
+/* The pool's event changes its file (and, for private mappings, its memory). */
+void file_changes(struct world *w, const struct pms_event *event);
+/* Make the file what it should be: the image of from's machine; or bytes. */
+void file_put_image(struct world *w, struct world *from);
+void file_put(struct world *w, const uint8_t *bytes, uint64_t size);
+/* The open pool is sound and contains an allowed state of `from`: that one; else NULL, and it is
+ * told. */
+struct state *judge(struct world *w, const struct world *from);
+/* What is special about an image of `from` that was wrong. */
+void describe(const struct world *from, const uint8_t *bytes, uint64_t size, const char *how);
+void first_difference(const struct world *w, const char *what, const struct text *have,
+                      const struct text *want);
+const char *world_medium(const struct world *w);
+/* The same for the image in from's machine, which is opened in the world below. */
+void judge_image(struct world *from, struct world *w, int read_only);
+/* Hash of the contents that this image has when it is opened, whatever they are; 0: there is
+ * something wrong with it. */
+uint64_t probe_image(struct world *from, struct world *w);
+
+/* ---- world.c ---- */
+int world_open(struct world *w, char flag, int recorded);
+void world_drop(struct world *w); /* close its pool */
+void world_log(struct world *w);  /* its machine is told where the log is */
+struct state *state_new(const struct model *model);
+void state_put(struct state *s);
+void settle_on(struct world *w, struct state *s);
+void allow_as(struct world *w, const struct world *from);
+
 /* An event, with images at its point. */
 void world_event(struct world *w, const struct pms_event *event, int fail);
-/* Images of the present moment, and a kill. */
+/* look.c: images of the present moment, and a kill. */
 void world_look(struct world *w);
 void world_kill(struct world *w);
 
