@@ -72,12 +72,11 @@ static void persist_cpu_nt_copy(void *dst, const void *src, size_t len)
     }
 }
 
-bool pms_cpu_has_flush(enum pms_flush_kind kind)
+/* CPUID, which costs microseconds on a virtual machine. */
+static bool persist_cpu_ask(enum pms_flush_kind kind)
 {
     unsigned a = 0, b = 0, c = 0, d = 0;
     switch (kind) {
-    case PMS_FLUSH_NONE:
-        return true;
     case PMS_FLUSH_CLFLUSH:
         return __get_cpuid(1, &a, &b, &c, &d) && (d & PMS_CPUID1_EDX_CLFLUSH);
     case PMS_FLUSH_CLFLUSHOPT:
@@ -87,6 +86,16 @@ bool pms_cpu_has_flush(enum pms_flush_kind kind)
     default:
         return false;
     }
+}
+
+bool pms_cpu_has_flush(enum pms_flush_kind kind)
+{
+    static _Atomic int known[PMS_FLUSH_CLWB + 1]; /* 0: not asked yet, 1: no, 2: yes */
+    if (kind <= PMS_FLUSH_NONE || kind > PMS_FLUSH_CLWB)
+        return kind == PMS_FLUSH_NONE;
+    if (known[kind] == 0)
+        known[kind] = persist_cpu_ask(kind) ? 2 : 1;
+    return known[kind] == 2;
 }
 
 enum pms_flush_kind pms_cpu_best_flush(void)
