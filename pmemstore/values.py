@@ -82,6 +82,9 @@ DEPTH_MAX: Final = 200
 #: Digits of a number that is compared exactly as a key.
 KEY_DIGITS_MAX: Final = 5000
 
+#: Bytes of a packed value that may say anything about its length.
+UNTRUSTED_MIN: Final = 512
+
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
 _UINT_MAX: Final = 2**64 - 1
@@ -346,9 +349,9 @@ def unpack(tag: int, data: bytes) -> Any:
         return int.from_bytes(data, "little", signed=True)
     try:
         return _unpackb(data)
-    except ZoneInfoNotFoundError as error:
+    except (ZoneInfoNotFoundError, OSError) as error:  # OSError: the name of a directory
         raise PmemstoreError(
-            f"a stored time names a zone that this machine does not know: {error.args[0]}. The "
+            f"a stored time names a zone that this machine does not know: {error.args[-1]}. The "
             "value is unharmed; install the package tzdata and read it again."
         ) from error
     except _UNDECODABLE as error:
@@ -366,7 +369,24 @@ def _fields(data: bytes) -> Any:
     return _revive(_raw(data), 0, _ATOMS)
 
 
+def _ints(data: bytes) -> tuple[int, ...]:
+    """Fields of a number or a range.  A str would be parsed, or repeated, beyond all bounds."""
+    fields = _fields(data)
+    if type(fields) is not tuple or not all(type(field) is int for field in fields):
+        raise ValueError("a number is made of something else than ints")
+    return fields
+
+
 def _raw(data: bytes) -> Any:
+    if len(data) > UNTRUSTED_MIN:
+        # An array gets memory for as many items as it says, and arrays inside it again.  That is
+        # no more than there are bytes if all of it is there; to skip it takes no memory.
+        unpacker = msgpack.Unpacker(max_buffer_size=len(data))
+        unpacker.feed(data)
+        try:
+            unpacker.skip()
+        except msgpack.OutOfData:
+            raise ValueError("it ends too early") from None
     # Without a hook for extension types: the unpacker needs 40 KiB of the C stack for each call
     # that is inside another one, and a thread may have less than a deep value would take.
     return msgpack.unpackb(
@@ -448,7 +468,7 @@ def _decode_utc_time(data: bytes) -> time:
 
 
 def _decode_range_key(data: bytes) -> range:
-    length, start, step = _fields(data)
+    length, start, step = _ints(data)
     return range(start, start + length * step, step) if length else range(0)
 
 
@@ -464,13 +484,13 @@ _DECODERS: dict[int, Callable[[bytes], Any]] = {
     EXT_DECIMAL: lambda data: Decimal(data.decode("ascii")),
     EXT_UUID: lambda data: UUID(bytes=data),
     EXT_COMPLEX: lambda data: complex(*struct.unpack("<dd", data)),
-    EXT_FRACTION: lambda data: Fraction(*_fields(data)),
-    EXT_RANGE: lambda data: range(*_fields(data)),
+    EXT_FRACTION: lambda data: Fraction(*_ints(data)),
+    EXT_RANGE: lambda data: range(*_ints(data)),
     EXT_DATE: lambda data: date.fromordinal(*_fields(data)),
     EXT_TIME: _decode_time,
     EXT_DATETIME: _decode_datetime,
-    EXT_TIMEDELTA: lambda data: timedelta(*_fields(data)),
-    EXT_NUMBER_KEY: lambda data: Fraction(*_fields(data)),
+    EXT_TIMEDELTA: lambda data: timedelta(*_ints(data)),
+    EXT_NUMBER_KEY: lambda data: Fraction(*_ints(data)),
     EXT_COMPLEX_KEY: lambda data: complex(*_fields(data)),
     EXT_DATETIME_KEY: _decode_utc,
     EXT_TIME_KEY: _decode_utc_time,
