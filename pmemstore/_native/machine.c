@@ -100,20 +100,22 @@ static struct pms_pending *pending_at(struct pms_pendings *p, uint64_t off, uint
             return NULL;
         struct pms_pending *item = &p->item[p->count++];
         item->off = off / unit * unit;
-        item->count = item->flushed = item->dirty = 0;
+        item->count = item->flushed = item->dirty = item->nt = 0;
         item->weight = item->weight_seen = item->states = 0;
         *slot = p->count;
     }
     return &p->item[*slot - 1];
 }
 
-/* Drop or keep item n while all are gone through in order; *kept so far. */
+/* Keep item n while all are gone through in order; *kept so far. */
 static void keep(struct pms_pendings *p, uint32_t n, uint32_t *kept, uint64_t unit)
 {
-    struct pms_pending swap = p->item[*kept];
-    p->item[*kept] = p->item[n];
-    p->item[n] = swap;
-    p->slot[p->item[*kept].off / unit] = *kept + 1;
+    if (n != *kept) {
+        struct pms_pending swap = p->item[*kept];
+        p->item[*kept] = p->item[n];
+        p->item[n] = swap;
+        p->slot[p->item[*kept].off / unit] = *kept + 1;
+    }
     ++*kept;
 }
 
@@ -125,6 +127,7 @@ static int add_store(struct pms_machine *m, uint64_t off, struct pms_pending_sto
     PMS_TRY(grow(&line->store, line->count, &line->room, sizeof *line->store));
     line->store[line->count++] = s;
     line->event = s.event;
+    line->nt += s.nt;
     line->states = line->weight_seen = 0;
     return PMS_OK;
 }
@@ -162,7 +165,7 @@ static void drop_image(struct pms_machine *m)
 void pms_machine_restore(struct pms_machine *m, uint64_t off, uint64_t len)
 {
     memcpy(m->image + off, m->durable + off, len);
-    m->changed[off / PMS_PAGE / 64] |= 1ull << (off / PMS_PAGE & 63);
+    pms_machine_changed(m, off);
 }
 
 static void put(uint8_t *to, const uint8_t *bytes, uint64_t size, uint64_t before)
@@ -292,32 +295,40 @@ static int overtaken(const struct pms_pending *line, uint32_t k)
     return 0;
 }
 
+/* What a fence leaves of a line pending: how many stores. */
+static uint32_t fence_line(struct pms_machine *m, struct pms_pending *line, int all)
+{
+    uint8_t now[PMS_LINE];
+    uint32_t kept = 0;
+    memcpy(now, m->durable + line->off, PMS_LINE);
+    for (uint32_t k = 0; k < line->count; k++) {
+        struct pms_pending_store s = line->store[k];
+        if (s.nt || all || k < line->flushed)
+            memcpy(now + 8 * s.index, &s.word, 8);
+        else if (!overtaken(line, k))
+            line->store[kept++] = s;
+    }
+    set_durable(m, line->off, now, PMS_LINE);
+    pms_machine_restore(m, line->off, PMS_LINE);
+    line->count = kept;
+    line->flushed = line->nt = 0;
+    line->states = line->weight_seen = 0;
+    return kept;
+}
+
 /* all: as if every line had been flushed. */
 static void fence(struct pms_machine *m, int all)
 {
-    uint32_t kept_lines = 0;
+    uint32_t kept = 0;
     for (uint32_t n = 0; n < m->line.count; n++) {
         struct pms_pending *line = &m->line.item[n];
-        uint8_t now[PMS_LINE];
-        uint32_t kept = 0;
-        memcpy(now, m->durable + line->off, PMS_LINE);
-        for (uint32_t k = 0; k < line->count; k++) {
-            struct pms_pending_store s = line->store[k];
-            if (s.nt || all || k < line->flushed)
-                memcpy(now + 8 * s.index, &s.word, 8);
-            else if (!overtaken(line, k))
-                line->store[kept++] = s;
-        }
-        set_durable(m, line->off, now, PMS_LINE);
-        pms_machine_restore(m, line->off, PMS_LINE);
-        line->count = kept;
-        line->flushed = 0;
-        line->states = line->weight_seen = 0;
-        m->line.slot[line->off / PMS_LINE] = 0;
-        if (kept)
-            keep(&m->line, n, &kept_lines, PMS_LINE);
+        int untouched = !all && line->flushed == 0 && line->nt == 0;
+        if (untouched || fence_line(m, line, all) > 0)
+            keep(&m->line, n, &kept, PMS_LINE);
+        else
+            m->line.slot[line->off / PMS_LINE] = 0;
     }
-    m->line.count = kept_lines;
+    m->line.count = kept;
 }
 
 /* ---- through the descriptor ---- */
@@ -343,11 +354,11 @@ static void settle_sync(struct pms_machine *m, uint64_t off, uint64_t len, int f
         int done = covered && !fail && sector->dirty;
         if (covered)
             sector->dirty = 0;
-        m->sector.slot[sector->off / PMS_SECTOR] = 0;
         if (!done) {
             keep(&m->sector, n, &kept, PMS_SECTOR);
             continue;
         }
+        m->sector.slot[sector->off / PMS_SECTOR] = 0;
         set_durable(m, sector->off, sector->version[sector->count - 1], PMS_SECTOR);
         pms_machine_restore(m, sector->off, PMS_SECTOR);
     }

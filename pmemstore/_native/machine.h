@@ -104,6 +104,10 @@ static inline int pms_machine_is_rest(const struct pms_machine *m, uint64_t off)
     return (off < PMS_ANCHOR_OFF || off >= PMS_ROOT_OFF) &&
            (off < m->log_off || off >= m->log_end);
 }
+static inline void pms_machine_changed(struct pms_machine *m, uint64_t off)
+{
+    m->changed[off / PMS_PAGE / 64] |= 1ull << (off / PMS_PAGE & 63);
+}
 /* Inside: [off, off+len) of image as in durable again; within one page. */
 void pms_machine_restore(struct pms_machine *m, uint64_t off, uint64_t len);
 

@@ -42,25 +42,21 @@ static uint32_t first_cached(const struct pms_pending *line)
     return k;
 }
 
-static struct line_states line_states(struct pms_pending *line)
+static void count_states(struct pms_pending *line)
 {
-    struct line_states s = {line->states, line->whole, line->nt, 0};
-    if (s.cached) { /* counted before */
-        s.nt_free = s.nt < PMS_NT_FREE ? s.nt : PMS_NT_FREE;
-        return s;
-    }
-    s = (struct line_states){1, 1, 0, 0};
+    line->states = line->whole = 1;
     for (uint32_t k = first_cached(line), next; k < line->count; k = next) {
-        s.cached += (1ull << event_words(line, k, &next)) - 1;
-        s.whole++;
+        line->states += (1ull << event_words(line, k, &next)) - 1;
+        line->whole++;
     }
-    for (uint32_t k = 0; k < line->count; k++)
-        s.nt += line->store[k].nt;
-    s.nt_free = s.nt < PMS_NT_FREE ? s.nt : PMS_NT_FREE;
-    line->states = s.cached;
-    line->whole = s.whole;
-    line->nt = s.nt;
-    return s;
+}
+
+static inline struct line_states line_states(struct pms_pending *line)
+{
+    if (line->states == 0)
+        count_states(line);
+    return (struct line_states){line->states, line->whole, line->nt,
+                                line->nt < PMS_NT_FREE ? line->nt : PMS_NT_FREE};
 }
 
 uint32_t pms_machine_items(const struct pms_machine *m)
@@ -174,20 +170,23 @@ static void set_item(struct pms_machine *m, uint32_t i, uint64_t state)
     uint64_t len = sector ? PMS_SECTOR : PMS_LINE;
     int rest = pms_machine_is_rest(m, item->off);
     uint64_t old = item->weight;
-    pms_machine_restore(m, item->off, len);
+    int seen = !sector && !m->overlap && state + 1 == line_all(item);
+    if (!seen)
+        pms_machine_restore(m, item->off, len);
     if (state == 0) {
         item->weight = 0;
+    } else if (seen) {
+        memcpy(m->image + item->off, m->seen + item->off, PMS_LINE);
+        pms_machine_changed(m, item->off);
+        if (item->weight_seen == 0)
+            item->weight_seen = weight_of(m, item->off, len);
+        item->weight = item->weight_seen;
     } else if (state == PMS_NOISE) { /* it is in no hurry to be found equal to another one */
         set_noise(m, item, sector);
         item->weight = pms_hash_mix(item->off + PMS_HASH_P0, item->event + PMS_HASH_P2);
     } else if (sector) {
         memcpy(m->image + item->off, item->version[state - 1], PMS_SECTOR);
         item->weight = weight_of(m, item->off, len);
-    } else if (!m->overlap && state + 1 == line_all(item)) {
-        memcpy(m->image + item->off, m->seen + item->off, PMS_LINE);
-        if (item->weight_seen == 0)
-            item->weight_seen = weight_of(m, item->off, len);
-        item->weight = item->weight_seen;
     } else {
         set_line(m, item, state);
         item->weight = weight_of(m, item->off, len);

@@ -163,14 +163,19 @@ enum part { HEAP_NONE, HEAP_ALL, HEAP_ANY, HEAP_NOISE, HEAP_PARTS };
 static void set_heap(struct moment *m, enum part part)
 {
     struct pms_item item;
+    uint64_t *dice = &m->w->dice;
     for (uint32_t i = 0; i < m->items; i++) {
         if (!m->heap[i])
             continue;
+        m->state[i] = part == HEAP_NOISE ? PMS_NOISE : 0;
+        if (part == HEAP_NONE || part == HEAP_NOISE)
+            continue;
         pms_machine_item(&m->w->machine, i, &item);
-        m->state[i] = part == HEAP_NONE  ? 0
-                      : part == HEAP_ALL ? item.states - 1
-                      : part == HEAP_ANY ? pms_dice_below(&m->w->dice, item.states)
-                                         : PMS_NOISE;
+        uint64_t roll = part == HEAP_ALL ? 1 : dice_roll(dice) >> 32 & 15;
+        if (roll < 2) /* few are torn: that costs */
+            m->state[i] = pms_dice_below(dice, item.states);
+        if (part == HEAP_ALL || roll > 8)
+            m->state[i] = item.states - 1;
     }
 }
 
