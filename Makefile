@@ -67,7 +67,7 @@ fuzz: $(VENV)/.stamp-cmake
 	$(CMAKE) --build build/fuzz --parallel 2
 	mkdir -p build/fuzz/corpus build/fuzz/found
 	cd build/fuzz && tests/fuzz/fuzz_pool -max_total_time=$(SECONDS) -max_len=1024 -timeout=20 \
-		-rss_limit_mb=1024 -artifact_prefix=found/ -print_final_stats=1 corpus ../../tests/fuzz/seeds
+		-rss_limit_mb=1024 -artifact_prefix=found/ -print_final_stats=1 corpus ../../tests/fuzz/inputs
 
 clean:
 	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -365,17 +365,18 @@ static void undo_span_drop(struct pms_heap *heap, const struct pms_action *a)
 
 static void undo_action(struct pms_heap *heap, const struct pms_action *a)
 {
-    struct pms_span *span;
+    struct pms_span *span; /* NULL: there was no memory to load it again */
     switch (a->kind) {
     case PMS_ACT_ALLOC:
         span = pms_span_find(heap, span_page_of(a->off, a->cls));
-        bit_clear(span->young, (uint32_t)a->len);
+        if (span)
+            bit_clear(span->young, (uint32_t)a->len);
         hold(heap, a->off, 0);
         pms_fresh_remove(heap->ws, a->off, pms_classes[a->cls].size);
         break;
     case PMS_ACT_FREE:
         span = pms_span_find(heap, span_page_of(a->off, a->cls));
-        if (bit_get(span->young, (uint32_t)a->len))
+        if (span && bit_get(span->young, (uint32_t)a->len))
             pms_fresh_add(heap->ws, a->off, pms_classes[a->cls].size);
         break;
     case PMS_ACT_RUN_ALLOC:

@@ -432,6 +432,8 @@ int pms_span_get(struct pms_heap *heap, uint32_t cls)
     int status = pms_pages_take(heap, pages, pages, &page);
     if (status != PMS_OK)
         return heap->partial[cls] ? PMS_OK : status; /* settling may have freed a block */
+    if (pms_span_find(heap, page)) /* a run that was freed was longer than it could be */
+        return PMS_FAIL(PMS_E_CORRUPT, "free pages have a span", page * PMS_PAGE, 0, cls);
     uint32_t kind = pages == PMS_SPAN_PAGES ? PMS_PAGE_SPAN : PMS_PAGE_BIGSPAN;
     uint64_t desc = pms_desc_off(heap, page);
     /* The bitmap lies where a free page's descriptors are all zero, or where a dropped span

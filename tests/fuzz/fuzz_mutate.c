@@ -19,7 +19,7 @@ struct patch {
 };
 
 struct input {
-    uint8_t head[FUZZ_HEAD];
+    uint8_t head[HOSTILE_HEAD];
     uint32_t patches;
     struct patch patch[PATCHES_MAX];
 };
@@ -108,8 +108,8 @@ void fuzz_learn(struct fuzz_base *b)
 static void parse(const uint8_t *data, size_t size, struct input *in)
 {
     memset(in, 0, sizeof *in);
-    memcpy(in->head, data, size < FUZZ_HEAD ? size : FUZZ_HEAD);
-    for (size_t at = FUZZ_HEAD; at + 4 <= size && in->patches < PATCHES_MAX;) {
+    memcpy(in->head, data, size < HOSTILE_HEAD ? size : HOSTILE_HEAD);
+    for (size_t at = HOSTILE_HEAD; at + 4 <= size && in->patches < PATCHES_MAX;) {
         struct patch *p = &in->patch[in->patches++];
         size_t n = data[at + 3] <= size - at - 4 ? data[at + 3] : size - at - 4;
         memcpy(&p->place, data + at, 3);
@@ -121,10 +121,10 @@ static void parse(const uint8_t *data, size_t size, struct input *in)
 
 static size_t print(const struct input *in, uint8_t *out, size_t room)
 {
-    size_t size = FUZZ_HEAD;
-    if (room < FUZZ_HEAD)
+    size_t size = HOSTILE_HEAD;
+    if (room < HOSTILE_HEAD)
         return 0;
-    memcpy(out, in->head, FUZZ_HEAD);
+    memcpy(out, in->head, HOSTILE_HEAD);
     for (uint32_t i = 0; i < in->patches && size + 4 + in->patch[i].n <= room; i++) {
         memcpy(out + size, &in->patch[i].place, 3);
         out[size + 3] = in->patch[i].n;
@@ -224,7 +224,7 @@ static void new_patch(const struct fuzz_base *b, struct patch *p, uint64_t *rand
 
 static void mutate(struct input *in, uint64_t *random)
 {
-    const struct fuzz_base *b = &fuzz_base[in->head[0] % FUZZ_BASES];
+    const struct fuzz_base *b = &fuzz_base[in->head[0] % HOSTILE_BASES];
     uint64_t r = fixture_random(random), s = fixture_random(random);
     struct patch *p = in->patches ? &in->patch[s % in->patches] : NULL;
     if (!p || (r % 10 < 4 && in->patches < PATCHES_MAX)) {
@@ -234,7 +234,7 @@ static void mutate(struct input *in, uint64_t *random)
     } else if (r % 10 == 5) { /* other changes, other flags */
         in->head[1 + s % 3] = (uint8_t)(s >> 8);
         if (s >> 16 & 1)
-            in->head[1] |= FUZZ_SEAL;
+            in->head[1] |= HOSTILE_SEAL;
     } else if (r % 10 == 6 && s % 16 == 0) {
         in->head[0] = (uint8_t)(s >> 8);
     } else if (r % 10 == 7) {

@@ -4,11 +4,6 @@
 
 #include "hostile.h"
 
-#define FUZZ_BASES 5u
-#define FUZZ_HEAD 4u
-#define FUZZ_SEAL 1u
-#define FUZZ_READ 2u
-
 /* A base, and the places of it that mean something. */
 struct fuzz_base {
     struct hostile_image image;
@@ -18,7 +13,7 @@ struct fuzz_base {
     uint64_t *block; /* offsets of allocated blocks */
     uint32_t blocks;
 };
-extern struct fuzz_base fuzz_base[FUZZ_BASES];
+extern struct fuzz_base fuzz_base[HOSTILE_BASES];
 
 /* image is set: find the rest. */
 void fuzz_learn(struct fuzz_base *base);

@@ -101,4 +101,21 @@ struct hostile_killed {
 /* open_items: the last frames are those of a transaction with so many items that nobody ended. */
 void hostile_make_killed(const char *parent, uint64_t open_items, struct hostile_killed *out);
 
+/* ---- inputs of the fuzzer ---- */
+
+/* Such an input says what is forged, relative to a base:
+ *
+ *   byte 0      which base
+ *   byte 1      HOSTILE_SEAL: new seals on what has a checksum; HOSTILE_READ: flag 'r'
+ *   bytes 2..3  choose the changes that follow
+ *   then, until the end:  3 bytes offset / 8, 1 byte n, n bytes */
+#define HOSTILE_BASES 5u
+#define HOSTILE_HEAD 4u
+#define HOSTILE_SEAL 1u
+#define HOSTILE_READ 2u
+
+void hostile_make_bases(struct hostile_image out[HOSTILE_BASES]);
+/* stage[i] has base i. */
+void hostile_play(struct hostile_stage *stage, const uint8_t *data, size_t size);
+
 #endif

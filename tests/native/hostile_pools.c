@@ -224,3 +224,36 @@ void hostile_make_killed(const char *parent, uint64_t open_items, struct hostile
         CHECK_EQ(pms_tx_abort(f.pool, 1), PMS_OK);
     fixture_remove(&f);
 }
+
+/* ---- inputs ---- */
+
+void hostile_make_bases(struct hostile_image out[HOSTILE_BASES])
+{
+    const char *shm = fixture_usable("/dev/shm") ? "/dev/shm" : ".";
+    static const uint64_t open_items[HOSTILE_BASES] = {0, 0, 20, 400, 0};
+    struct hostile_killed killed;
+    hostile_make_kinds(shm, &out[0]);
+    for (uint32_t i = 1; i < HOSTILE_BASES; i++) { /* the last one has the frames of a file */
+        hostile_make_killed(i == HOSTILE_BASES - 1 ? "." : shm, open_items[i], &killed);
+        out[i] = killed.image;
+    }
+}
+
+void hostile_play(struct hostile_stage *stage, const uint8_t *data, size_t size)
+{
+    struct hostile_result result;
+    struct hostile_stage *s = &stage[data[0] % HOSTILE_BASES];
+    uint64_t seed = 1 + ((uint64_t)data[2] | (uint64_t)data[3] << 8) * 0x9e3779b97f4a7c15ull;
+    for (size_t at = HOSTILE_HEAD; at + 4 <= size;) {
+        uint64_t off = 0;
+        memcpy(&off, data + at, 3);
+        size_t n = data[at + 3] <= size - at - 4 ? data[at + 3] : size - at - 4;
+        hostile_put(s, off * 8, data + at + 4, n);
+        at += 4 + n;
+    }
+    if (data[1] & HOSTILE_SEAL)
+        hostile_seal(s);
+    hostile_randomize(7);
+    hostile_try(s, data[1] & HOSTILE_READ ? 'r' : 'w', seed, &result);
+    hostile_mend(s);
+}

@@ -3,6 +3,7 @@
  *   test_hostile              a slice: every bit of what has a checksum, some bits of the rest
  *   test_hostile all          every bit of every structure, for reading and for writing
  *   test_hostile flip OFF BIT one bit of the pool with one of everything
+ *   test_hostile input FILE   one input of the fuzzer
  *   test_hostile splices N S  N random splices from seed S on
  *
  * hostile.h has the rules that every damaged pool must keep.  Here, besides:
@@ -13,6 +14,8 @@
  *                                      references and blocks: only a number or a text differs
  */
 #include "hostile.h"
+
+#include <glob.h>
 
 #include "_native/log.h"
 
@@ -375,6 +378,42 @@ static void test_splices(const struct hostile_image *const image[], uint32_t ima
     tell("splices");
 }
 
+/* ---- what the fuzzer has found ---- */
+
+static void play_file(struct hostile_stage *stages, const char *path)
+{
+    uint8_t data[4096];
+    FILE *file = fopen(path, "rb");
+    CHECK(file != NULL);
+    size_t size = fread(data, 1, sizeof data, file);
+    CHECK(size >= HOSTILE_HEAD);
+    CHECK_EQ(fclose(file), 0);
+    snprintf(hostile_story, sizeof hostile_story, "test_hostile input %s", path);
+    alarm(SECONDS_MAX);
+    hostile_play(stages, data, size);
+    tally.tried++;
+}
+
+/* path NULL: all that tests/fuzz has. */
+static void test_inputs(const char *path)
+{
+    static struct hostile_image image[HOSTILE_BASES];
+    static struct hostile_stage stages[HOSTILE_BASES];
+    glob_t found;
+    hostile_make_bases(image);
+    for (uint32_t i = 0; i < HOSTILE_BASES; i++)
+        hostile_stage_make(&stages[i], &image[i]);
+    CHECK_EQ(glob(path ? path : HOSTILE_INPUTS "/*", 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        play_file(stages, found.gl_pathv[i]);
+    globfree(&found);
+    for (uint32_t i = 0; i < HOSTILE_BASES; i++) {
+        hostile_stage_remove(&stages[i]);
+        free(image[i].bytes);
+    }
+    tell("inputs of the fuzzer");
+}
+
 /* ---- all of it ---- */
 
 static void run_splices(const char *parent, uint64_t n, uint64_t seed)
@@ -417,10 +456,13 @@ int main(int argc, char **argv)
     hostile_stage_make(&stage, &empty);
     if (argc > 3 && !strcmp(argv[1], "flip")) {
         run_heap(shm, strtoull(argv[2], NULL, 0), (uint32_t)strtoul(argv[3], NULL, 0));
+    } else if (argc > 2 && !strcmp(argv[1], "input")) {
+        test_inputs(argv[2]);
     } else if (argc > 3) {
         run_splices(shm, strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
     } else {
         int slice = argc < 2;
+        test_inputs(NULL);
         flips_between = slice ? 7 : 1;
         test_killed(shm, 0);
         test_killed(shm, OPEN_FEW);
