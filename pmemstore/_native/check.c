@@ -411,5 +411,5 @@ int pms_pool_check(struct pms_pool *pool, pms_problem_fn report, void *context,
     free(c.page_kind);
     free(c.object);
     free(c.slot);
-    return c.nomem ? PMS_E_NOMEM : status;
+    return c.nomem ? PMS_FAIL_NOMEM("check the pool", 0) : status;
 }

@@ -146,7 +146,7 @@ int pms_check_heap(struct pms_check *c)
     c->chained = calloc(words, 8);
     c->page_kind = calloc((c->heap_end - c->heap_start) / PMS_PAGE + 1, 1);
     if (!c->allocated || !c->used || !c->chained || !c->page_kind)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("check the pool", words * 24);
     for (uint32_t i = 0; i < super->nregions && !pms_check_over(c); i++)
         check_region(c, &super->regions[i], top);
     return PMS_OK;

@@ -107,7 +107,7 @@ int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls, uint64_t 
         size_t room = heap->action_room ? heap->action_room * 2 : 64;
         struct pms_action *action = realloc(heap->action, room * sizeof *action);
         if (!action)
-            return PMS_E_NOMEM;
+            return PMS_FAIL_NOMEM("remember what is allocated", room * sizeof *action);
         heap->action = action;
         heap->action_room = room;
     }
@@ -289,7 +289,7 @@ int pms_free(struct pms_heap *heap, uint64_t off)
         /* The DRAM state must be read before the bit changes: see H1, H2. */
         struct pms_span *span = pms_span_load(heap, at.page, at.cls);
         if (!span)
-            return PMS_E_NOMEM;
+            return PMS_FAIL_NOMEM("look at free blocks", sizeof *span);
         if (span->cls != at.cls)
             return PMS_FAIL(PMS_E_CORRUPT, "a span has changed its size class", off, span->cls,
                             at.cls);

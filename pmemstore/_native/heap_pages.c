@@ -161,7 +161,7 @@ static int span_table_grow(struct pms_heap *heap)
     struct pms_span **old = heap->span_slot;
     struct pms_span **slot = calloc(slots, sizeof(struct pms_span *));
     if (!slot)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("look at free blocks", slots * sizeof *slot);
     heap->span_slot = slot;
     heap->span_slots = slots;
     for (uint32_t i = 0; i < old_slots; i++)
@@ -276,7 +276,7 @@ static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages)
     for (uint32_t w = 0; w * 64 < blocks; w++)
         used += (uint32_t)__builtin_popcountll(pms_rd(heap->ws, bitmap + w * 8));
     if (used < blocks && !pms_span_load(heap, page, cls))
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("look at free blocks", sizeof(struct pms_span));
     return PMS_OK;
 }
 
@@ -447,7 +447,7 @@ int pms_span_get(struct pms_heap *heap, uint32_t cls)
     pms_wr(heap->ws, desc, PMS_DESC_HEAD(kind, cls, pages));
     struct pms_span *span = pms_span_load(heap, page, cls);
     if (!span)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("look at free blocks", sizeof *span);
     return span->cls == cls && span->navail == pms_classes[cls].blocks
                ? PMS_OK
                : PMS_FAIL(PMS_E_CORRUPT, "free pages have a bitmap", page * PMS_PAGE,

@@ -185,7 +185,7 @@ static int frame_at(const struct pms_medium *medium, uint64_t log_off, uint64_t 
     /* The checksum was taken with its own field zero. */
     uint8_t *copy = malloc(n);
     if (!copy)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("read a log frame", n);
     memcpy(copy, at, n);
     memset(copy + offsetof(struct pms_frame_pm, csum), 0, 8);
     uint64_t csum = pms_hash(copy, n, salt);

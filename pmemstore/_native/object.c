@@ -309,7 +309,7 @@ static int handles_grow(struct pms_pool *pool)
     uint32_t slots = old_slots ? old_slots * 2 : SLOTS_MIN;
     struct pms_handle **table = calloc(slots, sizeof *table);
     if (!table)
-        return old_slots ? PMS_OK : PMS_E_NOMEM;
+        return old_slots ? PMS_OK : PMS_FAIL_NOMEM("table of handles", slots * sizeof *table);
     struct pms_handle **old = pool->handle_slot;
     pool->handle_slot = table;
     pool->handle_slots = slots;

@@ -40,6 +40,23 @@ static int geometry_ok(const struct pms_super_pm *s)
     return end >= s->size;
 }
 
+/* Up to len bytes: fewer at the end of the file alone.  A read that a signal cut short must not
+ * make a superblock look damaged: the other one may be older. */
+static int read_at(int fd, void *to, size_t len, uint64_t off, size_t *got)
+{
+    for (*got = 0; *got < len;) {
+        ssize_t n = pread(fd, (uint8_t *)to + *got, len - *got, (off_t)(off + *got));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return PMS_FAIL_OS("reading the file", off, len, errno);
+        if (n == 0)
+            break;
+        *got += (size_t)n;
+    }
+    return PMS_OK;
+}
+
 /* The newest valid slot.  PMS_E_FORMAT: this is not a pool that we can read. */
 static int super_read(int fd, struct pms_super_pm *out, int *damaged)
 {
@@ -47,11 +64,10 @@ static int super_read(int fd, struct pms_super_pm *out, int *damaged)
     *damaged = 0;
     for (int i = 0; i < 2; i++) {
         struct pms_super_pm s;
-        ssize_t n = pread(fd, &s, sizeof s, PMS_SUPER_OFF + i * (off_t)PMS_PAGE);
-        if (n < 0)
-            return PMS_FAIL_OS("reading a superblock", (uint64_t)i * PMS_PAGE, sizeof s, errno);
-        ours |= n == (ssize_t)sizeof s && s.magic == PMS_MAGIC;
-        if (n != (ssize_t)sizeof s || s.magic != PMS_MAGIC ||
+        size_t n;
+        PMS_TRY(read_at(fd, &s, sizeof s, PMS_SUPER_OFF + (uint64_t)i * PMS_PAGE, &n));
+        ours |= n == sizeof s && s.magic == PMS_MAGIC;
+        if (n != sizeof s || s.magic != PMS_MAGIC ||
             s.csum != pms_hash(&s, offsetof(struct pms_super_pm, csum), PMS_MAGIC)) {
             *damaged = 1;
             continue;
@@ -206,18 +222,33 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
 
 /* ---- opening an existing file ---- */
 
+/* PMS_MISSING: the name is another file's by now, or nobody's. */
 static int same_file(int fd, const char *path)
 {
     struct stat a, b;
-    return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
+    if (fstat(fd, &a) != 0)
+        return PMS_FAIL_OS("fstat", 0, 0, errno);
+    if (stat(path, &b) != 0)
+        return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("stat", 0, 0, errno);
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? PMS_OK : PMS_MISSING;
 }
 
 /* A device reads as if it were empty, and must not be replaced by "n". */
-static int is_regular(int fd)
+static int regular(int fd)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    if (fstat(fd, &status) != 0)
+        return PMS_FAIL_OS("fstat", 0, 0, errno);
+    return S_ISREG(status.st_mode) ? PMS_OK
+                                   : PMS_FAIL(PMS_E_FORMAT, "not a regular file", 0, 0, 0);
+}
+
+static int lock_file(int fd, int read_only)
+{
+    if (flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
+        return PMS_OK;
+    return errno == EWOULDBLOCK ? PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0)
+                                : PMS_FAIL_OS("flock", 0, 0, errno);
 }
 
 /* Open and lock what is under this name now.  PMS_MISSING: nothing.  PMS_E_FORMAT: no file. */
@@ -228,19 +259,16 @@ static int lock_path(const char *path, int read_only, int *fd)
         *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (*fd < 0)
             return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, errno);
-        if (!is_regular(*fd)) {
-            close(*fd);
-            return PMS_FAIL(PMS_E_FORMAT, "not a regular file", 0, 0, 0);
-        }
-        if (flock(*fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
-            int err = errno;
-            close(*fd);
-            return err == EWOULDBLOCK ? PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0)
-                                      : PMS_FAIL_OS("flock", 0, 0, err);
-        }
-        if (same_file(*fd, path))
+        int status = regular(*fd);
+        if (status == PMS_OK)
+            status = lock_file(*fd, read_only);
+        if (status == PMS_OK)
+            status = same_file(*fd, path);
+        if (status == PMS_OK)
             return PMS_OK;
-        close(*fd); /* replaced between open and lock */
+        close(*fd);
+        if (status != PMS_MISSING) /* replaced between open and lock */
+            return status;
     }
     return PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0);
 }
@@ -363,8 +391,22 @@ static int make_file(struct pms_medium *m, const char *temporary, uint64_t size)
 static int replaceable(int fd)
 {
     uint64_t magic = 0;
-    ssize_t n = pread(fd, &magic, sizeof magic, 0);
-    return n == 0 || (n == (ssize_t)sizeof magic && magic == PMS_MAGIC);
+    size_t n;
+    PMS_TRY(read_at(fd, &magic, sizeof magic, 0, &n));
+    return n == 0 || (n == sizeof magic && magic == PMS_MAGIC)
+               ? PMS_OK
+               : PMS_FAIL(PMS_E_FORMAT, "\"n\" replaces pools and empty files alone", 0, 0, 0);
+}
+
+/* Who may read the old one may read the new one, and nobody else. */
+static int take_mode(int fd, int old)
+{
+    struct stat a, b;
+    if (fstat(old, &a) != 0 || fstat(fd, &b) != 0)
+        return PMS_FAIL_OS("fstat", 0, 0, errno);
+    if (((a.st_mode ^ b.st_mode) & 0777) == 0 || fchmod(fd, a.st_mode & 0777) == 0)
+        return PMS_OK;
+    return PMS_FAIL_OS("fchmod", 0, 0, errno);
 }
 
 /* Give the finished pool its name.  PMS_MISSING: with "c", somebody else was first. */
@@ -373,20 +415,18 @@ static int publish(struct pms_medium *m, const char *temporary, const char *path
     if (flag == 'n') {
         int old;
         int status = lock_path(path, 0, &old);
-        if (status == PMS_OK && !replaceable(old)) {
+        if (status == PMS_MISSING) {
+            PMS_TRY(pms_rename(m, temporary, path));
+        } else {
+            PMS_TRY(status);
+            status = replaceable(old);
+            if (status == PMS_OK)
+                status = take_mode(m->fd, old);
+            if (status == PMS_OK)
+                status = pms_rename(m, temporary, path);
             close(old);
-            return PMS_FAIL(PMS_E_FORMAT, "\"n\" replaces pools and empty files alone", 0, 0,
-                            0);
+            PMS_TRY(status);
         }
-        if (status != PMS_OK && status != PMS_MISSING)
-            return status;
-        struct stat st; /* who may read the old one may read the new one, and nobody else */
-        if (status == PMS_OK && fstat(old, &st) == 0)
-            (void)fchmod(m->fd, st.st_mode & 0777);
-        int renamed = pms_rename(m, temporary, path);
-        if (status == PMS_OK)
-            close(old);
-        PMS_TRY(renamed);
     } else {
         int linked = pms_link(m, temporary, path);
         if (linked != PMS_OK)

@@ -123,7 +123,9 @@ static int leave_single(struct pms_pool *pool, int status, uint64_t *ticket)
         forget_unit(pool);
         return status;
     }
-    if (pool->ws.overlay.count || pool->heap.action_count || pool->ws.fresh_count) {
+    /* failed: nothing was remembered, and the next unit must not be told so. */
+    if (pool->ws.overlay.count || pool->heap.action_count || pool->ws.fresh_count ||
+        pool->ws.failed) {
         pms_unit_abort(&pool->tx);
         forget_unit(pool);
     }
@@ -268,8 +270,11 @@ int pms_pool_close(struct pms_pool *pool)
     int status = PMS_OK;
     if (!pool->closed && !pool->read_only && !pool->poisoned && !pms_map_error(&pool->map)) {
         status = pms_pool_drain_all(pool);
-        if (status == PMS_OK)
+        if (status == PMS_OK) {
             status = pms_tx_checkpoint(&pool->tx);
+            if (status != PMS_OK) /* as everywhere: MEDIA is what a failed sync is called */
+                status = pms_pool_poison(pool, status);
+        }
     }
     while (!pool->closed && pool->tx.leader) { /* it uses the descriptor without the lock */
         pms_pool_unlock(pool);

@@ -85,18 +85,19 @@ static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
     PMS_TRY(pms_map_extend(&pool->map, size));
     if (m->direct)
         (void)pms_map_populate(&pool->map, 0, size); /* the fsync has shut all pages */
+    /* Memory first: once a superblock has the new size, no later failure may cut the file. */
     struct pms_super_pm before = pool->super;
     pool->super = *wanted;
-    pool->super.gen++;
-    status = pms_super_write(pool);
-    if (status != PMS_OK)
-        return pms_pool_poison(pool, status);
     status = pms_heap_grown(&pool->heap);
     if (status == PMS_OK)
         status = pms_tx_grown(&pool->tx);
-    if (status != PMS_OK)
+    if (status != PMS_OK) {
         pool->super = before;
-    return status;
+        return status;
+    }
+    pool->super.gen++;
+    status = pms_super_write(pool);
+    return status == PMS_OK ? PMS_OK : pms_pool_poison(pool, status);
 }
 
 /* The heap needs a run of so many pages. */

@@ -61,10 +61,15 @@ const char *pms_errno_name(int err, char buf[PMS_ERRNO_NAME_MAX])
     return buf;
 }
 
+/* 0: the kernel does not say. */
 static uint32_t probe_fs_magic(int fd)
 {
     struct statfs fs;
-    return fstatfs(fd, &fs) == 0 ? (uint32_t)fs.f_type : 0;
+    int failed;
+    do {
+        failed = fstatfs(fd, &fs);
+    } while (failed && errno == EINTR);
+    return failed ? 0 : (uint32_t)fs.f_type;
 }
 
 const char *pms_probe_fs_name(int fd)
@@ -111,8 +116,10 @@ static bool probe_sysfs_word(int fd, const char *attribute, char word[32])
         snprintf(name, sizeof name, "%s/%s", path, attribute);
         FILE *file = fopen(name, "re");
         if (file) {
-            bool got = fscanf(file, "%31s", word) == 1;
+            bool got = fgets(word, 32, file) != NULL;
             fclose(file);
+            if (got)
+                word[strcspn(word, " \n")] = 0;
             return got;
         }
         *slash = 0;
@@ -180,8 +187,10 @@ static int probe_truth(int fd, enum pms_tier *tier, char reason[PMS_REASON_MAX])
         return PMS_FAIL_OS("fstat", 0, 0, errno);
     if (!S_ISREG(st.st_mode))
         return PMS_FAIL(PMS_E_INVAL, "not a regular file", 0, S_IFREG, st.st_mode & S_IFMT);
-    const char *fs = pms_probe_fs_name(fd);
     uint32_t magic = probe_fs_magic(fd);
+    if (!magic) /* it might be memory: nothing may be called durable then */
+        return PMS_FAIL_OS("asking for the file system (fstatfs)", 0, 0, errno);
+    const char *fs = pms_probe_fs_name(fd);
     if (magic == PMS_MAGIC_TMPFS || magic == PMS_MAGIC_RAMFS) {
         *tier = PMS_TIER_VOLATILE;
         snprintf(reason, PMS_REASON_MAX,

@@ -118,7 +118,7 @@ static int load_body(struct recovery *r, struct frame *f)
                         f->ref.pos, BODIES_MAX * r->super->size, r->bodies * 8);
     f->body = malloc(words * 8);
     if (!f->body)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("read a log frame", words * 8);
     f->body_words = words;
     uint64_t *out = f->body;
     for (at = 0; at < f->ref.words;) {
@@ -175,7 +175,7 @@ static int read_chain(struct recovery *r, const struct pms_log *log)
             size_t room = r->frame_room ? r->frame_room * 2 : 64;
             struct frame *frame = realloc(r->frame, room * sizeof *frame);
             if (!frame)
-                return PMS_E_NOMEM;
+                return PMS_FAIL_NOMEM("read the log", room * sizeof *frame);
             r->frame = frame;
             r->frame_room = room;
         }
@@ -209,7 +209,7 @@ static int unit_add(struct recovery *r, struct unit u)
         size_t room = r->unit_room ? r->unit_room * 2 : 64;
         struct unit *unit = realloc(r->unit, room * sizeof *unit);
         if (!unit)
-            return PMS_E_NOMEM;
+            return PMS_FAIL_NOMEM("read the log", room * sizeof *unit);
         r->unit = unit;
         r->unit_room = room;
     }
@@ -412,7 +412,7 @@ static int write_pages(struct recovery *r)
             pms_write(r->medium, page * PMS_PAGE, r->medium->base + page * PMS_PAGE, PMS_PAGE));
     PMS_TRY(pms_sync(r->medium));
     for (page = 0; (page = next_named(r, page)) < end; page++)
-        PMS_TRY(pms_map_forget(r->map, page * PMS_PAGE, PMS_PAGE));
+        (void)pms_map_forget(r->map, page * PMS_PAGE, PMS_PAGE); /* as after a checkpoint */
     return PMS_OK;
 }
 
@@ -481,7 +481,8 @@ int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super
         .map = map, .medium = &map->medium, .super = super, .read_only = read_only};
     r.page_words = super->size / PMS_PAGE / 64 + 1;
     r.page = calloc(r.page_words, 8);
-    int status = r.page ? run(&r, log, mode, out) : PMS_E_NOMEM;
+    int status =
+        r.page ? run(&r, log, mode, out) : PMS_FAIL_NOMEM("recover the pool", r.page_words * 8);
     for (size_t i = 0; i < r.frames; i++)
         free(r.frame[i].body);
     free(r.frame);

@@ -104,11 +104,14 @@ static int sigbus_install_locked(void)
         return PMS_FAIL_OS("reading the SIGBUS handler", 0, 0, errno);
     if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == sigbus_handler)
         return PMS_OK;
-    struct sigaction *kept = malloc(sizeof *kept);
-    if (!kept)
-        return PMS_FAIL(PMS_E_NOMEM, "SIGBUS handler", 0, sizeof *kept, 0);
-    *kept = now;
-    atomic_store_explicit(&previous_handler, kept, memory_order_release);
+    struct sigaction *kept = atomic_load_explicit(&previous_handler, memory_order_relaxed);
+    if (!kept || kept->sa_sigaction != now.sa_sigaction || kept->sa_flags != now.sa_flags) {
+        kept = malloc(sizeof *kept);
+        if (!kept)
+            return PMS_FAIL(PMS_E_NOMEM, "SIGBUS handler", 0, sizeof *kept, 0);
+        *kept = now;
+        atomic_store_explicit(&previous_handler, kept, memory_order_release);
+    }
     struct sigaction ours = {.sa_sigaction = sigbus_handler,
                              .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&ours.sa_mask);
@@ -148,11 +151,13 @@ static void fork_child(void)
     pthread_mutex_unlock(&list_lock);
 }
 
-static void fork_guard_once(void)
+/* Under list_lock.  Without the guard a child of fork() would share the parent's lock. */
+static int fork_guard_once(void)
 {
-    static int done; /* under list_lock */
-    if (!done)
-        done = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+    static int done;
+    int err = done ? 0 : pthread_atfork(fork_prepare, fork_parent, fork_child);
+    done = done || !err;
+    return err ? PMS_FAIL_NOMEM("guard against fork (pthread_atfork)", 0) : PMS_OK;
 }
 
 /* ---- the list -------------------------------------------------------------------------- */
@@ -160,8 +165,9 @@ static void fork_guard_once(void)
 int pms_sigbus_enter(struct pms_map *map)
 {
     pthread_mutex_lock(&list_lock);
-    fork_guard_once();
-    int status = sigbus_install_locked();
+    int status = fork_guard_once();
+    if (status == PMS_OK)
+        status = sigbus_install_locked();
     if (status == PMS_OK) {
         struct pms_map *first = atomic_load_explicit(&live_maps, memory_order_relaxed);
         atomic_store_explicit(&map->next, first, memory_order_relaxed);

@@ -52,6 +52,7 @@ int pms_fail(int status, const char *file, int line, const char *what, uint64_t 
 #define PMS_FAIL(st, what, off, want, have)                                                    \
     pms_fail((st), __FILE__, __LINE__, (what), (uint64_t)(off), (uint64_t)(want),              \
              (uint64_t)(have), 0)
+#define PMS_FAIL_NOMEM(what, want) PMS_FAIL(PMS_E_NOMEM, (what), 0, (want), 0)
 #define PMS_FAIL_OS(what, off, want, err)                                                      \
     pms_fail(PMS_E_OS, __FILE__, __LINE__, (what), (uint64_t)(off), (uint64_t)(want), 0, (err))
 

@@ -34,8 +34,8 @@ void pms_tx_free(struct pms_tx *tx)
     pms_linemap_free(&tx->logged);
     free(tx->range);
     free(tx->borrowed);
-    free(tx->group.words);
-    free(tx->writing.words);
+    free(tx->group.buffer);
+    free(tx->writing.buffer);
     free(tx->page_seen);
     *tx = (struct pms_tx){0};
 }
@@ -176,7 +176,7 @@ int pms_tx_range_add(struct pms_tx *tx, uint64_t off, uint64_t len)
         size_t room = tx->range_room ? tx->range_room * 2 : 256;
         struct pms_range *range = realloc(tx->range, room * sizeof *range);
         if (!range)
-            return PMS_E_NOMEM;
+            return PMS_FAIL_NOMEM("remember what changes", room * sizeof *range);
         tx->range = range;
         tx->range_room = room;
     }
@@ -224,7 +224,7 @@ int pms_tx_borrow(struct pms_tx *tx, const void *body, uint64_t bytes)
         size_t room = tx->borrowed_room ? tx->borrowed_room * 2 : 8;
         struct pms_borrowed *b = realloc(tx->borrowed, room * sizeof *b);
         if (!b)
-            return PMS_E_NOMEM;
+            return PMS_FAIL_NOMEM("remember what the log borrows", room * sizeof *b);
         tx->borrowed = b;
         tx->borrowed_room = room;
     }

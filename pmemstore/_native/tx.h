@@ -30,9 +30,10 @@ struct pms_mark { /* where an operation or a savepoint began */
     size_t journal, actions, births;
 };
 
-struct pms_group { /* files: units that finished and wait for their frame */
-    uint64_t *words;
-    size_t count, room;
+struct pms_group {   /* files: units that finished and wait for their frame */
+    uint8_t *buffer; /* of the frame to be: its payload begins behind the head */
+    size_t room;     /* bytes */
+    size_t count;    /* words of the payload */
     uint64_t ticket; /* of the newest unit in it */
     int data_sync;   /* contents were written outside the log: sync them before the frame */
 };

@@ -117,7 +117,7 @@ static int overflow(struct pms_tx *tx)
         words += 1 + tx->range[i].len / 8;
     uint64_t *body = malloc(words * 8), *at = body;
     if (!body)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("make a log frame", words * 8);
     for (size_t i = tx->range_moved; i < tx->range_count; i++) {
         const struct pms_range *r = &tx->range[i];
         *at++ = PMS_ENTRY(r->off, PMS_ENTRY_BYTES, r->len / 8);
@@ -128,7 +128,7 @@ static int overflow(struct pms_tx *tx)
      * one, and recovery would hash its ranges twice. */
     uint64_t n = open_extents(tx) + 1;
     uint64_t *payload = pms_log_payload(log, n * 3);
-    int status = !payload ? PMS_E_NOMEM
+    int status = !payload ? PMS_FAIL_NOMEM("make a log frame", n * 24)
                  : !pms_log_fits(log, n * 3, 0)
                      ? PMS_FAIL(PMS_E_FULL, "append to the log", log->off,
                                 pms_frame_bytes(n * 3), log->bytes)
@@ -166,7 +166,7 @@ static int append_undo(struct pms_tx *tx, size_t first)
     PMS_TRY(status);
     uint64_t *at = pms_log_payload(log, words);
     if (!at)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("make a log frame", words * 8);
     for (size_t i = first; i < count; i++) {
         const struct pms_range *r = &tx->range[i];
         *at++ = PMS_ENTRY(r->off, PMS_ENTRY_BYTES, r->len / 8);
@@ -194,7 +194,7 @@ static int log_line(struct pms_tx *tx, const struct pms_line_ov *line)
         return PMS_OK;
     struct pms_line_ov *old = pms_linemap_get(&tx->logged, line->off);
     if (!old)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("remember what changes", 0);
     for (uint32_t i = 0; mask >> i; i++) {
         uint32_t len = 0;
         while (i + len < 8 && mask >> (i + len) & 1u)
@@ -343,7 +343,7 @@ static int commit_redo(struct pms_tx *tx)
     PMS_TRY(make_room(tx, words, 0));
     uint64_t *payload = pms_log_payload(log, words);
     if (!payload)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("make a log frame", words * 8);
     flush_fresh(tx);
     if (fence_first)
         fence_frames(tx); /* fresh contents, before the frame that makes them reachable */
@@ -387,7 +387,7 @@ static int commit_undo(struct pms_tx *tx)
     PMS_TRY(make_room(tx, words, 0));
     uint64_t *payload = pms_log_payload(log, words);
     if (!payload)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("make a log frame", words * 8);
     flush_ranges(tx);
     flush_fresh(tx);
     if (fence_first)

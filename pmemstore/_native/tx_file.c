@@ -20,15 +20,21 @@
  * in place and cost a sync of their own; shorter ones are cheaper in the frame. */
 #define IN_PLACE_MIN 65536u
 
+static uint64_t *group_words(const struct pms_group *group)
+{
+    return (uint64_t *)(void *)(group->buffer + sizeof(struct pms_frame_pm));
+}
+
+/* The frame's memory is had while the unit can still be rolled back: the leader needs none. */
 static int group_reserve(struct pms_group *group, uint64_t words)
 {
-    if (group->count + words <= group->room)
+    if (group->buffer && pms_frame_bytes(group->count + words) <= group->room)
         return PMS_OK;
-    size_t room = (group->count + words) * 2;
-    uint64_t *w = realloc(group->words, room * 8);
-    if (!w)
-        return PMS_E_NOMEM;
-    group->words = w;
+    size_t room = pms_frame_bytes((group->count + words) * 2);
+    uint8_t *buffer = realloc(group->buffer, room);
+    if (!buffer)
+        return PMS_FAIL_NOMEM("make a log frame", room);
+    group->buffer = buffer;
     group->room = room;
     return PMS_OK;
 }
@@ -169,7 +175,7 @@ static int payload_far(struct pms_tx *tx, uint64_t words)
 {
     uint64_t *body = malloc(words * 8);
     if (!body)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("make a log frame", words * 8);
     int data_sync = 1;
     int status = unit_fill(tx, body, &data_sync);
     if (status == PMS_OK)
@@ -177,7 +183,7 @@ static int payload_far(struct pms_tx *tx, uint64_t words)
     free(body);
     PMS_TRY(status);
     const struct pms_borrowed *b = &tx->borrowed[tx->borrowed_count - 1];
-    uint64_t *out = tx->group.words + tx->group.count;
+    uint64_t *out = group_words(&tx->group) + tx->group.count;
     *out++ = PMS_ENTRY(b->off, PMS_ENTRY_EXTENT, 0);
     *out++ = b->bytes;
     *out++ = b->hash;
@@ -206,7 +212,7 @@ int pms_file_commit(struct pms_tx *tx, uint64_t *ticket)
     if (far) {
         PMS_TRY(payload_far(tx, words));
     } else {
-        PMS_TRY(unit_fill(tx, group->words + group->count, &group->data_sync));
+        PMS_TRY(unit_fill(tx, group_words(group) + group->count, &group->data_sync));
         group->count += words;
     }
     unit_apply(tx);
@@ -240,10 +246,13 @@ int pms_group_write(struct pms_tx *tx)
     uint64_t seq, pos;
     if (group->data_sync)
         PMS_TRY(pms_sync(tx->medium)); /* what the frame speaks of, before the frame */
-    uint64_t *payload = pms_log_payload(tx->log, group->count);
-    if (!payload)
-        return PMS_E_NOMEM;
-    memcpy(payload, group->words, group->count * 8);
+    struct pms_log *log = tx->log;
+    uint8_t *buffer = log->buffer;
+    size_t room = log->buffer_room;
+    log->buffer = group->buffer;
+    log->buffer_room = group->room;
+    group->buffer = buffer;
+    group->room = room;
     return pms_log_append(tx->log, PMS_FRAME_REDO, group->count, 0, &seq, &pos);
 }
 
@@ -285,11 +294,13 @@ int pms_file_checkpoint(struct pms_tx *tx)
     log->need_seq = log->seq;
     log->need_pos = log->head;
     PMS_TRY(pms_log_checkpoint(log));
+    /* Private copies have what the file has by now.  Where the kernel keeps them (mlockall), they
+     * cost memory and nothing else. */
     for (uint64_t page = 0; (n = dirty_run(tx, &page)) != 0; page += n)
-        PMS_TRY(pms_map_forget(tx->map, page * PMS_PAGE, n * PMS_PAGE));
+        (void)pms_map_forget(tx->map, page * PMS_PAGE, n * PMS_PAGE);
     while (tx->range_count > 0) { /* the file has these: no need for private copies */
         const struct pms_range *r = &tx->range[--tx->range_count];
-        PMS_TRY(pms_map_forget(tx->map, r->off, r->len));
+        (void)pms_map_forget(tx->map, r->off, r->len);
     }
     memset(tx->page_seen, 0, tx->page_words * 8);
     tx->pages_dirty = 0;

@@ -218,7 +218,7 @@ int pms_list_reverse(struct pms_pool *pool, uint64_t list)
         lo += n;
         hi -= n;
         if (pool->ws.failed)
-            return PMS_E_NOMEM;
+            return PMS_FAIL_NOMEM("remember what changes", 0);
     }
     pms_object_changed(pool, list);
     return PMS_OK;

@@ -36,7 +36,7 @@ static int read_items(struct pms_pool *pool, uint64_t block, uint32_t first, uin
         return PMS_OK;
     const void *bytes = pms_rd_bytes(&pool->ws, pms_vec_item(block, first), 16 * (size_t)n);
     if (!bytes)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("read a list", 16 * (uint64_t)n);
     memcpy(out, bytes, 16 * (size_t)n);
     return PMS_OK;
 }
@@ -361,7 +361,7 @@ static int settle(struct pms_pool *pool, struct pms_vec *vec, const struct pms_v
     if ((vec->root == 0) != (vec->count == 0))
         return PMS_FAIL(PMS_E_CORRUPT, "a list's count does not fit its cells", vec->list, 0,
                         vec->count);
-    return pool->ws.failed ? PMS_E_NOMEM : PMS_OK;
+    return pool->ws.failed ? PMS_FAIL_NOMEM("remember what changes", 0) : PMS_OK;
 }
 
 /* Drop and remove n cells of the path's leaf, from the path's place on. */

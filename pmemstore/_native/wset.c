@@ -7,7 +7,7 @@ int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
 {
     uint64_t *grown = have ? realloc(*bits, want * 8) : calloc(want, 8);
     if (!grown)
-        return PMS_E_NOMEM;
+        return PMS_FAIL_NOMEM("map of pages", want * 8);
     if (have && want > have)
         memset(grown + have, 0, (want - have) * 8);
     *bits = grown;
