@@ -14,7 +14,7 @@ struct copy {
     uint8_t *bytes;
     uint64_t size;
     int direct; /* stores reach the medium; on files they stay in private pages */
-    uint64_t events[PMS_EV_TRUNCATE + 1];
+    uint64_t events[PMS_EV_MARK + 1];
 };
 
 static void resize(struct copy *copy, uint64_t size)
