@@ -94,7 +94,7 @@ static void flip_range(uint64_t off, uint64_t len, const uint64_t *allowed, uint
             }
 }
 
-static void test_superblocks_and_anchors(const char *what)
+static void test_a_damaged_superblock_or_anchor_changes_nothing(const char *what)
 {
     uint64_t between = flips_between;
     flip_range(PMS_SUPER_OFF, sizeof(struct pms_super_pm), NULL, 0);
@@ -126,7 +126,8 @@ static uint32_t read_frames(struct pms_frame_ref *frame, uint32_t room)
 
 /* A frame with a later one behind it was durable: without it the pool must not open, or be the
  * same.  The last one may be what a power cut left. */
-static void test_frames(const struct hostile_killed *killed, uint64_t open_items)
+static void test_a_damaged_frame_is_no_wrong_answer(const struct hostile_killed *killed,
+                                                    uint64_t open_items)
 {
     struct pms_frame_ref frame[64];
     uint32_t n = read_frames(frame, 64);
@@ -185,6 +186,30 @@ static void test_forged_slots_are_refused(void)
     tell("forged superblocks and anchors");
 }
 
+/* A frame that names the whole heap as often as it has room for it. */
+static void test_frames_cannot_ask_for_more_than_the_pool(uint32_t tag)
+{
+    const struct pms_super_pm *super = (const void *)stage.base->bytes;
+    struct pms_frame_ref ref[64];
+    struct hostile_result got;
+    static uint64_t word[PMS_PAGE];
+    CHECK(read_frames(ref, 64) > 0);
+    uint64_t entries = (super->log_bytes - ref[0].pos - sizeof(struct pms_frame_pm)) / 24;
+    struct pms_frame_pm frame = {
+        .seq = ref[0].seq, .kind = PMS_FRAME_REDO, .words = (uint32_t)entries * 3};
+    for (uint64_t i = 0; i < entries; i++) {
+        word[3 * i] = PMS_ENTRY(super->heap_start, tag, 0);
+        word[3 * i + 1] = super->size - super->heap_start;
+    }
+    hostile_put(&stage, PMS_LOG_OFF + ref[0].pos, &frame, sizeof frame);
+    hostile_put(&stage, PMS_LOG_OFF + ref[0].pos + sizeof frame, word, 24 * entries);
+    hostile_seal(&stage);
+    hostile_try(&stage, 'w', 0, &got);
+    CHECK_EQ(got.opened, PMS_E_CORRUPT);
+    CHECK(strstr(pms_detail()->what, "more contents than there can be") != NULL);
+    hostile_mend(&stage);
+}
+
 /* ---- after a kill ---- */
 
 static void test_killed(const char *parent, uint64_t open_items)
@@ -197,8 +222,11 @@ static void test_killed(const char *parent, uint64_t open_items)
     CHECK_EQ(sound.problems, 0);
     CHECK(sound.state == killed.state[killed.states - 1]);
     test_forged_slots_are_refused();
-    test_superblocks_and_anchors("superblocks and anchors, after a kill");
-    test_frames(&killed, open_items);
+    test_frames_cannot_ask_for_more_than_the_pool(PMS_ENTRY_EXTENT);
+    test_frames_cannot_ask_for_more_than_the_pool(PMS_ENTRY_FRESH);
+    test_a_damaged_superblock_or_anchor_changes_nothing(
+        "superblocks and anchors, after a kill");
+    test_a_damaged_frame_is_no_wrong_answer(&killed, open_items);
     free(killed.image.bytes);
 }
 
@@ -261,7 +289,7 @@ static void flip_span(uint64_t desc, uint64_t page, const struct pms_class *cls)
             flip_block(page * PMS_PAGE + i * cls->size, cls->size, cls->size <= 512 ? 160 : 32);
 }
 
-static void test_heap(void)
+static void test_damage_of_the_heap_is_told_or_is_a_number(void)
 {
     const struct pms_super_pm *super = (const void *)stage.base->bytes;
     uint64_t first = super->heap_start / PMS_PAGE;
@@ -349,8 +377,8 @@ static void splice(uint64_t *seed, const struct hostile_image *from)
     hostile_put(&stage, dst, from->bytes + src, len);
 }
 
-static void test_splices(const struct hostile_image *const image[], uint32_t images, uint64_t n,
-                         uint64_t seed)
+static void test_splices_keep_the_rules(const struct hostile_image *const image[],
+                                        uint32_t images, uint64_t n, uint64_t seed)
 {
     struct hostile_result got;
     for (uint64_t i = 0; i < n; i++) {
@@ -395,7 +423,7 @@ static void play_file(struct hostile_stage *stages, const char *path)
 }
 
 /* path NULL: all that tests/fuzz has. */
-static void test_inputs(const char *path)
+static void test_inputs_of_the_fuzzer_keep_the_rules(const char *path)
 {
     static struct hostile_image image[HOSTILE_BASES];
     static struct hostile_stage stages[HOSTILE_BASES];
@@ -427,7 +455,7 @@ static void run_splices(const char *parent, uint64_t n, uint64_t seed)
         image[1 + i] = &killed[i].image;
     }
     hostile_stage_base(&stage, &kinds);
-    test_splices(image, 4, n, seed);
+    test_splices_keep_the_rules(image, 4, n, seed);
     free(kinds.bytes);
     for (int i = 0; i < 3; i++)
         free(killed[i].image.bytes);
@@ -444,7 +472,7 @@ static void run_heap(const char *parent, uint64_t off, uint32_t bit)
     if (off)
         flip_heap(off, bit);
     else
-        test_heap();
+        test_damage_of_the_heap_is_told_or_is_a_number();
     test_a_span_that_changes_its_class_frees_nothing();
     free(kinds.bytes);
 }
@@ -457,12 +485,12 @@ int main(int argc, char **argv)
     if (argc > 3 && !strcmp(argv[1], "flip")) {
         run_heap(shm, strtoull(argv[2], NULL, 0), (uint32_t)strtoul(argv[3], NULL, 0));
     } else if (argc > 2 && !strcmp(argv[1], "input")) {
-        test_inputs(argv[2]);
+        test_inputs_of_the_fuzzer_keep_the_rules(argv[2]);
     } else if (argc > 3) {
         run_splices(shm, strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
     } else {
         int slice = argc < 2;
-        test_inputs(NULL);
+        test_inputs_of_the_fuzzer_keep_the_rules(NULL);
         flips_between = slice ? 7 : 1;
         test_killed(shm, 0);
         test_killed(shm, OPEN_FEW);
