@@ -230,7 +230,6 @@ int pms_machine_copy(struct pms_machine *m, const struct pms_machine *from)
         const struct pms_pending *old = &from->line.item[i];
         for (uint32_t k = 0; k < old->count; k++)
             PMS_TRY(add_store(m, old->off, old->store[k]));
-        m->line.item[m->line.slot[old->off / PMS_LINE] - 1].flushed = old->flushed;
     }
     for (uint32_t i = 0; i < from->sector.count; i++) {
         const struct pms_pending *old = &from->sector.item[i];

@@ -94,7 +94,8 @@ int pms_machine_init(struct pms_machine *m, uint64_t room);
 void pms_machine_free(struct pms_machine *m);
 /* All of it durable, nothing pending, the name too. */
 int pms_machine_load(struct pms_machine *m, const uint8_t *bytes, uint64_t size);
-/* As `from`, with what is pending there: a machine whose process was killed. */
+/* As `from`, with what is pending there: a machine whose process was killed.  What it had flushed
+ * counts for nothing: no fence of another process, on another core, waits for that. */
 int pms_machine_copy(struct pms_machine *m, const struct pms_machine *from);
 
 /* What a line adds to the sums: 0 if it is zeroes, so that the unused room need not be looked at. */

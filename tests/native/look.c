@@ -54,7 +54,10 @@ static void go_on(struct world *w, struct world *from, const char *how)
             dice_below(&w->dice, 2)) { /* what was interrupted is tried again */
             (void)world_single(w, from->doing, 0);
         }
-        for (uint32_t n = 1 + dice_below(&w->dice, 3); n > 0 && !world_found; n--)
+        if (w->setup->then)
+            w->setup->then(w);
+        for (uint32_t n = 1 + dice_below(&w->dice, 3); !w->setup->then && n > 0 && !world_found;
+             n--)
             world_unit(w);
         world_drain(w);
         world_compare(w);
@@ -72,6 +75,7 @@ static struct world *below(struct world *w)
     child->files = w->files;
     child->eadr = w->eadr;
     child->most = w->setup->below;
+    child->meanwhile = NULL;
     child->syncs_left = 0;
     child->sync_failed = 0;
     if (w->setup->crossed && dice_below(&w->dice, w->setup->crossed) == 0) {
@@ -101,6 +105,25 @@ static void one_image(struct world *from)
     go_on(w, from, "nested");
 }
 
+/* What a process left was copied to another medium; or the same file is reached in another way from
+ * now on (DAX: through a mapping, or by system calls), and what was not durable still is not. */
+static void cross(struct world *w, const struct world *from)
+{
+    const struct pms_machine *m = &from->machine;
+    int copied = m->size != m->durable_size || dice_below(&w->dice, 2);
+    CHECK_EQ(pms_machine_load(&w->machine, copied ? m->seen : m->durable, m->size), PMS_OK);
+    for (uint64_t off = 0; !copied && off < m->size; off += PMS_LINE) {
+        struct pms_event event = {.kind = w->files ? PMS_EV_WRITE : PMS_EV_STORE,
+                                  .off = off,
+                                  .len = PMS_LINE,
+                                  .data = m->seen + off};
+        if (memcmp(m->seen + off, m->durable + off, PMS_LINE) == 0)
+            continue;
+        CHECK_EQ(pms_machine_take(&w->machine, &event, 0), PMS_OK);
+        CHECK_EQ(pms_machine_settle(&w->machine, &event, 0), PMS_OK);
+    }
+}
+
 void world_kill(struct world *from)
 {
     if (from->level + 1 >= WORLDS || world_found)
@@ -110,8 +133,8 @@ void world_kill(struct world *from)
     tally.killed++;
     if (w->files == from->files)
         CHECK_EQ(pms_machine_copy(&w->machine, &from->machine), PMS_OK);
-    else /* what a process left was copied to another medium */
-        CHECK_EQ(pms_machine_load(&w->machine, from->machine.seen, from->machine.size), PMS_OK);
+    else
+        cross(w, from);
     w->machine.eadr = w->eadr;
     file_put(w, from->machine.seen, from->machine.size);
     go_on(w, from, "killed");

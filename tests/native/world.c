@@ -400,10 +400,11 @@ static void committed(struct world *w, struct state *after, uint64_t ticket)
 
 void world_drain(struct world *w)
 {
-    if (w->files && !world_found && !w->sync_failed && w->allowed_count > 1) {
+    while (w->files && !world_found && !w->sync_failed && w->allowed_count > 1) {
+        const struct state *last = w->now;
         int status = pms_wait_durable(w->pool, w->pool->tx.ticket_issued);
-        if (world_expected(w, "wait for the sync", status) == PMS_OK)
-            settle_on(w, w->now);
+        if (world_expected(w, "wait for the sync", status) == PMS_OK && w->now == last)
+            settle_on(w, w->now); /* nothing ended meanwhile */
     }
 }
 
