@@ -1,111 +1,15 @@
 /* directed.c -- the suspects, one by one: what random programs meet too rarely, in the smallest log
  * that can show it.  Each takes the kind of medium. */
-#include "world.h"
+#include "steps.h"
 
 #include "check.h"
 
-static struct world *start(struct setup *setup, uint64_t log_bytes, uint64_t limit_kib,
-                           int files)
-{
-    *setup = (struct setup){.seed = 7,
-                            .log_bytes = log_bytes,
-                            .limit = limit_kib << 10,
-                            .profile = {60, 30, 0, 60},
-                            .longest = 8,
-                            .most = 10,
-                            .below = 10,
-                            .nested = 60,
-                            .killed = 25,
-                            .stabbed = 400,
-                            .crossed = 25,
-                            .files = files,
-                            .fault = -1};
-    world_create(setup);
-    return world_number(0);
-}
-
-static void finish(struct world *w, const char *name)
-{
-    static uint64_t before;
-    if (w)
-        world_after(w);
-    if (world_found)
-        fprintf(stderr, "  in %s\n", name);
-    printf("  %-56s %6" PRIu64 " images\n", name, tally.images - before);
-    before = tally.images;
-}
-
-static struct action set(uint64_t key, uint32_t len)
-{
-    static uint64_t seed;
-    return (struct action){.kind = ACT_SET,
-                           .key = key,
-                           .value = {PMS_TAG_BYTES, len, ++seed * 0x9e3779b97f4a7c15ull}};
-}
-
-static int has(struct world *w, uint64_t key)
-{
-    const struct model *m = pms_tx_depth(w->pool) ? w->draft : &w->now->model;
-    for (uint32_t i = 0; i < m->object[0].count; i++)
-        if (m->object[0].item[i].key == key)
-            return 1;
-    return 0;
-}
-
-static void put(struct world *w, uint64_t key, uint32_t len)
-{
-    struct action a = set(key, len);
-    if (!world_found)
-        (void)(pms_tx_depth(w->pool) ? world_step(w, &a, 0) : world_single(w, &a, 0));
-}
-
-static void put_many(struct world *w, uint64_t from, uint64_t to, uint32_t len)
-{
-    for (uint64_t key = from; key < to; key++)
-        put(w, key, len);
-}
-
-static void del_many(struct world *w, uint64_t from, uint64_t to)
-{
-    for (uint64_t key = from; key < to && !world_found; key++) {
-        struct action a = {.kind = ACT_DEL, .key = key};
-        if (has(w, key))
-            (void)(pms_tx_depth(w->pool) ? world_step(w, &a, 0) : world_single(w, &a, 0));
-    }
-}
-
-/* A level of a transaction is rolled back; the draft of the model with it. */
-struct level {
-    struct model *before;
-};
-static struct level level_begin(struct world *w)
-{
-    struct level level = {malloc(sizeof *level.before)};
-    CHECK(level.before != NULL && world_begin(w) == PMS_OK);
-    *level.before = *w->draft;
-    return level;
-}
-static void level_end(struct world *w, struct level level, int keep)
-{
-    if (!world_found) {
-        if (keep) {
-            (void)world_commit(w);
-        } else {
-            uint32_t depth = pms_tx_depth(w->pool);
-            (void)world_abort(w);
-            if (depth > 1)
-                *w->draft = *level.before;
-        }
-    }
-    free(level.before);
-}
-
 /* Blocks that a savepoint gave back have words in UNDO frames of the same transaction: handed out
  * again, a crash would undo over the new contents. */
-static void blocks_given_back_wait_for_the_frames_that_name_them(int files)
+static void blocks_given_back_wait_for_the_frames_that_name_them(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 1536, files);
+    struct world *w = start(&setup, 4096, 1536, medium);
     for (int keep = 0; keep < 2; keep++) {
         struct level outer = level_begin(w);
         put_many(w, 0, 25, 300);
@@ -121,10 +25,10 @@ static void blocks_given_back_wait_for_the_frames_that_name_them(int files)
     finish(w, __func__);
 }
 
-static void overflow_extents_are_reused_and_merged(int files)
+static void overflow_extents_are_reused_and_merged(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 1536, files);
+    struct world *w = start(&setup, 4096, 1536, medium);
     uint64_t extents = 0;
     w->most = 4;
     for (int keep = 0; keep < 3; keep++) {
@@ -138,16 +42,16 @@ static void overflow_extents_are_reused_and_merged(int files)
         level_end(w, level, keep);
         put_many(w, 0, 3, 20);
     }
-    CHECK(world_found || files || extents > 1);
+    CHECK(world_found || medium == ON_FILES || extents > 1);
     finish(w, __func__);
 }
 
 /* The anchor still points at an OVERFLOW frame when its transaction has committed: its pages must
  * not become somebody's contents before the anchor has moved. */
-static void pages_lent_to_the_log_stay_while_an_anchor_needs_them(int files)
+static void pages_lent_to_the_log_stay_while_an_anchor_needs_them(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 1536, files);
+    struct world *w = start(&setup, 4096, 1536, medium);
     for (uint64_t n = 30; n < 100 && !world_found; n += 6) {
         w->looking = 0;
         struct level level = level_begin(w);
@@ -162,10 +66,10 @@ static void pages_lent_to_the_log_stay_while_an_anchor_needs_them(int files)
     finish(w, __func__);
 }
 
-static void a_full_pool_settles_in_the_middle_of_a_unit(int files)
+static void a_full_pool_settles_in_the_middle_of_a_unit(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 512, files);
+    struct world *w = start(&setup, 4096, 512, medium);
     w->most = 6;
     uint64_t full = tally.full;
     for (uint32_t round = 0; round < 4; round++) {
@@ -182,10 +86,10 @@ static void a_full_pool_settles_in_the_middle_of_a_unit(int files)
     finish(w, __func__);
 }
 
-static void empty_spans_become_pages_and_come_back(int files)
+static void empty_spans_become_pages_and_come_back(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 8192, 1024, files);
+    struct world *w = start(&setup, 8192, 1024, medium);
     w->most = 6;
     for (int keep = 0; keep < 2; keep++) {
         for (uint64_t key = 0; key < 14; key++) /* a span each */
@@ -206,10 +110,10 @@ static void empty_spans_become_pages_and_come_back(int files)
     finish(w, __func__);
 }
 
-static void growth_inside_a_transaction_that_is_rolled_back(int files)
+static void growth_inside_a_transaction_that_is_rolled_back(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 3072, files);
+    struct world *w = start(&setup, 4096, 3072, medium);
     for (int keep = 0; keep < 2; keep++) {
         uint64_t size = w->pool->super.size;
         struct level level = level_begin(w);
@@ -226,10 +130,10 @@ static void growth_inside_a_transaction_that_is_rolled_back(int files)
     finish(w, __func__);
 }
 
-static void words_that_equal_memory_are_durable_already(int files)
+static void words_that_equal_memory_are_durable_already(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 512, files);
+    struct world *w = start(&setup, 4096, 512, medium);
     for (uint32_t round = 0; round < 12; round++) {
         struct action same = set(1, 24);
         (void)world_single(w, &same, 0);
@@ -245,10 +149,10 @@ static void words_that_equal_memory_are_durable_already(int files)
 }
 
 /* Frames of all lengths against all places of the ring, with and without an anchor between. */
-static void the_ring_wraps_at_every_place(int files)
+static void the_ring_wraps_at_every_place(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 512, files);
+    struct world *w = start(&setup, 4096, 512, medium);
     setup.nested = 30;
     put_many(w, 0, 5, 1020);
     for (uint32_t round = 0; round < 150 && !world_found; round++) {
@@ -267,10 +171,10 @@ static void the_ring_wraps_at_every_place(int files)
 
 /* Two UNDO frames wait for one fence: the second may be there without the first, and must not be
  * taken for the successor of a first one that is written after the crash. */
-static void an_operation_larger_than_a_frame(int files)
+static void an_operation_larger_than_a_frame(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 1536, files);
+    struct world *w = start(&setup, 4096, 1536, medium);
     struct action list = {
         .kind = ACT_SET, .key = 1, .create = 1, .value = {PMS_TAG_LIST, 0, 1}};
     struct action reverse = {.kind = ACT_REVERSE, .object = 1};
@@ -294,10 +198,10 @@ static void an_operation_larger_than_a_frame(int files)
     finish(w, __func__);
 }
 
-static void contents_in_place_and_groups(int files)
+static void contents_in_place_and_groups(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 16384, 3072, files);
+    struct world *w = start(&setup, 16384, 3072, medium);
     for (uint32_t round = 0; round < 6 && !world_found; round++) {
         put(w, 1, 70000 + 5000 * round);
         put(w, 2, 100);
@@ -315,10 +219,10 @@ static void contents_in_place_and_groups(int files)
 
 /* Pages that the log has words for are freed and taken again, by contents in place and by payloads
  * outside the ring: what replay, or a crash inside it, would overwrite. */
-static void pages_that_the_log_names_are_not_written_in_place(int files)
+static void pages_that_the_log_names_are_not_written_in_place(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 262144, 3072, files);
+    struct world *w = start(&setup, 262144, 3072, medium);
     setup.nested = 6;
     w->most = 8;
     for (uint32_t round = 0; round < 4 && !world_found; round++) {
@@ -336,10 +240,10 @@ static void pages_that_the_log_names_are_not_written_in_place(int files)
 }
 
 /* What a unit that is not durable yet has freed is still what a crash goes back to. */
-static void a_group_does_not_reuse_what_it_frees(int files)
+static void a_group_does_not_reuse_what_it_frees(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 16384, 1536, files);
+    struct world *w = start(&setup, 16384, 1536, medium);
     for (uint32_t round = 0; round < 12 && !world_found; round++) {
         put(w, 1, 90000);
         world_drain(w);
@@ -352,16 +256,16 @@ static void a_group_does_not_reuse_what_it_frees(int files)
 
 /* A session ends inside growth, by a kill or a failed sync, and the next one grows: at no moment may
  * both superblocks be torn. */
-static void growth_after_an_unfinished_growth(int files)
+static void growth_after_an_unfinished_growth(int medium)
 {
     for (int n = 0; n < 10 && !world_found; n++) {
         struct setup setup;
-        struct world *w = start(&setup, 4096, 3072, files);
+        struct world *w = start(&setup, 4096, 3072, medium);
         setup.nested = 20;
         setup.grows = 1;
         setup.stabbed = 20;
         w->most = 6;
-        w->syncs_left = files ? (uint64_t)n + 1 : 0;
+        w->syncs_left = medium == ON_FILES ? (uint64_t)n + 1 : 0;
         for (int i = 0; i < 2 && !w->sync_failed && !world_found; i++)
             (void)world_grow(w);
         world_after(w);
@@ -369,15 +273,194 @@ static void growth_after_an_unfinished_growth(int files)
     finish(NULL, __func__);
 }
 
-static void a_pool_goes_to_the_other_medium(int files)
+static void a_pool_goes_to_the_other_medium(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 1536, files);
+    struct world *w = start(&setup, 4096, 1536, medium);
     setup.crossed = 2;
     setup.nested = 15;
     setup.killed = 6;
     for (uint32_t n = 0; n < 12 && !world_found; n++)
         world_unit(w);
+    finish(w, __func__);
+}
+
+/* ---- what a mutant of the core has shown to be missing (tests/mutants) ---- */
+
+static void put_int(struct world *w, uint64_t key, uint64_t number)
+{
+    struct action a = {.kind = ACT_SET, .key = key, .value = {PMS_TAG_INT, 0, number}};
+    if (!world_found)
+        (void)(pms_tx_depth(w->pool) ? world_step(w, &a, 0) : world_single(w, &a, 0));
+}
+
+/* More than 1 MiB: fenced before the frame, which hashes nothing.  In the larger log that frame is a
+ * REDO, in the smaller one a COMMIT. */
+static void more_contents_than_are_hashed(int medium)
+{
+    for (uint64_t log = 4096; log <= 16384 && !world_found; log *= 4) {
+        struct setup setup;
+        struct world *w = start(&setup, log, 3072, medium);
+        w->most = 4;
+        for (int keep = 0; keep < 2; keep++) {
+            struct level level = level_begin(w);
+            put_many(w, 0, 6, 190000);
+            level_end(w, level, keep);
+            put(w, 10, 20);
+        }
+        world_after(w);
+    }
+    finish(NULL, __func__);
+}
+
+/* The frames of a transaction that was rolled back lie right before another one's, and none behind
+ * them: a COMMIT names its own. */
+static void a_commit_behind_a_rolled_back_transaction(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 16384, 1536, medium);
+    put_many(w, 0, 80, 20);
+    for (int round = 0; round < 4 && !world_found; round++) {
+        for (int keep = 0; keep < 2; keep++) {
+            struct level level = level_begin(w);
+            put_many(w, keep ? 0 : 20, keep ? 60 : 80, 20 + (uint32_t)round);
+            level_end(w, level, keep);
+        }
+        put(w, 100, 10);
+    }
+    finish(w, __func__);
+}
+
+static void many_numbers(struct world *w, uint64_t first)
+{
+    struct level level = level_begin(w);
+    put_int(w, 0, first);
+    for (uint64_t i = 1; i < (w->files ? 100 : 5); i++)
+        put_int(w, 3 * i, 7);
+    level_end(w, level, 1);
+}
+
+static void the_other_number(struct world *w) { many_numbers(w, 2); }
+
+/* A frame is cut off behind its first line (sector).  The next life writes nearly the same one to the
+ * same place, and this time the first line is what is lost: what lies there then is the former
+ * life's frame, whole, and only the salt tells that nobody ever committed it. */
+static void half_a_frame_of_a_former_life(int medium)
+{
+    for (uint64_t seed = 1; seed < 4 && !world_found; seed++) {
+        struct setup setup;
+        struct world *w = start(&setup, 4096, 512, medium);
+        for (uint64_t i = 0; i < 100; i++)
+            put_int(w, 3 * i, 0);
+        (void)world_checkpoint(w);
+        setup.nested = 1;
+        setup.killed = setup.stabbed = setup.crossed = 0;
+        setup.below = 60;
+        setup.then = the_other_number;
+        w->most = 40;
+        w->dice += seed;
+        many_numbers(w, 1);
+        w->looking = 0;
+        world_after(w);
+    }
+    finish(NULL, __func__);
+}
+
+static void first_is_deleted(struct world *w) { del_many(w, 1, 2); }
+
+/* A unit ends while the frame of the one before it is being written: it is not durable when that one
+ * is, and what it has freed is still what a crash goes back to. */
+static void a_unit_ends_while_a_frame_is_written(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 16384, 1536, medium);
+    for (uint32_t round = 0; medium == ON_FILES && round < 8 && !world_found; round++) {
+        put(w, 1, 90000);
+        world_drain(w);
+        w->meanwhile = first_is_deleted;
+        put(w, 2, 10);
+        world_drain(w);
+        put(w, 1, 90000);
+        world_drain(w);
+        w->meanwhile = first_is_deleted;
+        put(w, 2, 11);
+        put(w, 3, 80000);
+        world_drain(w);
+        del_many(w, 3, 4);
+    }
+    finish(w, __func__);
+}
+
+/* A block of any length through the door of the heap, filled word by word. */
+static void words_in_a_block(struct world *w, uint64_t len, uint64_t words)
+{
+    uint64_t off, other, ticket;
+    if (world_found || world_expected(w, "enter", pms_enter_write_wait(w->pool, NULL, -1)))
+        return;
+    int status = pms_alloc(&w->pool->heap, len, &off);
+    if (status == PMS_OK)
+        status = pms_alloc(&w->pool->heap, len, &other);
+    for (uint64_t i = 0; i < words && status == PMS_OK; i++) {
+        pms_put(w->pool, off + i % (len / 8) * 8, i + 1);
+        pms_put(w->pool, other + i % (len / 8) * 8, i + 1);
+    }
+    (void)world_expected(w, "words in a block", pms_leave_write(w->pool, status, &ticket));
+}
+
+/* A savepoint gives back blocks, pages and spans whose words wait in the overlay or have been
+ * logged: whoever had them in the same unit would find these words in them, and so would a crash. */
+static void words_in_blocks_that_a_savepoint_gave_back(int medium)
+{
+    static const uint32_t lengths[] = {40000, 20000, 1000, 80};
+    for (int i = 0; i < 4 && !world_found; i++) {
+        struct setup setup;
+        struct world *w = start(&setup, 4096, 1536, medium);
+        put_many(w, 0, 3, 20);
+        for (int keep = 0; keep < 2; keep++) {
+            struct level outer = level_begin(w);
+            put_many(w, 20, 21, 20);
+            struct level inner = level_begin(w);
+            words_in_a_block(w, lengths[i], 9);
+            level_end(w, inner, 0);
+            put_many(w, 3, 5, lengths[i] - 30);
+            inner = level_begin(w);
+            words_in_a_block(w, lengths[i], 200);
+            put_many(w, 10, 12, 50);
+            level_end(w, inner, 0);
+            put_many(w, 5, 7, lengths[i]);
+            level_end(w, outer, keep);
+            put_many(w, 7, 9, lengths[i]);
+            put_many(w, 0, 1, 21);
+        }
+        del_many(w, 0, 40);
+        world_after(w);
+    }
+    finish(NULL, __func__);
+}
+
+/* The only pages left are those of spans that the open transaction has dropped.  Rolled back, they are
+ * spans again, and the next unit's blocks come to lie where the log's extents would have been. */
+static void the_log_wants_the_pages_of_dropped_spans(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 4096, 1536, medium);
+    w->most = 6;
+    for (int keep = 0; keep < 2 && !world_found; keep++) {
+        put_many(w, 100, 160, 20);
+        for (uint64_t key = 0; key < 14; key++) /* a span each */
+            put(w, key, 100u + 200u * (uint32_t)key);
+        del_many(w, 0, 14);
+        (void)world_checkpoint(w);
+        struct level level = level_begin(w);
+        for (uint64_t key = 20; key < 60 && w->pool->heap.action_count < 60; key++)
+            put(w, key, 36000);
+        for (uint32_t round = 0; round < 4; round++)
+            put_many(w, 100, 160, 20 + round);
+        level_end(w, level, keep);
+        for (uint64_t key = 0; key < 14; key++)
+            put(w, key, 100u + 200u * (uint32_t)key);
+        del_many(w, 0, 60);
+    }
     finish(w, __func__);
 }
 
@@ -398,8 +481,14 @@ void world_directed(void)
         pages_that_the_log_names_are_not_written_in_place,
         a_group_does_not_reuse_what_it_frees,
         a_pool_goes_to_the_other_medium,
+        more_contents_than_are_hashed,
+        a_commit_behind_a_rolled_back_transaction,
+        half_a_frame_of_a_former_life,
+        a_unit_ends_while_a_frame_is_written,
+        words_in_blocks_that_a_savepoint_gave_back,
+        the_log_wants_the_pages_of_dropped_spans,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
-        for (int files = 0; files < 2 && !world_found; files++)
-            tests[i](files);
+        for (int medium = 0; medium < MEDIA && !world_found; medium++)
+            tests[i](medium);
 }

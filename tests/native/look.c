@@ -215,8 +215,8 @@ static void look_with(struct moment *m, enum part part, struct log_state *found,
     struct world *w = m->w;
     struct pms_plan log = {0};
     CHECK_EQ(pms_plan_begin_some(&log, &w->machine, m->fixed, most, dice), PMS_OK);
-    m->exhaustive = log.product <= most;
-    m->whole = log.whole <= most;
+    m->exhaustive &= log.product <= most;
+    m->whole &= log.whole <= most;
     set_heap(m, part);
     for (struct log_state *f = found; !world_found && pms_plan_next(&log); f++) {
         for (uint32_t i = 0; i < m->items; i++)
@@ -304,7 +304,8 @@ void world_look(struct world *w)
         return;
     struct pms_detail detail = *pms_detail();
     w->looking = 0;
-    look_around(w);
+    if (w->setup->thin == 0 || dice_below(&w->dice, w->setup->thin) == 0)
+        look_around(w);
     if (w->setup->killed && dice_below(&w->dice, w->setup->killed) == 0)
         world_kill(w);
     w->looking = 1;

@@ -76,6 +76,9 @@ static void after_failed_sync(struct world *w)
     int status = w->pool ? pms_enter_write_wait(w->pool, NULL, -1) : PMS_E_POISONED;
     if (status != PMS_E_POISONED && status != PMS_E_MEDIA)
         wrong(w, "a pool writes after a failed sync", NULL, status);
+    uint64_t ticket;
+    if (status == PMS_OK) /* it has the lock */
+        (void)pms_leave_write(w->pool, PMS_E_INVAL, &ticket);
     world_look(w);
     world_kill(w);
 }
@@ -111,25 +114,29 @@ void world_program(const struct setup *setup)
 
 struct setup setup_random(uint64_t seed)
 {
-    static const uint64_t logs[] = {4096, 8192, 16384}, limits[] = {512, 1536, 3072};
+    static const uint64_t logs[] = {4096, 4096, 8192, 16384, 65536},
+                          limits[] = {512, 1536, 3072};
     static const struct profile profiles[] = {
         {0, 0, 0, 20}, {60, 0, 0, 60}, {100, 60, 0, 100}, {60, 60, 60, 40}, {400, 0, 0, 200}};
     uint64_t dice = seed * 0xd1342543de82ef95ull + 11;
     dice_roll(&dice);
     dice_roll(&dice);
+    int medium = (int)dice_below(&dice, 8); /* files 2, eadr 1, direct 5 of 8 */
     return (struct setup){.seed = seed,
-                          .log_bytes = logs[dice_below(&dice, 3)],
+                          .log_bytes = logs[dice_below(&dice, 5)],
                           .limit = limits[dice_below(&dice, 3)] << 10,
                           .profile = profiles[dice_below(&dice, 5)],
                           .units = 6 + dice_below(&dice, 12),
                           .longest = dice_below(&dice, 3) ? 16 : 80,
-                          .most = 16,
-                          .below = 10,
+                          .most = medium == 2 ? 4 : 16,
+                          .below = medium == 2 ? 3 : 10,
                           .nested = 60,
                           .killed = 25,
                           .stabbed = 600,
                           .crossed = 25,
-                          .files = dice_below(&dice, 3) == 0,
+                          .thin = medium == 2 ? 3 : 0,
+                          .files = medium < 2,
+                          .eadr = medium == 2,
                           .fault = -1};
 }
 

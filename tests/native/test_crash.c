@@ -54,6 +54,7 @@ static int find_fault(int fault, uint32_t programs)
         int recovery = strncmp(world_faults[fault].name, "rec_", 4) == 0;
         struct setup setup = recovery ? setup_recovery(n) : setup_random(n);
         setup.files = world_faults[fault].files;
+        setup.eadr = 0; /* flushes are what is left out */
         setup.fail_sync = recovery && setup.files ? 1 + (int)(n % 9) : 0;
         setup.fault = fault;
         setup.crossed = 0;

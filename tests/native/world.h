@@ -37,6 +37,7 @@ struct setup {
     uint32_t longest; /* transaction, operations */
     uint32_t most;    /* images at a fence */
     uint32_t below;   /* the same in worlds 1 and 2 */
+    uint32_t thin;    /* one point in so many is looked at; 0: each */
     uint32_t nested;  /* one image in so many goes on */
     uint32_t killed;  /* at one fence in so many the process is killed instead */
     uint32_t stabbed; /* the same, at one store or flush in so many */
