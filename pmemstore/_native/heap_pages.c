@@ -228,6 +228,8 @@ struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cl
 
 void pms_span_forget(struct pms_heap *heap, uint64_t page)
 {
+    if (heap->span_slots == 0) /* there was no memory for a table when it was made */
+        return;
     struct pms_span **at = &heap->span_slot[span_hash(heap, page)];
     while (*at && (*at)->page != page)
         at = &(*at)->chain;
