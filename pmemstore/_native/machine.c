@@ -140,6 +140,7 @@ static int add_version(struct pms_machine *m, uint64_t off, const uint8_t *bytes
         return PMS_E_NOMEM;
     PMS_TRY(grow(&sector->version, sector->count, &sector->room, PMS_SECTOR));
     memcpy(sector->version[sector->count++], bytes, PMS_SECTOR);
+    sector->states = 0;
     sector->dirty = dirty;
     sector->event = m->events;
     return PMS_OK;

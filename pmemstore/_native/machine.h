@@ -13,7 +13,7 @@
  *            non-temporal words any subset.  Lines are independent of each other.  A flush marks
  *            what the next fence makes durable.
  *   sector   512 bytes written through a descriptor: any version since the sync that last covered
- *            it.  A sync that failed leaves it clean, so that a later sync does not help it.
+ *            it, or one that is torn: only its first or its last words have changed.  A sync that failed leaves it clean, so that a later sync does not help it.
  *   size     of the file: the newest, or that of the last sync
  *   name     the file has its name, or not yet: until its directory is synced
  *

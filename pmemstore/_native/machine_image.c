@@ -12,7 +12,7 @@
 /* ---- states ----
  *
  * Those of a line count up: whole events of cached stores, and within the next event the subsets
- * of its words; times the subsets of its non-temporal words. */
+ * of its words; times the subsets of its non-temporal words.  For sectors see sector_states. */
 
 struct line_states {
     uint64_t cached, whole;
@@ -59,6 +59,31 @@ static inline struct line_states line_states(struct pms_pending *line)
                                 line->nt < PMS_NT_FREE ? line->nt : PMS_NT_FREE};
 }
 
+/* Words that version v of a sector (1: the first) changes. */
+static uint32_t version_words(const struct pms_machine *m, const struct pms_pending *sector,
+                              uint32_t v)
+{
+    const uint8_t *old = v > 1 ? sector->version[v - 2] : m->durable + sector->off;
+    uint32_t words = 0;
+    for (uint32_t at = 0; at < PMS_SECTOR; at += 8)
+        words += memcmp(old + at, sector->version[v - 1] + at, 8) != 0;
+    return words;
+}
+
+/* How a version may be torn: 1 .. words - 1 of its words from the front, or as many from the back. */
+static uint32_t tears(uint32_t words) { return words > 1 ? 2 * (words - 1) : 0; }
+
+/* States of a sector count up: each version, behind all ways to tear it. */
+static uint64_t sector_states(const struct pms_machine *m, struct pms_pending *sector)
+{
+    if (sector->states == 0) {
+        sector->states = 1;
+        for (uint32_t v = 1; v <= sector->count; v++)
+            sector->states += tears(version_words(m, sector, v)) + 1;
+    }
+    return sector->states;
+}
+
 uint32_t pms_machine_items(const struct pms_machine *m)
 {
     return m->line.count + m->sector.count + 2;
@@ -79,7 +104,8 @@ void pms_machine_item(const struct pms_machine *m, uint32_t i, struct pms_item *
         out->kind = PMS_ITEM_SECTOR;
         out->off = m->sector.item[i - lines].off;
         out->event = m->sector.item[i - lines].event;
-        out->states = out->whole = m->sector.item[i - lines].count + 1;
+        out->states = sector_states(m, &m->sector.item[i - lines]);
+        out->whole = m->sector.item[i - lines].count + 1;
     } else {
         int size = i == lines + sectors;
         int two = size ? m->size != m->durable_size : m->named != m->named_durable;
@@ -91,8 +117,15 @@ void pms_machine_item(const struct pms_machine *m, uint32_t i, struct pms_item *
 
 uint64_t pms_machine_whole(const struct pms_machine *m, uint32_t i, uint64_t k)
 {
-    if (i >= m->line.count)
+    if (i >= m->line.count + m->sector.count)
         return k;
+    if (i >= m->line.count) {
+        const struct pms_pending *sector = &m->sector.item[i - m->line.count];
+        uint64_t at = 0;
+        for (uint32_t v = 1; v <= k; v++)
+            at += tears(version_words(m, sector, v)) + 1;
+        return at;
+    }
     struct pms_pending *line = &m->line.item[i];
     struct line_states s = line_states(line);
     uint64_t events = k >> s.nt_free, state = 0;
@@ -143,6 +176,29 @@ static void set_line(struct pms_machine *m, struct pms_pending *line, uint64_t s
         m->kept_nt += s.nt - s.nt_free;
 }
 
+static void set_sector(struct pms_machine *m, const struct pms_pending *sector, uint64_t state)
+{
+    uint32_t v = 1, words = version_words(m, sector, v);
+    while (state > tears(words) + 1 && v < sector->count) {
+        state -= tears(words) + 1;
+        words = version_words(m, sector, ++v);
+    }
+    const uint8_t *new = sector->version[v - 1];
+    memcpy(m->image + sector->off, v > 1 ? sector->version[v - 2] : m->durable + sector->off,
+           PMS_SECTOR);
+    uint64_t from = 0, to = words; /* of the words that change, these do */
+    if (state < words)
+        to = state;
+    else if (state <= tears(words))
+        from = state - words + 1;
+    for (uint64_t at = 0, k = 0; at < PMS_SECTOR; at += 8)
+        if (memcmp(m->image + sector->off + at, new + at, 8) != 0) {
+            if (k >= from && k < to)
+                memcpy(m->image + sector->off + at, new + at, 8);
+            k++;
+        }
+}
+
 static uint64_t line_all(struct pms_pending *line)
 {
     struct line_states s = line_states(line);
@@ -185,7 +241,7 @@ static void set_item(struct pms_machine *m, uint32_t i, uint64_t state)
         set_noise(m, item, sector);
         item->weight = pms_hash_mix(item->off + PMS_HASH_P0, item->event + PMS_HASH_P2);
     } else if (sector) {
-        memcpy(m->image + item->off, item->version[state - 1], PMS_SECTOR);
+        set_sector(m, item, state);
         item->weight = weight_of(m, item->off, len);
     } else {
         set_line(m, item, state);
