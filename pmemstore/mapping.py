@@ -406,6 +406,7 @@ class Mapping:
             A granted answer stays true until somebody else truncates, punches, clones or
             collapses the file; a sync by anybody costs the next stores a fault again.
         """
+        self._note()
         start, length = self._range(offset, length)
         raw = ffi.new("struct pms_prepared *")
         self._do(lib.pms_mapping_prepare(self._raw, start, length, raw))
@@ -447,6 +448,9 @@ class Mapping:
                     "open; release them (memoryview.release, del) and close it again."
                 )
             self._closed = True
+            if self._recorder is not None:
+                self._recorder.note_caller()
+                self._recorder._forget_mapping()
             check(lib.pms_mapping_close(self._raw), path=self.path)
 
     def __enter__(self) -> Self:
@@ -470,6 +474,8 @@ class Mapping:
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
+            if self._recorder is not None:
+                self._recorder._forget_mapping()
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     # ---- inside ----
@@ -494,6 +500,7 @@ class Mapping:
     def _note(self) -> None:
         if self._recorder is not None:
             self._recorder.note_caller()
+            self._recorder._look()
 
     def _do(self, status: int) -> None:
         if status == lib.PMS_OK:

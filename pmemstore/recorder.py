@@ -13,6 +13,7 @@ nothing of this costs anything.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,10 @@ class Event:
     line: Line | None
     thread: int
 
+    def __str__(self) -> str:
+        by = f", called by {self.line}" if self.line else ""
+        return f"event {self.number}, {self.kind} in {self.function} ({self.source}){by}"
+
 
 # Lines of Python that have stored something, for all recorders: the core keeps their numbers.
 _lines: list[Line] = []
@@ -105,6 +110,7 @@ def _note_caller() -> None:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     if frame is None:
+        lib.pms_trace_where(0)
         return
     line = Line(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
     number = _numbers.get(line)
@@ -131,6 +137,7 @@ class Recorder:
         check(lib.pms_trace_new(out))
         self._trace = ffi.gc(out[0], lib.pms_trace_free)
         self._marks: list[object] = []
+        self._lock = threading.Lock()  # a mark and its number belong together
 
     def mark(self, value: object) -> None:
         """Put a remark between the events, such as an answer that was given to a customer.
@@ -138,8 +145,11 @@ class Recorder:
         Args:
             value: Anything; ``marks`` has it.
         """
-        self._marks.append(value)
-        check(lib.pms_trace_mark(self._trace, len(self._marks) - 1))
+        _note_caller()
+        with self._lock:
+            self._marks.append(value)
+            number = len(self._marks) - 1
+        check(lib.pms_trace_mark(self._trace, number))
 
     @property
     def marks(self) -> tuple[object, ...]:
@@ -187,9 +197,17 @@ class Recorder:
 
     def _record_mapping(self, raw: Any, info: Any) -> None:
         if not info.readonly:
+            kind = lib.PMS_VIEW_LINES if info.direct else lib.PMS_VIEW_FILE
+            kind = lib.PMS_VIEW_EADR if info.tier == lib.PMS_TIER_EADR else kind
             base = ffi.cast("void *", info.base)
-            check(lib.pms_trace_view(self._trace, base, info.size, info.direct))
+            check(lib.pms_trace_view(self._trace, base, info.size, kind))
         lib.pms_mapping_record(raw, ffi.addressof(lib, "pms_trace_record"), self._trace)
+
+    def _forget_mapping(self) -> None:
+        check(lib.pms_trace_view(self._trace, ffi.NULL, 0, 0))
+
+    def _look(self) -> None:
+        lib.pms_trace_look(self._trace)
 
     @staticmethod
     def note_caller() -> None:

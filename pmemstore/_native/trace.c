@@ -14,7 +14,7 @@ struct pms_trace {
     const uint8_t *view; /* NULL: none */
     uint8_t *view_copy;
     uint64_t view_size;
-    int view_direct;
+    int view_kind; /* enum pms_view_kind */
 };
 
 static _Thread_local uint32_t trace_where;
@@ -83,32 +83,42 @@ static void keep(struct pms_trace *trace, const struct pms_event *event)
     trace->count++;
 }
 
+static void keep_range(struct pms_trace *trace, uint64_t off, uint64_t len)
+{
+    struct pms_event event = {
+        .kind = trace->view_kind == PMS_VIEW_FILE ? PMS_EV_WRITE : PMS_EV_STORE,
+        .off = off,
+        .len = len,
+        .data = trace->view_copy + off,
+        .site = PMS_SITE,
+    };
+    keep(trace, &event);
+}
+
 /* What user code has stored through a view since we last looked. */
 static void keep_view(struct pms_trace *trace)
 {
-    uint64_t unit = trace->view_direct ? PMS_LINE : PMS_SECTOR;
-    for (uint64_t at = 0; at < trace->view_size; at += unit) {
+    uint64_t unit = trace->view_kind == PMS_VIEW_FILE ? PMS_SECTOR : PMS_LINE;
+    uint64_t first = UINT64_MAX, end = 0;
+    for (uint64_t at = 0; trace->view && at < trace->view_size; at += unit) {
         uint64_t len = trace->view_size - at < unit ? trace->view_size - at : unit;
         if (memcmp(trace->view + at, trace->view_copy + at, len) == 0)
             continue;
         memcpy(trace->view_copy + at, trace->view + at, len);
-        struct pms_event event = {
-            .kind = trace->view_direct ? PMS_EV_STORE : PMS_EV_WRITE,
-            .off = at,
-            .len = len,
-            .data = trace->view_copy + at,
-            .site = PMS_SITE,
-        };
-        keep(trace, &event);
+        if (trace->view_kind != PMS_VIEW_EADR)
+            keep_range(trace, at, len);
+        first = first < at ? first : at;
+        end = at + len;
     }
+    if (trace->view_kind == PMS_VIEW_EADR && end)
+        keep_range(trace, first, end - first);
 }
 
 int pms_trace_record(void *context, const struct pms_event *event)
 {
     struct pms_trace *trace = context;
     pthread_mutex_lock(&trace->lock);
-    if (trace->view)
-        keep_view(trace);
+    keep_view(trace);
     keep(trace, event);
     pthread_mutex_unlock(&trace->lock);
     return 0;
@@ -121,15 +131,28 @@ int pms_trace_mark(struct pms_trace *trace, uint64_t number)
     return pms_trace_status(trace);
 }
 
-int pms_trace_view(struct pms_trace *trace, const void *base, uint64_t size, int direct)
+void pms_trace_look(struct pms_trace *trace)
 {
-    trace->view_copy = malloc(size);
-    if (!trace->view_copy)
+    pthread_mutex_lock(&trace->lock);
+    keep_view(trace);
+    pthread_mutex_unlock(&trace->lock);
+}
+
+int pms_trace_view(struct pms_trace *trace, const void *base, uint64_t size, int kind)
+{
+    uint8_t *copy = base ? malloc(size) : NULL;
+    if (base && !copy)
         return PMS_FAIL(PMS_E_NOMEM, "record a view", 0, size, 0);
-    memcpy(trace->view_copy, base, size);
+    if (base)
+        memcpy(copy, base, size);
+    pthread_mutex_lock(&trace->lock);
+    keep_view(trace);
+    free(trace->view_copy);
+    trace->view_copy = copy;
     trace->view_size = size;
-    trace->view_direct = direct;
+    trace->view_kind = kind;
     trace->view = base;
+    pthread_mutex_unlock(&trace->lock);
     return PMS_OK;
 }
 

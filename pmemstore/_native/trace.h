@@ -8,8 +8,10 @@
  * test has set for its thread (pmemstore.testing: a line of Python).
  *
  * Stores through a view of a raw mapping do not pass the door.  For these the trace has a copy of
- * the mapping, and looks for differences at each flush, fence and sync: what changed since the one
- * before is one store for each line, in no order.
+ * the mapping, and looks for differences at each flush, fence, sync and remark, and when it is
+ * told to: what changed since the look before is in no order.  It becomes one store for each line
+ * (files: one write for each sector); with caches in the power-fail domain one for all, since the
+ * model takes separate stores there for ordered.
  *
  * Thread safety: recording may happen on several threads at once.
  */
@@ -34,8 +36,11 @@ int pms_trace_record(void *trace, const struct pms_event *event);
 void pms_trace_where(uint32_t where);
 /* A remark of the program under test: an event of kind PMS_EV_MARK. */
 int pms_trace_mark(struct pms_trace *trace, uint64_t number);
-/* Stores through a view: base is compared from now on. */
-int pms_trace_view(struct pms_trace *trace, const void *base, uint64_t size, int direct);
+/* Stores through a view: base is compared from now on; NULL: once more, and no longer. */
+enum pms_view_kind { PMS_VIEW_FILE = 0, PMS_VIEW_LINES = 1, PMS_VIEW_EADR = 2 };
+int pms_trace_view(struct pms_trace *trace, const void *base, uint64_t size, int kind);
+/* See now what was stored through a view. */
+void pms_trace_look(struct pms_trace *trace);
 /* PMS_OK, or PMS_E_NOMEM if events are missing. */
 int pms_trace_status(const struct pms_trace *trace);
 uint64_t pms_trace_count(const struct pms_trace *trace);

@@ -7,7 +7,7 @@
                     setup=open_accounts)
 
 * ``crash_check`` for pools, ``crash_check_mapping`` for raw mappings
-* the pytest fixture ``crash_check`` is the same, with options of the command line
+* the pytest fixtures of these names are the same, with options of the command line
 * ``pmemstore.testing.stateful`` for Hypothesis: crashes are steps, and shrink like all others
 * ``python -m pmemstore.testing IMAGE`` opens the image of a violation again
 
@@ -15,9 +15,9 @@ docs/testing.md is the guide.
 """
 
 from pmemstore.recorder import Event, Line, Recorder
-from pmemstore.testing.check import acknowledge, crash_check, crash_check_mapping
+from pmemstore.testing.check import crash_check, crash_check_mapping
 from pmemstore.testing.report import CrashReport, CrashViolation, Missing, Tally
-from pmemstore.testing.subject import contents
+from pmemstore.testing.subject import acknowledge, contents
 
 __all__ = [
     "CrashReport",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import json
 import shutil
@@ -32,11 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--invariant", metavar="FILE:NAME", help="function to call with it")
     parser.add_argument("--medium", choices=MEDIA, help="default: as it was found")
     options = parser.parse_args(arguments)
+    if not options.image.is_file():
+        parser.error(f"no such image: {options.image}")
     notes = options.image.with_suffix(".json")
     facts: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
-    invariant = _load(options.invariant) if options.invariant else None
+    invariant = _load(options.invariant, parser) if options.invariant else None
+    if facts.get("kind") == "mapping" and invariant is None:
+        parser.error("the image is of a raw mapping: only its --invariant can judge it")
+    told = tuple(_value(text) for text in facts.get("acknowledged", ()))
     for line in [*facts.get("lines", ()), *facts.get("missing", ())]:
         print(line)
+    if facts:
+        print(f"when it was found: {facts['problem']}")
+    if told:
+        print(f"acknowledged: {', '.join(map(repr, told))}")
     with (
         tempfile.TemporaryDirectory(prefix="pmemstore-replay-") as folder,
         medium(options.medium or facts.get("medium", "direct")),
@@ -45,21 +55,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subject: PoolSubject | MappingSubject = PoolSubject(invariant)
         if facts.get("kind") == "mapping" and invariant is not None:
             subject = MappingSubject(invariant)
-        outcome = subject.judge(str(copy), ())
-        print(f"contents: {subject.describe(str(copy))}")
-    print(f"problem: {outcome.problem or 'none'}")
-    return 1 if outcome.problem else 0
+        outcome = subject.judge(str(copy), told)
+        if found := subject.describe(str(copy)):
+            print(f"contents: {found}")
+    if outcome.problem:
+        print(f"now: {outcome.problem}")
+        return 1
+    given = "the invariant holds" if invariant else "no invariant was given"
+    print(f"now: the image is sound by itself, and {given}")
+    return 0
 
 
-def _load(place: str) -> Callable[..., object]:
+def _load(place: str, parser: argparse.ArgumentParser) -> Callable[..., object]:
     path, _, name = place.rpartition(":")
     spec = importlib.util.spec_from_file_location("pmemstore_replay", path)
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"--invariant takes FILE:NAME, and {path!r} is no file of Python")
+    if spec is None or spec.loader is None or not Path(path).is_file():
+        parser.error(f"--invariant takes FILE:NAME, and {path!r} is no file of Python")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for their module
     sys.path.insert(0, str(Path(path).parent))
     spec.loader.exec_module(module)
-    return cast("Callable[..., object]", getattr(module, name))
+    if not callable(found := getattr(module, name, None)):
+        parser.error(f"--invariant takes FILE:NAME, and {path} has no function {name!r}")
+    return cast("Callable[..., object]", found)
+
+
+def _value(text: str) -> object:
+    """What was acknowledged, from its repr; the repr itself where it is no literal."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 if __name__ == "__main__":

@@ -19,26 +19,18 @@ from pmemstore.mapping import Mapping
 from pmemstore.pool import Pool
 from pmemstore.recorder import Recorder
 from pmemstore.testing.explore import Budget, Explorer, Found
-from pmemstore.testing.medium import Machine
+from pmemstore.testing.medium import ROOM, Machine
 from pmemstore.testing.report import CrashReport, CrashViolation, Tally
-from pmemstore.testing.subject import MEDIA, MappingSubject, PoolSubject, Subject, medium
+from pmemstore.testing.subject import (
+    MEDIA,
+    MappingSubject,
+    PoolSubject,
+    Subject,
+    medium,
+    recording,
+)
 
-__all__ = ["acknowledge", "crash_check", "crash_check_mapping"]
-
-_recording: list[Recorder] = []
-
-
-def acknowledge(value: object) -> None:
-    """Note that others have been told something, which a crash must not take back.
-
-    In a workload of ``crash_check`` the invariant gets all values that were noted before the
-    crash; anywhere else it does nothing, so that it may stay in the application.
-
-    Args:
-        value: Such as the number of an order that was confirmed.
-    """
-    if _recording:
-        _recording[-1].mark(value)
+__all__ = ["crash_check", "crash_check_mapping"]
 
 
 def crash_check(
@@ -71,13 +63,15 @@ def crash_check(
             what had been passed to ``acknowledge``.  It holds unless it raises or returns
             something false other than None.  None: atomicity and durability alone.
         setup: Called with the pool before; what it does is not recorded.
-        follow: What the application does after recovery; it is recorded and crashed, too.
+        follow: What the application does after recovery; it is recorded and crashed, too.  That
+            it raises is a violation.
         media: Any of ``direct`` (cache lines, flushes and fences), ``file`` (sectors and syncs)
             and ``eadr`` (caches survive: the order of stores alone).
         size: Of the pool, in bytes or as text.
         log_size: Of its log; a small one shows more.
-        images: Looked at, at most, before each fence or sync.  If it has more, samples are drawn.
-        nested: Recoveries that are crashed in turn.
+        images: Looked at, at most, before each fence or sync; at least 2.  If it has more,
+            samples are drawn.
+        nested: Recoveries that are crashed in turn, and some of these once more.
         seconds: For each medium; then the rest is skipped, and the report says so.
         seed: Of the samples.
         keep: Folder for the image of a violation; None: it is not kept.
@@ -89,6 +83,8 @@ def crash_check(
 
     Raises:
         CrashViolation: A crash leaves what must not be: which one, what is lost, who stored it.
+        RuntimeError: The workload has opened the file by itself, so that it is not recorded.
+        ValueError: An argument is out of range, or the file is larger than 1 GiB.
         Exception: Whatever the workload raises.
 
     Complexity:
@@ -108,8 +104,11 @@ def crash_check(
         >>> report.images > 10
         True
     """
+    __tracebackhide__ = True
 
     def prepare(path: str) -> None:
+        if pools.parse_size(size, "size") > ROOM:
+            raise ValueError(f"size={size!r} is too much to be explored: at most {ROOM} bytes")
         with pools.open(path, "n", size=size, log_size=log_size) as pool:
             if setup is not None:
                 setup(pool)
@@ -139,8 +138,9 @@ def crash_check_mapping(
 ) -> CrashReport:
     """The same for an application's own structures in a raw ``Mapping``.
 
-    What is stored through views is noticed at the next flush, fence or persist; a power cut may
-    leave any part of what changed since the one before, in words of 8 bytes.
+    What is stored through views is noticed at the next call on the mapping; a power cut may leave
+    any part of what changed since the one before, in words of 8 bytes.  In a file each sector of
+    512 bytes has one of the contents that it had at a call.
 
     Args:
         workload: Works on the mapping.
@@ -163,8 +163,11 @@ def crash_check_mapping(
         CrashViolation: A crash leaves what must not be.
         Exception: Whatever the workload raises.
     """
+    __tracebackhide__ = True
 
     def prepare(path: str) -> None:
+        if size > ROOM:
+            raise ValueError(f"size={size} is too much to be explored: at most {ROOM} bytes")
         with Mapping.open(path, size, create=True) as mapping:
             if setup is not None:
                 setup(mapping)
@@ -189,8 +192,16 @@ def _check(
     progress: Callable[[Tally], object] | None,
     invariant: Callable[..., object] | None,
 ) -> CrashReport:
-    if unknown := [name for name in media if name not in MEDIA]:
-        raise ValueError(f"media must be of {', '.join(MEDIA)}, not {unknown[0]!r}")
+    __tracebackhide__ = True  # of pytest: the report says more than our lines
+    media = (media,) if isinstance(media, str) else tuple(media)
+    unknown = [name for name in media if name not in MEDIA]
+    if unknown or not media:
+        raise ValueError(f"media must be of {', '.join(MEDIA)}, not {(*unknown, media)[0]!r}")
+    if budget.images < 2 or budget.nested < 0 or not budget.seconds > 0:
+        raise ValueError(
+            "images must be at least 2, nested at least 0, seconds more than 0, not "
+            f"{budget.images}, {budget.nested}, {budget.seconds}"
+        )
     if progress is None and sys.stderr.isatty():
         progress = _show
     report = CrashReport(seed=budget.seed)
@@ -228,19 +239,17 @@ def _one(
     progress: Callable[[Tally], object] | None,
 ) -> Tally:
     path = os.path.join(folder, "live.pool")
+    __tracebackhide__ = True
     prepare(path)
     machine = Machine(eadr=name == "eadr")
     before = Path(path).read_bytes()
     machine.load(ffi.from_buffer(before), len(before))
     recorder = Recorder()
-    _recording.append(recorder)
-    try:
+    with recording(recorder):
         run(path, recorder)
-    finally:
-        _recording.pop()
     explorer = Explorer(subject, budget, folder, eadr=name == "eadr", progress=progress)
     try:
-        explorer.explore(recorder, machine)
+        explorer.explore(recorder, machine, Path(path).read_bytes())
     finally:
         explorer.close()
     return explorer.tally
@@ -264,10 +273,12 @@ def _violation(
         medium=name,
         moment=found.moment,
         missing=found.missing,
+        before=found.before,
         lines=found.lines,
         found=found.contents,
         image=image,
         replay=replay or "",
+        when=found.when,
     )
 
 
@@ -279,9 +290,10 @@ def _keep(folder: Path, found: Found, name: str, is_pool: bool) -> Path:
     facts: dict[str, Any] = {
         "medium": name,
         "kind": "pool" if is_pool else "mapping",
-        "problem": found.problem,
+        "problem": f"{found.when} {found.problem}",
+        "acknowledged": [repr(value) for value in found.acknowledged],
         "missing": [str(item) for item in found.missing],
-        "lines": found.lines,
+        "lines": [*found.before, *found.lines],
     }
     image.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     return image

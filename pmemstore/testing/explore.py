@@ -21,7 +21,6 @@ from typing import Any
 
 from pmemstore._native import ffi
 from pmemstore.recorder import Event, Recorder
-from pmemstore.testing.fields import field_at
 from pmemstore.testing.history import Run
 from pmemstore.testing.medium import ImageFile, Item, Machine, Plan, Play
 from pmemstore.testing.report import Missing, Tally
@@ -50,16 +49,23 @@ class Budget:
 
 
 class Found(Exception):
-    """A violation: how the search ends; ``check`` makes a report of it."""
+    """A violation: how the search ends; ``check`` makes a report of it.
 
-    def __init__(self, problem: str, image: bytes) -> None:
+    Attributes:
+        when: ``after a crash``, or that none is needed.
+    """
+
+    def __init__(self, problem: str, image: bytes, when: str = "after a crash") -> None:
         super().__init__(problem)
         self.problem = problem
         self.image = image
+        self.when = when
         self.contents = ""
         self.moment: Event | None = None
         self.missing: list[Missing] = []
+        self.before: list[str] = []  # crashes that came first
         self.lines: list[str] = []
+        self.acknowledged: tuple[object, ...] = ()
 
 
 class Explorer:
@@ -83,7 +89,7 @@ class Explorer:
         self._plans = [Plan() for _ in range(budget.depth)]
         self._path = os.path.join(folder, "image.pool")
         self._file = ImageFile(self._path)
-        self._judged: dict[tuple[int, int], Outcome] = {}
+        self._judged: dict[tuple[int, Any], Outcome] = {}
         self._deadline = 0.0
 
     def close(self) -> None:
@@ -91,27 +97,50 @@ class Explorer:
         self._file.close()
         os.unlink(self._path)
 
-    def explore(self, recorder: Recorder, machine: Machine) -> None:
+    def explore(self, recorder: Recorder, machine: Machine, after: bytes) -> None:
         """Look at the images of a recording.
 
         Args:
             recorder: Has recorded the workload.
             machine: Has what was there before it.
+            after: The file as the workload has left it.
 
         Raises:
             Found: Something is wrong.
+            RuntimeError: The file is not what the recording makes of it.
         """
         begin = time.monotonic()
         self._deadline = begin + self._budget.seconds
         self.tally.events = len(recorder)
-        run = Run(recorder, machine.events, None, 0)
         try:
-            run.learn(machine, {self._kill(machine, run, 0).state}, self._kill)
-            self._points(run, machine, 0)
+            before = self._quiet(machine, (), "before the workload, without any crash,")
+            run = Run(recorder, machine, {before.state}, self._kill)
+            end = machine.another()
+            total = 1 + sum(1 for _ in Play(recorder, end))
+            if end.seen[:] != after:
+                raise RuntimeError(
+                    "the workload has changed the file past its recorder, so what a crash leaves "
+                    "of that is not known. Work with what the workload is called with; do not "
+                    "open the file again."
+                )
+            told = run.acknowledged(len(recorder))
+            self._quiet(end, told, "after the workload, without any crash,")
+            self._points(run, machine, 0, total)
         finally:
             self.tally.seconds += time.monotonic() - begin
 
     # ---- verdicts
+
+    def _quiet(self, machine: Machine, told: tuple[object, ...], when: str) -> Outcome:
+        """Judge what is there before or after the workload: no crash is needed to be wrong."""
+        self._file.put(machine.raw.seen, machine.raw.size)
+        outcome = self._subject.judge(self._path, told)
+        if outcome.problem:
+            found = Found(outcome.problem, bytes(machine.seen), when)
+            found.acknowledged = told
+            found.contents = self._subject.describe(self._path)
+            raise found
+        return outcome
 
     def _kill(self, machine: Machine, run: Run, event: int) -> Outcome:
         """What is there if the process ends now and the machine goes on."""
@@ -119,48 +148,49 @@ class Explorer:
 
     # ---- points
 
-    def _points(self, run: Run, machine: Machine, level: int) -> None:
-        total = 1 + sum(1 for _ in Play(run.recorder, machine.another()))
-        nested = self._budget.nested if level == 0 else 2
-        every = max(1, total // max(1, nested))
+    def _points(self, run: Run, machine: Machine, level: int, total: int) -> None:
+        wanted = min(total, self._budget.nested if level == 0 else 2)
+        again = {(2 * i + 1) * total // (2 * wanted) for i in range(wanted)}
         numbers = itertools.chain(Play(run.recorder, machine), [len(run.recorder)])
         for count, number in enumerate(numbers):
-            if time.monotonic() > self._deadline:
+            if count and time.monotonic() > self._deadline:
                 self.tally.skipped += total - count
                 return
             self._point(run, machine, number, level)
-            if level + 1 < self._budget.depth and nested and count % every == every // 2:
+            if level + 1 < self._budget.depth and count in again:
                 self._again(run, machine, number, level)
             if self._progress is not None:
                 self._progress(self.tally)
 
     def _point(self, run: Run, machine: Machine, number: int, level: int) -> None:
         plan, allowed = self._plans[level], run.allowed(number)
-        most = max(4, self._budget.images >> 3 * level)
+        most = min(self._budget.images, max(4, self._budget.images >> 3 * level))
+        looked = 0
         for states in plan.states(machine, most, self._dice.getrandbits(64)):
-            self.tally.images += 1
+            looked += 1
             problem = _problem(self._judge(machine, states, run, number), allowed)
             if problem:
-                self._found(run, machine, number, ffi.unpack(states, plan.items), allowed)
-        self._count(plan, most)
-
-    def _count(self, plan: Plan, most: int) -> None:
+                self._found(run, machine, number, ffi.unpack(states, machine.count), allowed)
+            if looked % 16 == 0 and time.monotonic() > self._deadline:
+                break
+        self.tally.images += looked
         self.tally.points += 1
         self.tally.largest = max(self.tally.largest, plan.product)
-        if plan.product <= most:
+        if plan.product <= looked:
             self.tally.exhaustive += 1
-        elif plan.whole <= most:
+        elif plan.whole <= looked:
             self.tally.whole += 1
         else:
             self.tally.sampled += 1
 
     def _judge(self, machine: Machine, states: Any, run: Run, event: int) -> Outcome:
-        told = run.acknowledged(event) if self._subject.uses_acknowledged else ()
-        key = machine.build(states), len(told)
+        uses = self._subject.uses_acknowledged
+        key = machine.build(states), run.told(event) if uses else ()
         outcome = self._judged.get(key)
         if outcome is None:
             self._file.put(*machine.image)
-            outcome = self._judged[key] = self._subject.judge(self._path, told)
+            outcome = self._subject.judge(self._path, run.acknowledged(event))
+            self._judged[key] = outcome
             self.tally.distinct += 1
         return outcome
 
@@ -168,35 +198,41 @@ class Explorer:
 
     def _again(self, run: Run, machine: Machine, number: int, level: int) -> None:
         """Let an image recover, and crash that."""
-        allowed = run.allowed(number)
+        allowed, told = run.allowed(number), run.acknowledged(number)
         child = Machine(eadr=self._eadr)
+        states = machine.newest()
         killed = self._dice.random() < 0.5
         if killed:  # the caches hold what the medium does not
             child.copy(machine)
-            self._file.put(machine.raw.seen, machine.raw.size)
         else:
-            states = machine.newest()
             for item, newest in enumerate(states):
                 if self._dice.random() < 0.5:
                     states[item] = self._dice.randint(0, newest)
-            machine.build(states)
-            self._file.put(*machine.image)
+        machine.build(states)
+        if not killed:
             child.load(*machine.image)
         recorder = Recorder()
-        outcome = self._subject.judge(self._path, run.acknowledged(number), recorder)
+        self._file.put(child.raw.seen, child.raw.size)
+        outcome = self._subject.judge(self._path, told, recorder)
         self.tally.crashes_inside_recovery += 1
-        again = Run(recorder, child.events, run, number)
-        how = "a kill" if killed else "a power cut"
-        how = f"first {how} just before event {number}, then a crash while that is recovered from"
+
+        def go_on(candidate: Sequence[int]) -> Outcome:
+            machine.build(candidate)
+            self._file.put(*machine.image)
+            return self._subject.judge(self._path, told, Recorder())
+
+        if _problem(outcome, allowed):
+            self._found(run, machine, number, states, allowed, go_on)
+        # Where all is durable, recovery makes one thing, however often it crashes.
+        first = allowed if killed else {outcome.state}
+        again = Run(recorder, child, first, self._kill, run, number)
+        total = 1 + sum(1 for _ in Play(recorder, child.another()))
         try:
-            problem = _problem(outcome, allowed)
-            if problem:
-                raise Found(problem, bytes(child.seen))
-            # Where all is durable, recovery makes one thing, however often it crashes.
-            again.learn(child, allowed if killed else {outcome.state}, self._kill)
-            self._points(again, child, level + 1)
+            self._points(again, child, level + 1, total)
         except Found as found:
-            found.lines.insert(0, how)
+            how, at = "a kill" if killed else "a power cut", run.event(number)
+            when = f"just before {at}" if at else "after the last event"
+            found.before.insert(0, f"first {how} {when}; then, while that is recovered from:")
             raise
 
     # ---- a violation
@@ -206,37 +242,48 @@ class Explorer:
         run: Run,
         machine: Machine,
         number: int,
-        states: list[int],
+        states: Sequence[int],
         allowed: set[bytes | None],
+        judge: Callable[[Sequence[int]], Outcome] | None = None,
     ) -> None:
-        def problem_of(candidate: Sequence[int]) -> str:
-            return _problem(self._judge(machine, candidate, run, number), allowed)
+        judge = judge or (lambda candidate: self._judge(machine, candidate, run, number))
 
-        items = machine.items()
+        def problem_of(candidate: Sequence[int]) -> str:
+            return _problem(judge(candidate), allowed)
+
         states = shrink(states, machine.newest(), problem_of)
-        found = Found(problem_of(states), b"")
+        outcome = judge(states)
         machine.build(states)
         contents, size = machine.image
-        found.image = bytes(ffi.buffer(contents, size))
+        found = Found(_problem(outcome, allowed), bytes(ffi.buffer(contents, size)))
         self._file.put(contents, size)
         found.contents = self._subject.describe(self._path)
         found.moment = run.event(number)
-        seen = machine.seen
+        found.acknowledged = run.acknowledged(number)
         found.missing = [
-            Missing(
-                kind=item.kind,
-                offset=item.offset,
-                where=field_at(seen, item.offset)
-                if item.kind in ("line", "sector")
-                else "the file",
-                how=_how(item, state),
-                event=run.writer(item) if item.kind in ("line", "sector") else None,
-            )
-            for item, state in zip(items, states, strict=True)
+            self._missing(run, machine, item, state, found.image)
+            for item, state in zip(machine.items(), states, strict=True)
             if state != item.states - 1
         ]
-        found.lines = run.between(number, self._judge(machine, states, run, number).state)
+        found.lines = run.between(number, outcome.state)
         raise found
+
+    def _missing(self, run: Run, machine: Machine, item: Item, state: int, image: bytes) -> Missing:
+        inside = item.kind in ("line", "sector")
+        return Missing(
+            kind=item.kind,
+            offset=item.offset,
+            where=self._where(machine.seen, item, image) if inside else "the file",
+            how=_how(item, state),
+            event=run.writer(item) if inside else None,
+        )
+
+    def _where(self, seen: Any, item: Item, image: bytes) -> str:
+        """What the words that are lost belong to."""
+        size = 64 if item.kind == "line" else 512
+        offsets = range(item.offset, min(item.offset + size, len(seen)), 8)
+        lost = [at for at in offsets if seen[at : at + 8] != image[at : at + 8]]
+        return self._subject.where(seen, lost or list(offsets[:1]))
 
 
 def shrink(
@@ -289,5 +336,5 @@ def _how(item: Item, state: int) -> str:
     if item.kind == "name":
         return "its name is not there yet"
     if item.kind == "sector":
-        return f"as after {state} of {item.states - 1} writes since the last sync"
+        return "none of its writes is there" if state == 0 else "a part of its writes is there"
     return "none of its stores is there" if state == 0 else "a part of its stores is there"

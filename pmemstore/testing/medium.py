@@ -75,11 +75,16 @@ class Machine:
         """What a reader of the file sees now, and how long it is: a buffer."""
         return ffi.buffer(self.raw.seen, self.raw.size)
 
+    @property
+    def count(self) -> int:
+        """How many items there are."""
+        return int(lib.pms_machine_items(self.raw))
+
     def items(self) -> list[Item]:
         """Everything of which more than one state may be left."""
         out = ffi.new("struct pms_item *")
         items = []
-        for i in range(lib.pms_machine_items(self.raw)):
+        for i in range(self.count):
             lib.pms_machine_item(self.raw, i, out)
             items.append(Item(_ITEMS[out.kind], out.off, out.states, out.event))
         return items
@@ -120,11 +125,6 @@ class Plan:
     def whole(self) -> int:
         """Those of them in which no store is torn."""
         return int(self._raw.whole)
-
-    @property
-    def items(self) -> int:
-        """Items of a choice."""
-        return int(self._raw.items)
 
 
 class Play:

@@ -1,4 +1,4 @@
-"""The pytest plugin: fixture ``crash_check``, and options of the command line for it.
+"""The pytest plugin: fixtures ``crash_check`` and ``crash_check_mapping``, and their options.
 
     def test_no_crash_loses_money(crash_check):
         crash_check(transfer, invariant=no_money_is_lost, setup=open_accounts)
@@ -35,12 +35,27 @@ def crash_check(request: pytest.FixtureRequest) -> Callable[..., CrashReport]:
     """``pmemstore.testing.crash_check``; options of the command line win over arguments."""
     from pmemstore.testing import crash_check
 
+    return _with_options(crash_check, request)
+
+
+@pytest.fixture
+def crash_check_mapping(request: pytest.FixtureRequest) -> Callable[..., CrashReport]:
+    """``pmemstore.testing.crash_check_mapping``, in the same way."""
+    from pmemstore.testing import crash_check_mapping
+
+    return _with_options(crash_check_mapping, request)
+
+
+def _with_options(
+    function: Callable[..., CrashReport], request: pytest.FixtureRequest
+) -> Callable[..., CrashReport]:
     names = ("images", "nested", "seconds", "seed", "keep")
     given = {name: request.config.getoption(f"crash_{name}") for name in names}
     wanted = {name: value for name, value in given.items() if value is not None}
 
     def check(*args: Any, **kwargs: Any) -> CrashReport:
-        report = crash_check(*args, **{**kwargs, **wanted})
+        __tracebackhide__ = True
+        report = function(*args, **{**kwargs, **wanted})
         request.config.stash.setdefault(_REPORTS, []).append((request.node.nodeid, report))
         return report
 

@@ -111,6 +111,8 @@ class Missing:
         if self.event is None:
             return what
         by = f"\n      last {self.event.kind} in {self.event.function} ({self.event.source})"
+        if self.event.source.startswith("trace.c:"):
+            by = "\n      stored through a view; seen at the next call on the mapping"
         return what + by + (f"\n      called by {self.event.line}" if self.event.line else "")
 
 
@@ -120,6 +122,8 @@ class CrashViolation(AssertionError):
     Attributes:
         problem: What is wrong, in words.
         medium: ``direct``, ``eadr`` or ``file``.
+        when: ``after a crash``, or when it is wrong without one: then there is no moment, and
+            nothing is lost.
         moment: The event that the crash came before; None: it came after the last one.
         missing: The smallest set of losses that was found; empty: a kill at this moment is
             enough, nothing is lost.
@@ -134,32 +138,36 @@ class CrashViolation(AssertionError):
         medium: str,
         moment: Event | None,
         missing: Sequence[Missing],
+        before: Sequence[str],
         lines: Sequence[str],
         found: str,
         image: Path | None,
         replay: str,
+        when: str = "after a crash",
     ) -> None:
         self.problem = problem
+        self.when = when
         self.medium = medium
         self.moment = moment
         self.missing = tuple(missing)
         self.found = found
         self.image = image
-        where = (
-            "after the last event"
-            if moment is None
-            else f"just before event {moment.number}, {moment.kind} in {moment.function} "
-            f"({moment.source})" + (f", called by {moment.line}" if moment.line else "")
-        )
-        text = [f"after a crash {problem}", f"  medium: {medium}", f"  moment: {where}"]
+        text = [f"{when} {problem}", f"  medium: {medium}"]
+        crashed = when == "after a crash"
+        text += [f"  {line}" for line in before]
+        if crashed:
+            where = f"just before {moment}" if moment else "after the last event"
+            text.append(f"  moment: {where}")
         text += [f"  {line}" for line in lines]
-        if missing:
+        if not crashed:
+            text.append("  so it is the workload itself, its setup or the check that is wrong")
+        elif missing:
             text.append("  lost; everything else that could be lost is there:")
             text += [f"    {item}" for item in missing]
         else:
             text.append("  lost: nothing; that the process ends at this moment is enough")
         if found:
-            text.append(f"  contents after recovery: {found}")
+            text.append(f"  contents{' after recovery' if crashed else ''}: {found}")
         if replay:
             text.append(f"  to see it again: {replay}")
         super().__init__("\n".join(line for line in text if line))

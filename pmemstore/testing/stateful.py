@@ -18,6 +18,7 @@
 The step ``crash`` is there already.  It ends the process at any moment since the crash before, lets
 any choice of what was not durable survive, opens the pool again, and demands that its contents are
 the model from before or after the step that was under way.  The machine then goes on from there.
+After each step without a crash the contents must be the model, too.
 
 Needs Hypothesis.
 """
@@ -29,9 +30,11 @@ import os
 import shutil
 import tempfile
 from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -39,12 +42,25 @@ from pmemstore import pool as pools
 from pmemstore._native import ffi
 from pmemstore.pool import Pool
 from pmemstore.recorder import Recorder
-from pmemstore.testing.medium import ImageFile, Machine, Play
+from pmemstore.testing.medium import ImageFile, Item, Machine, Play
 from pmemstore.testing.subject import medium
 
 __all__ = ["CrashStateMachine"]
 
-_DRAWN_MAX = 24  # more lines than that are kept or lost by one number
+# What is drawn has the same shape whatever the pool does: how many moments there are, and what can
+# be lost there, depends on numbers that each pool draws for itself, and Hypothesis would call a
+# test flaky whose choices depend on them.
+_NUMBER: Final = st.integers(0, 2**16 - 1)
+_LOSSES: Final = st.lists(st.tuples(_NUMBER, _NUMBER), max_size=8)
+
+_fresh: dict[str, bytes] = {}  # a new pool, by medium and options: equal steps, equal files
+
+
+def _tell(items: Sequence[Item], states: Sequence[int]) -> None:
+    for item, state in zip(items, states, strict=True):
+        if state != item.states - 1:
+            whole = "all of" if state == 0 else "a part of"
+            note(f"lost: {whole} what was stored to the {item.kind} at {item.offset}")
 
 
 class CrashStateMachine(RuleBasedStateMachine):
@@ -68,8 +84,12 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._folder = tempfile.mkdtemp(prefix="pmemstore-crash-", dir=where)
         self._lives = 0
         path = os.path.join(self._folder, "life-0.pool")
-        with medium(self.medium):
-            pools.open(path, "n", **self.options).close()
+        key = f"{self.medium} {sorted(self.options.items())}"
+        if key not in _fresh:
+            with medium(self.medium):
+                pools.open(path, "n", **self.options).close()
+            _fresh[key] = Path(path).read_bytes()
+        Path(path).write_bytes(_fresh[key])
         self._start(path)
 
     def read(self, pool: Pool) -> Any:
@@ -91,7 +111,11 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     @invariant()
     def remember_the_model(self) -> None:
-        """After each step: what a crash may go back to."""
+        """After each step: the contents, and what a crash may go back to."""
+        found = self.read(self.pool)
+        assert found == self.model, (
+            f"without a crash, the pool contains {found!r}, and the model is {self.model!r}"
+        )
         self._steps.append((len(self._recorder), copy.deepcopy(self.model)))
 
     @precondition(lambda self: len(self._steps) > 1)
@@ -99,8 +123,8 @@ class CrashStateMachine(RuleBasedStateMachine):
     def crash(self, data: st.DataObject) -> None:
         """The process ends, at a moment that is drawn; what was not durable may be lost."""
         moments = [*Play(self._recorder, self._machine.another()), len(self._recorder)]
-        chosen = data.draw(st.integers(0, len(moments) - 1), label="moment, from the last one back")
-        moment = moments[len(moments) - 1 - chosen]
+        chosen = data.draw(_NUMBER, label="moment, from the last one back")
+        moment = moments[-1 - chosen % len(moments)]
         for number in Play(self._recorder, self._machine):
             if number == moment:
                 break
@@ -108,30 +132,36 @@ class CrashStateMachine(RuleBasedStateMachine):
         self.pool.close()
         path = self._materialise(states)
         allowed = self._allowed(moment)
-        at = str(self._recorder.event(moment)) if moment < len(self._recorder) else "the end"
+        recorder = self._recorder
+        when = f"just before {recorder.event(moment)}," if moment < len(recorder) else "at the end"
         self._start(path)
         problems = self.pool.check().problems
-        assert not problems, f"after a crash just before {at}: {problems[0]}"
+        assert not problems, f"after a crash {when}: {problems[0]}"
         found = self.read(self.pool)
         matches = [model for model in allowed if model == found]
         assert matches, (
-            f"after a crash just before {at} the pool contains {found!r}, which is neither what "
+            f"after a crash {when} the pool contains {found!r}, which is neither what "
             f"it contained before the step under way, {allowed[0]!r}, nor after it, {allowed[-1]!r}"
         )
         self.model = copy.deepcopy(matches[-1])
 
     def _draw_states(self, data: st.DataObject) -> list[int]:
-        """States of what is not durable; 0 is drawn for what survives, so failures shrink to it."""
-        newest = self._machine.newest()
-        open_ = [i for i, last in enumerate(newest) if last > 0]
-        if len(open_) > _DRAWN_MAX:
-            lost = data.draw(st.sets(st.sampled_from(open_), max_size=_DRAWN_MAX), label="lost")
-            return [0 if i in lost else last for i, last in enumerate(newest)]
-        for i in open_:
-            item = self._machine.items()[i]
-            label = f"stores lost of the {item.kind} at {item.offset}"
-            newest[i] -= data.draw(st.integers(0, newest[i]), label=label)
-        return newest
+        """States of what is not durable; a kill, which loses nothing, is what failures shrink to.
+
+        Each loss is an item and how it is lost: 1 wholly, others in part.
+        """
+        items = self._machine.items()
+        newest = [item.states - 1 for item in items]
+        everything = data.draw(st.booleans(), label="lose everything but")
+        states = [0] * len(newest) if everything else list(newest)
+        chosen = data.draw(_LOSSES, label="these" if everything else "lose these")
+        free = [i for i, last in enumerate(newest) if last > 0]
+        for which, how in chosen if free else ():
+            i = free[which % len(free)]
+            part = newest[i] if how == 1 else how % (newest[i] + 1)
+            states[i] = part if everything else newest[i] - part
+        _tell(items, states)
+        return states
 
     def _materialise(self, states: list[int]) -> str:
         self._machine.build(states)

@@ -7,8 +7,9 @@ import hashlib
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pmemstore import pool as pools
@@ -17,13 +18,27 @@ from pmemstore.errors import PmemstoreError
 from pmemstore.mapping import Mapping
 from pmemstore.pool import Pool
 from pmemstore.recorder import Recorder
+from pmemstore.testing.fields import field_at
 
-__all__ = ["MEDIA", "MappingSubject", "Outcome", "PoolSubject", "Subject", "contents", "medium"]
+__all__ = [
+    "MEDIA",
+    "MappingSubject",
+    "Outcome",
+    "PoolSubject",
+    "Subject",
+    "acknowledge",
+    "contents",
+    "medium",
+    "recording",
+]
 
 #: What can be explored, and the tier that a pool on it has.
 MEDIA = {"direct": "volatile", "eadr": "eadr", "file": "sync"}
 
-OPENED = "opened"  # the mark that recovery is over
+OPENED = object()  # the mark that recovery is over
+
+_FIELDS_SHOWN = 6
+_PACKAGE = str(Path(pools.__file__).parent) + "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,35 @@ class Subject(Protocol):
 
     def describe(self, path: str) -> str:
         """Return the contents of an image for people; "" if there are none."""
+
+    def where(self, contents: Any, offsets: Sequence[int]) -> str:
+        """Name the words at these offsets, which ascend."""
+
+
+_recorders: list[Recorder] = []
+
+
+@contextlib.contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """What is acknowledged meanwhile is for this recorder."""
+    _recorders.append(recorder)
+    try:
+        yield
+    finally:
+        _recorders.remove(recorder)
+
+
+def acknowledge(value: object) -> None:
+    """Note that others have been told something, which a crash must not take back.
+
+    In a workload of ``crash_check`` the invariant gets all values that were noted before the
+    crash; anywhere else it does nothing, so that it may stay in the application.
+
+    Args:
+        value: Such as the number of an order that was confirmed.  It must not change afterwards.
+    """
+    if _recorders:
+        _recorders[-1].mark(value)
 
 
 @contextlib.contextmanager
@@ -138,21 +182,54 @@ def shown(found: tuple[object, ...]) -> str:
 
 
 def takes_two(function: Callable[..., object]) -> bool:
-    """Whether an invariant wants what was acknowledged, too."""
+    """Whether an invariant wants what was acknowledged, too: its second argument is required.
+
+    Raises:
+        TypeError: It cannot be called with one or two arguments.
+    """
+    if not callable(function):
+        raise TypeError(f"the invariant is not callable: {function!r}")
     try:
-        parameters = inspect.signature(function).parameters.values()
+        signature = inspect.signature(function)
     except (TypeError, ValueError):
         return False
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    return len(required) > 1
+    for count in (1, 2):
+        with contextlib.suppress(TypeError):
+            signature.bind(*range(count))
+            return count == 2
+    raise TypeError(
+        f"an invariant takes the recovered pool or mapping, and what was acknowledged if it wants "
+        f"to; {_name(function)} takes {signature}"
+    )
+
+
+def _name(function: object) -> str:
+    """A function's name for people; where it was defined, if it has none."""
+    name = str(getattr(function, "__qualname__", repr(function))).split(".<locals>.")[-1]
+    code = getattr(function, "__code__", None)
+    if name == "<lambda>" and code is not None:
+        return f"<lambda> ({code.co_filename}:{code.co_firstlineno})"
+    return name
+
+
+def _said(error: BaseException) -> str:
+    """An exception for people, with the last line that is not this library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(_PACKAGE)]
+    where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
+    return "".join(traceback.format_exception_only(error)).strip() + where
+
+
+# These end a test run; all else that is raised says that something does not hold: pytest.fail and
+# its like are no Exception.
+_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class _Invariant:
     def __init__(self, function: Callable[..., object] | None) -> None:
         self.function = function
         self.uses_acknowledged = function is not None and takes_two(function)
-        self.name = getattr(function, "__qualname__", repr(function))
+        self.name = _name(function)
 
     def problem(self, subject: object, acknowledged: tuple[object, ...]) -> str:
         if self.function is None:
@@ -160,10 +237,10 @@ class _Invariant:
         arguments = (subject, acknowledged) if self.uses_acknowledged else (subject,)
         try:
             result = self.function(*arguments)
-        except Exception as error:  # whatever it raises, it does not hold; the report has it all
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            said = "".join(traceback.format_exception_only(error)).strip()
-            return f"the invariant {self.name} raised {said} ({where.filename}:{where.lineno})"
+        except _ENDS:
+            raise
+        except BaseException as error:  # whatever it is, the report has it
+            return f"the invariant {self.name} raised {_said(error)}"
         if result is None or result:
             return ""
         return f"the invariant {self.name} returned {result!r}"
@@ -194,8 +271,20 @@ class PoolSubject:
                 recorder.mark(OPENED)
             outcome = self._look(pool, acknowledged)
             if recorder is not None and self._follow is not None and not outcome.problem:
-                self._follow(pool)
+                problem = self._go_on(pool, recorder)
+                outcome = Outcome(outcome.state, problem)
         return outcome
+
+    def _go_on(self, pool: Pool, recorder: Recorder) -> str:
+        assert self._follow is not None
+        try:
+            with recording(recorder):
+                self._follow(pool)
+        except _ENDS:
+            raise
+        except BaseException as error:
+            return f"what follows, {_name(self._follow)}, raised {_said(error)}"
+        return ""
 
     def describe(self, path: str) -> str:
         """Return what can be reached from the root."""
@@ -204,6 +293,17 @@ class PoolSubject:
                 return shown(contents(pool))
         except (PmemstoreError, OSError):
             return ""
+
+    def where(self, contents: Any, offsets: Sequence[int]) -> str:
+        """Return the fields of docs/format.md; those of one struct are named together."""
+        names = list(dict.fromkeys(field_at(contents, offset) for offset in offsets))
+        parts: dict[str, list[str]] = {}
+        for name in names[:_FIELDS_SHOWN]:
+            whole, _, field = name.rpartition(", ")
+            parts.setdefault(whole, []).append(field)
+        more = len(names) - _FIELDS_SHOWN
+        text = "; ".join(", ".join(filter(None, (p, *f))) for p, f in parts.items())
+        return f"{text} and {more} more" if more > 0 else text
 
     def _look(self, pool: Pool, acknowledged: tuple[object, ...]) -> Outcome:
         try:
@@ -239,3 +339,13 @@ class MappingSubject:
     def describe(self, path: str) -> str:
         """Nobody but the application knows how."""
         return ""
+
+    def where(self, contents: Any, offsets: Sequence[int]) -> str:
+        """Return the ranges of bytes."""
+        ranges: list[list[int]] = []
+        for offset in offsets:
+            if ranges and ranges[-1][1] == offset:
+                ranges[-1][1] = offset + 8
+            else:
+                ranges.append([offset, offset + 8])
+        return "bytes " + ", ".join(f"{first} to {end - 1}" for first, end in ranges)
