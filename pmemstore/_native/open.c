@@ -273,11 +273,25 @@ static int lock_path(const char *path, int read_only, int *fd)
     return PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0);
 }
 
+/* Whoever made the pool was perhaps killed between giving it its name and syncing that: then units
+ * would be durable in a file that a crash leaves without a name.  A directory that may not be read
+ * cannot be synced, and was not made by this user. */
+static int name_durable(const char *path, const struct pms_options *opt)
+{
+    struct pms_medium m = {
+        .fd = -1, .recorder = opt->recorder, .recorder_context = opt->recorder_context};
+    int status = pms_sync_dir(&m, path), err = pms_detail()->sys_errno;
+    return status == PMS_E_OS && (err == EACCES || err == EPERM || err == EINVAL) ? PMS_OK
+                                                                                  : status;
+}
+
 static int open_existing(const char *path, const struct pms_options *opt, struct pms_pool **out)
 {
     int fd;
     PMS_TRY(lock_path(path, opt->flag == 'r', &fd));
-    int status = open_fd(fd, path, opt, out);
+    int status = opt->flag == 'r' ? PMS_OK : name_durable(path, opt);
+    if (status == PMS_OK)
+        status = open_fd(fd, path, opt, out);
     if (status != PMS_OK)
         close(fd);
     return status;

@@ -1,7 +1,7 @@
 /* open.h -- how a pool comes into being, and how a file becomes an open pool.
  *
  *   "c", "n", file missing:  temporary name, format, open it, root dict, fsync, link, fsync dir
- *   open:                    flock, superblocks, map, recover, heap, objects
+ *   open:                    flock, fsync dir, superblocks, map, recover, heap, objects
  *
  * A crash while creating leaves at most a file with a temporary name (path + ".new-" + random);
  * a pool under its own name is always complete.
