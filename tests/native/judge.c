@@ -297,6 +297,17 @@ void describe(const struct world *from, const uint8_t *bytes, uint64_t size, con
     fprintf(stderr, "\n");
 }
 
+/* Is there no such file?  While it is made or opened that may be; afterwards it was lost. */
+static int nameless(const struct world *from)
+{
+    if (from->machine.image_named)
+        return 0;
+    if (from->phase != PHASE_OPEN)
+        wrong(from, "the pool's name is lost", NULL, 0);
+    tally.nameless++;
+    return 1;
+}
+
 static uint64_t image_key(const struct world *from, const struct world *w, int read_only)
 {
     uint64_t how = (uint64_t)read_only | (uint64_t)w->files << 1 | (uint64_t)w->eadr << 2;
@@ -308,6 +319,8 @@ void judge_image(struct world *from, struct world *w, int read_only)
     uint64_t key = image_key(from, w, read_only);
     uint64_t hash = known_get(&images, key);
     tally.images++;
+    if (nameless(from))
+        return;
     tally.readonly += (uint64_t)read_only;
     if (hash && allowed_state(from, hash))
         return;
@@ -330,6 +343,8 @@ void judge_image(struct world *from, struct world *w, int read_only)
 
 uint64_t probe_image(struct world *from, struct world *w)
 {
+    if (!from->machine.image_named)
+        return 1;
     uint64_t key = image_key(from, w, 0);
     uint64_t hash = known_get(&images, key);
     if (hash)

@@ -94,7 +94,8 @@ static void one_image(struct world *from)
     struct world *w = below(from);
     struct pms_machine *m = &from->machine;
     int leaf = w->level + 1 == WORLDS;
-    if (leaf || !w->setup->nested || dice_below(&from->dice, w->setup->nested) != 0) {
+    if (leaf || !w->setup->nested || !m->image_named ||
+        dice_below(&from->dice, w->setup->nested) != 0) {
         judge_image(from, w, dice_below(&from->dice, 16) == 0);
         return;
     }
@@ -126,7 +127,7 @@ static void cross(struct world *w, const struct world *from)
 
 void world_kill(struct world *from)
 {
-    if (from->level + 1 >= WORLDS || world_found)
+    if (from->level + 1 >= WORLDS || world_found || !from->machine.named)
         return;
     struct pms_detail detail = *pms_detail();
     struct world *w = below(from);
@@ -304,7 +305,10 @@ void world_look(struct world *w)
         return;
     struct pms_detail detail = *pms_detail();
     w->looking = 0;
-    if (w->setup->thin == 0 || dice_below(&w->dice, w->setup->thin) == 0)
+    if (!w->machine.named && !w->machine.named_durable) {
+        tally.points++; /* no image has the pool */
+        tally.exhaustive++;
+    } else if (w->setup->thin == 0 || dice_below(&w->dice, w->setup->thin) == 0)
         look_around(w);
     if (w->setup->killed && dice_below(&w->dice, w->setup->killed) == 0)
         world_kill(w);

@@ -5,6 +5,7 @@
  *   test_crash recovery SECONDS [SEED]      the same, with crashes inside recovery
  *   test_crash faults [NAME [PROGRAMS]]     planted faults: each must be found
  *   test_crash directed                     the suspects alone
+ *   test_crash openings                     pools that are made, opened, grown
  *   CRASH_TRACE=n                           print what the worlds below n do
  *
  * world.h tells how; machine.h has the model of the medium, contents.h that of the pool.
@@ -116,12 +117,15 @@ int main(int argc, char **argv)
             all_faults(argc > 2 ? argv[2] : NULL, argc > 3 ? (uint32_t)atoi(argv[3]) : 100);
     } else if (argc > 1 && strcmp(argv[1], "directed") == 0) {
         world_directed();
+    } else if (argc > 1 && strcmp(argv[1], "openings") == 0) {
+        world_openings();
     } else if (argc > 2 && strcmp(argv[1], "recovery") == 0) {
         recovery_programs(argc > 3 ? strtoull(argv[3], NULL, 10) : 1, atof(argv[2]));
     } else if (argc > 1) {
         random_programs(argc > 2 ? strtoull(argv[2], NULL, 10) : 1, atof(argv[1]));
     } else {
         world_directed();
+        world_openings();
         if (!world_found)
             missed = all_faults(NULL, 30);
         random_programs(1, 8);

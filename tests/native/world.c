@@ -165,9 +165,10 @@ void world_log(struct world *w)
 
 static void trace(const struct world *w, const struct pms_event *event)
 {
-    static const char *const names[] = {"?",        "store",   "nt store",   "flush",
-                                        "fence",    "write",   "write sync", "sync",
-                                        "allocate", "truncate"};
+    static const char *const names[] = {
+        "?",          "store",  "nt store",       "flush",    "fence",  "write",
+        "write sync", "sync",   "allocate",       "truncate", "create", "link",
+        "rename",     "unlink", "sync directory", "durable",  "mark"};
     fprintf(stderr, "  [%d] %s %" PRIu64 " + %" PRIu64, w->level, names[event->kind],
             event->off, event->len);
     if (event->kind <= PMS_EV_NT_STORE && event->off >= PMS_LOG_OFF &&
@@ -192,6 +193,16 @@ void world_event(struct world *w, const struct pms_event *event, int fail)
 /* Anchors and superblocks are few, and a kill beside one is worth more than others. */
 static int is_rare(const struct pms_event *event) { return event->off < PMS_ROOT_OFF; }
 
+static int is_name(const struct pms_event *event)
+{
+    return event->kind >= PMS_EV_LINK && event->kind <= PMS_EV_SYNC_DIR;
+}
+
+static void set_tier(const struct world *w)
+{
+    setenv("PMEMSTORE_FORCE_TIER", w->files ? "sync" : w->eadr ? "eadr" : "volatile", 1);
+}
+
 static int record(void *context, const struct pms_event *event)
 {
     struct world *w = context;
@@ -214,10 +225,14 @@ static int record(void *context, const struct pms_event *event)
     if (event->kind <= PMS_EV_FLUSH && w->level == 0 && w->looking && w->setup->stabbed &&
         dice_below(&w->dice, is_rare(event) ? 3 : w->setup->stabbed) == 0)
         world_kill(w);
+    if (is_name(event) && w->level == 0 && w->looking)
+        world_kill(w);
     if (w->level < world_trace)
         trace(w, event);
     world_event(w, event, fail);
     w->sync_failed |= fail;
+    if (w->phase == PHASE_OPEN)
+        set_tier(w); /* images were opened meanwhile */
     return fail ? EIO : 0;
 }
 
@@ -236,7 +251,7 @@ int world_open(struct world *w, char flag, int recorded)
                                   .log_bytes = w->setup->log_bytes,
                                   .recorder = recorded ? record : record_changes,
                                   .recorder_context = w};
-    setenv("PMEMSTORE_FORCE_TIER", w->files ? "sync" : w->eadr ? "eadr" : "volatile", 1);
+    set_tier(w);
     w->phase = PHASE_OPEN;
     w->read_only = flag == 'r';
     w->fences = w->frame_kind = w->last_kind = 0;
@@ -299,7 +314,7 @@ void world_compare(struct world *w)
 
 /* ---- world 0 ---- */
 
-void world_create(const struct setup *setup)
+void world_reset(const struct setup *setup)
 {
     struct world *w = &worlds[0];
     for (int i = 0; i < WORLDS; i++) {
@@ -315,13 +330,31 @@ void world_create(const struct setup *setup)
     w->meanwhile = NULL;
     w->sync_failed = 0;
     w->syncs_left = 0;
-    CHECK_EQ(world_open(w, 'n', 0), PMS_OK);
-    uint64_t root = pms_get(w->pool, PMS_ROOT_OFF + offsetof(struct pms_root_pm, root));
+    world_log(w);
+    tally.programs++;
+}
+
+/* The open pool is empty: so is its model. */
+void world_is_empty(struct world *w, uint64_t root)
+{
     static struct model model;
     model_start(&model, root);
     struct state *s = state_new(&model);
     settle_on(w, s);
     state_put(s);
+}
+
+uint64_t world_root(const struct world *w)
+{
+    return pms_get(w->pool, PMS_ROOT_OFF + offsetof(struct pms_root_pm, root));
+}
+
+void world_create(const struct setup *setup)
+{
+    struct world *w = &worlds[0];
+    world_reset(setup);
+    CHECK_EQ(world_open(w, 'n', 0), PMS_OK);
+    world_is_empty(w, world_root(w));
     CHECK_EQ(pms_pool_close(w->pool), PMS_OK);
     pms_pool_drop(w->pool);
     struct stat st;
@@ -331,12 +364,10 @@ void world_create(const struct setup *setup)
     CHECK(w->fd >= 0 && fstat(w->fd, &st) == 0 && (uint64_t)st.st_size <= MACHINE_BYTES);
     w->file = mmap(NULL, MACHINE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     CHECK(w->file != MAP_FAILED);
-    world_log(w);
     CHECK_EQ(pms_machine_load(&w->machine, w->file, (uint64_t)st.st_size), PMS_OK);
     CHECK_EQ(world_open(w, 'w', 1), PMS_OK);
     w->looking = 1;
     w->syncs_left = (uint64_t)setup->fail_sync;
-    tally.programs++;
 }
 
 void world_close(struct world *w)

@@ -90,6 +90,7 @@ struct world {
 struct tally {
     uint64_t images, distinct; /* all; those that were not judged before */
     uint64_t recovered;        /* states after recovery that were checked and walked */
+    uint64_t nameless;         /* images in which the pool is not there yet */
     uint64_t nested, killed, crossed, readonly, units, full, aborts, reopened, programs;
     uint64_t points, exhaustive, whole; /* of these; the rest is a sample */
     uint64_t items;                     /* lines and sectors that were pending at points */
@@ -150,8 +151,11 @@ uint64_t probe_image(struct world *from, struct world *w);
 
 /* ---- world.c ---- */
 int world_open(struct world *w, char flag, int recorded);
-void world_drop(struct world *w); /* close its pool */
-void world_log(struct world *w);  /* its machine is told where the log is */
+void world_drop(struct world *w);            /* close its pool */
+void world_reset(const struct setup *setup); /* world 0, and no pool yet */
+void world_is_empty(struct world *w, uint64_t root);
+uint64_t world_root(const struct world *w); /* of the open pool */
+void world_log(struct world *w);            /* its machine is told where the log is */
 struct state *state_new(const struct model *model);
 void state_put(struct state *s);
 void settle_on(struct world *w, struct state *s);
@@ -183,6 +187,8 @@ void world_program(const struct setup *setup);
  * most go on, for crashes inside recovery. */
 struct setup setup_random(uint64_t seed);
 struct setup setup_recovery(uint64_t seed);
+/* Pools that are made, opened, grown: openings.c. */
+void world_openings(void);
 /* Scenarios for suspects that random programs meet too rarely.  In directed.c. */
 void world_directed(void);
 
