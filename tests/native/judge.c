@@ -325,6 +325,7 @@ void judge_image(struct world *from, struct world *w, int read_only)
     if (hash && allowed_state(from, hash))
         return;
     tally.distinct++;
+    tally.opened++;
     file_put_image(w, from);
     const char *how = read_only ? "read-only" : "for writing";
     int status = world_open(w, read_only ? 'r' : 'w', 0);
@@ -349,6 +350,7 @@ uint64_t probe_image(struct world *from, struct world *w)
     uint64_t hash = known_get(&images, key);
     if (hash)
         return hash;
+    tally.opened++;
     file_put_image(w, from);
     if (world_open(w, 'w', 0) != PMS_OK)
         return 0;

@@ -6,6 +6,7 @@
  *   test_crash faults [NAME [PROGRAMS]]     planted faults: each must be found
  *   test_crash directed                     the suspects alone
  *   test_crash openings                     pools that are made, opened, grown
+ *   test_crash threads PROGRAMS             several threads and group commit
  *   CRASH_TRACE=n                           print what the worlds below n do
  *
  * world.h tells how; machine.h has the model of the medium, contents.h that of the pool.
@@ -119,6 +120,8 @@ int main(int argc, char **argv)
         world_directed();
     } else if (argc > 1 && strcmp(argv[1], "openings") == 0) {
         world_openings();
+    } else if (argc > 2 && strcmp(argv[1], "threads") == 0) {
+        world_threads(strtoull(argv[2], NULL, 10));
     } else if (argc > 2 && strcmp(argv[1], "recovery") == 0) {
         recovery_programs(argc > 3 ? strtoull(argv[3], NULL, 10) : 1, atof(argv[2]));
     } else if (argc > 1) {
@@ -126,6 +129,7 @@ int main(int argc, char **argv)
     } else {
         world_directed();
         world_openings();
+        world_threads(6);
         if (!world_found)
             missed = all_faults(NULL, 30);
         random_programs(1, 8);

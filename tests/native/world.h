@@ -89,6 +89,7 @@ struct world {
 
 struct tally {
     uint64_t images, distinct; /* all; those that were not judged before */
+    uint64_t opened;           /* noise too */
     uint64_t recovered;        /* states after recovery that were checked and walked */
     uint64_t nameless;         /* images in which the pool is not there yet */
     uint64_t nested, killed, crossed, readonly, units, full, aborts, reopened, programs;
@@ -189,6 +190,8 @@ struct setup setup_random(uint64_t seed);
 struct setup setup_recovery(uint64_t seed);
 /* Pools that are made, opened, grown: openings.c. */
 void world_openings(void);
+/* Programs of several threads: threads.c. */
+void world_threads(uint64_t programs);
 /* Scenarios for suspects that random programs meet too rarely.  In directed.c. */
 void world_directed(void);
 
