@@ -85,6 +85,9 @@ int pms_object_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
         PMS_TRY(pms_list_create(pool, off));
     else
         return PMS_FAIL(PMS_E_INVAL, "object tag", 0, PMS_TAG_LIST, tag);
+    if (pms_handle_find(pool, *off)) /* its bits say free: its kind may be another one, too */
+        return PMS_FAIL(PMS_E_CORRUPT, "a new object lies where somebody looks at another",
+                        *off, 0, 0);
     pool->birth[pool->birth_count++] = *off;
     return PMS_OK;
 }
@@ -230,7 +233,7 @@ int pms_object_reap(struct pms_pool *pool, uint32_t budget)
         return PMS_OK;
     }
     int status = reap(pool, budget);
-    if (status == PMS_E_CORRUPT)
+    if (status == PMS_E_CORRUPT && !pool->ws.failed) /* with it, a write of ours was lost */
         pool->reap_stopped = 1;
     return status;
 }

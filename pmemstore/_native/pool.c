@@ -154,6 +154,9 @@ static int leave_inside(struct pms_pool *pool, int status)
 int pms_leave_write(struct pms_pool *pool, int status, uint64_t *ticket)
 {
     *ticket = 0;
+    if (PMS_UNLIKELY(
+            pool->ws.failed)) /* a write was lost: what was read after it says nothing */
+        status = PMS_FAIL_NOMEM("remember what changes", 0);
     status = pool->depth ? leave_inside(pool, status) : leave_single(pool, status, ticket);
     pool->writes++;
     if (PMS_UNLIKELY(pms_map_error(&pool->map)))
