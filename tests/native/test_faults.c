@@ -518,7 +518,7 @@ static const struct scenario scenarios[] = {
 };
 
 /* Some N of `most`: the first ones, and then ever farther apart. */
-static uint64_t next_nth(uint64_t n) { return every || n < 6 ? n + 1 : n + 1 + n / 3; }
+static uint64_t next_nth(uint64_t n) { return every || n < 24 ? n + 1 : n + 1 + n / 8; }
 
 static void sweep(enum call call, int err, int for_ever, enum model model, uint64_t most)
 {
