@@ -111,13 +111,16 @@ def stages(mutant: sites.Mutant, seconds: float) -> list[Stage]:
 
 def try_stage(program: Path, stage: Stage) -> tuple[bool, str, int, int | None]:
     """Killed? why, images looked at, hits."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
-        done = subprocess.run(
-            [program, *stage.arguments],
-            capture_output=True,
-            timeout=stage.limit_s,
-            cwd=program.parent,
-        )
+        with tempfile.TemporaryDirectory(prefix="pmemstore_mutant.", dir=memory) as pools:
+            done = subprocess.run(
+                [program, *stage.arguments],
+                capture_output=True,
+                timeout=stage.limit_s,
+                cwd=pools,
+                env=os.environ | {"CRASH_DIRECTORY": pools},
+            )
     except subprocess.TimeoutExpired:
         return True, "it hangs", 0, None
     out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

@@ -7,6 +7,7 @@
  *   test_crash directed                     the suspects alone
  *   test_crash openings                     pools that are made, opened, grown
  *   test_crash threads PROGRAMS             several threads and group commit
+ *   CRASH_DIRECTORY=...                     where its pools are (default: /dev/shm)
  *   CRASH_TRACE=n                           print what the worlds below n do
  *
  * world.h tells how; machine.h has the model of the medium, contents.h that of the pool.
@@ -112,7 +113,10 @@ int main(int argc, char **argv)
     int missed = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
     world_trace = getenv("CRASH_TRACE") ? atoi(getenv("CRASH_TRACE")) : 0;
-    worlds_init(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    const char *directory = getenv("CRASH_DIRECTORY");
+    if (!directory)
+        directory = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    worlds_init(directory);
     if (argc > 1 && strcmp(argv[1], "faults") == 0) {
         missed =
             all_faults(argc > 2 ? argv[2] : NULL, argc > 3 ? (uint32_t)atoi(argv[3]) : 100);
