@@ -67,7 +67,7 @@ mutants mutants-slice: $(VENV)/.stamp-cmake
 # Forged pools, made by libFuzzer under ASan and UBSan; the corpus grows from run to run.
 # A finding is run again by:  build/fuzz/tests/fuzz/fuzz_pool build/fuzz/found/crash-...
 SECONDS ?= 60
-CLANG ?= $(firstword $(shell command -v clang clang-19 clang-16 clang-14) clang)
+CLANG ?= $(or $(shell for c in clang clang-19 clang-16 clang-14; do command -v $$c && break; done),clang)
 fuzz: $(VENV)/.stamp-cmake
 	$(CMAKE) -S . -B build/fuzz -G "Unix Makefiles" -DCMAKE_C_COMPILER=$(CLANG) -DPMEMSTORE_FUZZ=ON
 	$(CMAKE) --build build/fuzz --parallel 2
