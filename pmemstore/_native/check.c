@@ -74,8 +74,8 @@ static const char *super_fault(const struct pms_super_pm *s)
         return "has a wrong checksum";
     if (s->version != PMS_FORMAT_VERSION || s->header_bytes != sizeof *s)
         return "has an unknown version";
-    if (s->zero0)
-        return "has a reserve that is not zero";
+    if (s->in_use > 1)
+        return "has an impossible mark of use";
     for (size_t i = 0; i < sizeof s->zero1 / 8; i++)
         if (s->zero1[i])
             return "has a reserve that is not zero";

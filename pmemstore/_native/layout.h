@@ -66,8 +66,11 @@ struct pms_super_pm {
     uint64_t size;       /* bytes of the file that are written and usable */
     uint64_t limit;      /* bytes that the pool may grow to; PMS_POOL_MAX: no limit */
     uint32_t nregions;
-    uint32_t zero0;
-    uint64_t zero1[8];
+    uint32_t in_use;          /* 1 while open for writing and shutdown_device is not 0 */
+    uint64_t shutdown_device; /* name of the memory modules that shutdowns counts; 0: none */
+    uint64_t shutdowns;       /* their count of unsafe shutdowns at the last open for writing */
+    uint64_t shutdowns_in_use; /* unsafe shutdowns that met the pool in use */
+    uint64_t zero1[5];
     struct pms_region_pm regions[PMS_REGIONS_MAX];
     uint64_t csum; /* pms_hash of all bytes before it, seed PMS_MAGIC */
 };

@@ -102,6 +102,39 @@ static int file_size_ok(int fd, const struct pms_super_pm *super)
     return PMS_OK;
 }
 
+/* ---- unsafe shutdowns ---- */
+
+/* Memory modules count the power losses at which they could not save what had been flushed.  A
+ * count that moved while the pool was open for writing means that commits may be gone; the pool
+ * remembers the count, and whether it is in use.  A count that went backwards (another set of
+ * modules under the same name, an overflow) is taken for one that moved. */
+static int meet_shutdowns(struct pms_pool *pool, const struct pms_options *opt, int *repair)
+{
+    struct pms_super_pm *s = &pool->super;
+    uint64_t device = opt->shutdown_device;
+    if (device && device == s->shutdown_device) {
+        pool->shutdowns_before = s->shutdowns;
+        if (s->in_use && opt->shutdowns != s->shutdowns)
+            pool->shutdowns_met =
+                opt->shutdowns > s->shutdowns ? opt->shutdowns - s->shutdowns : 1;
+    }
+    if (pool->shutdowns_met && opt->refuse_shutdowns)
+        return PMS_FAIL(PMS_E_DURABILITY, "an unsafe shutdown met the pool in use", 0,
+                        s->shutdowns, opt->shutdowns);
+    if (pool->read_only || (!device && (!s->shutdown_device || s->in_use)) ||
+        (device && device == s->shutdown_device && s->in_use && opt->shutdowns == s->shutdowns))
+        return PMS_OK;
+    if (device) { /* else the old count stays: it may be readable again next time */
+        s->shutdown_device = device;
+        s->shutdowns = opt->shutdowns;
+        s->shutdowns_in_use += pool->shutdowns_met;
+    }
+    s->in_use = 1;
+    s->gen++;
+    *repair = 1;
+    return PMS_OK;
+}
+
 /* ---- from a descriptor to a pool ---- */
 
 static enum pms_mode mode_of(const struct pms_map *map)
@@ -202,6 +235,8 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
         status = map_pool(pool, fd, opt, &repair);
         mapped = pool->map.medium.base != NULL;
     }
+    if (status == PMS_OK)
+        status = meet_shutdowns(pool, opt, &repair);
     if (status == PMS_OK)
         status = engine_start(pool, repair);
     if (status == PMS_OK) {

@@ -19,6 +19,11 @@ struct pms_options {
     uint32_t require;    /* enum pms_tier: weakest that is acceptable; 0: any */
     uint32_t flush_kind; /* enum pms_flush_kind */
     int64_t timeout_ns;  /* how long an operation waits for another thread; 0: no limit */
+    /* The memory modules below the file, by a name that is not 0, and how many unsafe shutdowns
+     * they have counted.  0: they cannot be told. */
+    uint64_t shutdown_device;
+    uint64_t shutdowns;
+    uint32_t refuse_shutdowns; /* PMS_E_DURABILITY if one has met the pool in use */
     /* Crash tests: sees all that happens to the pool's medium (persist.h), the making of its file
      * and name included.  NULL: none. */
     pms_recorder_fn recorder;

@@ -275,6 +275,11 @@ int pms_pool_close(struct pms_pool *pool)
         status = pms_pool_drain_all(pool);
         if (status == PMS_OK) {
             status = pms_tx_checkpoint(&pool->tx);
+            if (status == PMS_OK && pool->super.in_use) { /* power losses do no harm any more */
+                pool->super.in_use = 0;
+                pool->super.gen++;
+                status = pms_super_write(pool);
+            }
             if (status != PMS_OK) /* as everywhere: MEDIA is what a failed sync is called */
                 status = pms_pool_poison(pool, status);
         }

@@ -84,7 +84,9 @@ struct pms_pool {
     int64_t timeout_ns; /* what the binding lets operations wait; < 0: no limit */
     uint64_t limit;     /* bytes that this session may grow the pool to */
     char *path;
-    uint64_t recovered_units; /* by the open that made this pool */
+    uint64_t recovered_units;  /* by the open that made this pool */
+    uint64_t shutdowns_before; /* what the superblock remembered of the same modules, or 0 */
+    uint64_t shutdowns_met;    /* unsafe shutdowns since then, if the pool was in use */
 };
 
 /* ---- life: see also open.h ---- */

@@ -21,7 +21,7 @@ static int slot_durable(struct pms_medium *m, uint64_t off, const void *bytes, s
 {
     if (!m->direct)
         return pms_write_sync(m, off, bytes, len);
-    if (bytes != m->base + off)
+    if (bytes != (const void *)(m->base + off))
         pms_store(m, off, bytes, len);
     pms_flush(m, off, len);
     pms_fence(m);
@@ -29,13 +29,17 @@ static int slot_durable(struct pms_medium *m, uint64_t off, const void *bytes, s
 }
 
 /* Slot 1 first as it is: after a kill, or a write that failed, in an earlier session the medium
- * may have less than what was read there, and while slot 0 is overwritten it is all there is. */
+ * may have less than what was read there, and while slot 0 is overwritten it is all there is.  A
+ * slot 1 that is damaged gets what slot 0 has: that was durable before slot 1 was touched. */
 int pms_super_write(struct pms_pool *pool)
 {
     struct pms_medium *m = &pool->map.medium;
     uint64_t second = PMS_SUPER_OFF + PMS_PAGE;
+    const struct pms_super_pm *there = (const void *)(m->base + second);
+    if (there->csum != pms_hash(there, offsetof(struct pms_super_pm, csum), PMS_MAGIC))
+        there = (const void *)(m->base + PMS_SUPER_OFF);
     pms_super_seal(&pool->super);
-    PMS_TRY(slot_durable(m, second, m->base + second, sizeof pool->super));
+    PMS_TRY(slot_durable(m, second, there, sizeof pool->super));
     PMS_TRY(slot_durable(m, PMS_SUPER_OFF, &pool->super, sizeof pool->super));
     return slot_durable(m, second, &pool->super, sizeof pool->super);
 }

@@ -249,6 +249,10 @@ int world_open(struct world *w, char flag, int recorded)
                                   .size = 1, /* the least */
                                   .limit = w->setup->limit,
                                   .log_bytes = w->setup->log_bytes,
+                                  /* a third of them count unsafe shutdowns: two more changes of
+                                   * the superblock in each session */
+                                  .shutdown_device = w->setup->seed % 3 == 0,
+                                  .shutdowns = (uint64_t)w->level,
                                   .recorder = recorded ? record : record_changes,
                                   .recorder_context = w};
     set_tier(w);
