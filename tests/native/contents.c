@@ -11,22 +11,67 @@
 static const uint8_t *value_bytes(const struct model_value *value)
 {
     static uint64_t words[VALUE_MAX / 8 + 1];
-    for (uint32_t i = 0; i <= value->len / 8; i++)
+    for (uint32_t i = 0; i <= value->len / 8; i++) {
         words[i] = (value->num + i) * 0x9e3779b97f4a7c15ull;
+        if (value->tag == PMS_TAG_STR) /* ASCII */
+            words[i] = (words[i] & 0x3f3f3f3f3f3f3f3full) + 0x2020202020202020ull;
+    }
     return (const uint8_t *)words;
 }
 
-/* One key in three is an INT, a short STR, a long STR; some of the long ones are far. */
+static int is_number(uint32_t tag) { return tag == PMS_TAG_INT || tag == PMS_TAG_FLOAT; }
+
+static uint64_t float_bits(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    return bits;
+}
+
+/* One key in three is an INT, a short STR, a long STR; some of the long ones are far.  Of sixteen, five
+ * are of other kinds: what one finds in a dict may differ from what it is found by. */
 static struct pms_key key_of(uint64_t number)
 {
-    static char name[KEY_MAX];
-    if (number % 3 == 0)
-        return (struct pms_key){.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT, .num = number};
+    static char name[KEY_MAX], stored[KEY_MAX];
+    double value = (double)number;
     size_t len = number % 3 == 1 ? 0 : number % 5 == 0 ? 1100 : 40;
     memset(name, 'k', sizeof name);
     len += (size_t)snprintf(name + len, 32, "%u", (unsigned)number);
-    return (struct pms_key){
-        .tag = PMS_TAG_STR, .stored_tag = PMS_TAG_STR, .data = name, .len = len};
+    struct pms_key key = {.tag = PMS_TAG_STR, .data = name, .len = len};
+    if (number == 1)
+        return (struct pms_key){.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_TRUE, .num = 1};
+    if (number == 10)
+        return (struct pms_key){.tag = PMS_TAG_NONE, .stored_tag = PMS_TAG_NONE};
+    if (number % 16 == 1) {
+        key = (struct pms_key){.tag = PMS_TAG_FLOAT, .num = float_bits(value + 0.5)};
+    } else if (number % 48 == 4) { /* no other key has this INT */
+        key = (struct pms_key){.tag = PMS_TAG_INT,
+                               .stored_tag = PMS_TAG_FLOAT,
+                               .num = number,
+                               .stored_num = float_bits(value)};
+    } else if (number % 16 == 7) {
+        key.tag = PMS_TAG_BYTES;
+    } else if (number % 16 == 10) {
+        key.tag = PMS_TAG_PACKED;
+        key.stored = memset(stored, 's', sizeof stored);
+        key.stored_len = number % 5 ? 30 : 1000;
+    } else if (number % 3 == 0) {
+        key = (struct pms_key){.tag = PMS_TAG_INT, .num = number};
+    }
+    if (key.stored_tag == 0)
+        key.stored_tag = key.tag;
+    return key;
+}
+
+/* As it comes back from a dict. */
+static struct pms_val key_val(const struct pms_key *key)
+{
+    struct pms_val value = {.tag = key->stored_tag, .data = key->data, .len = key->len};
+    if (key->stored)
+        value.data = key->stored, value.len = key->stored_len;
+    if (is_number(key->stored_tag))
+        value.num = key->tag == key->stored_tag ? key->num : key->stored_num;
+    return value;
 }
 
 /* ---- the model ---- */
@@ -94,6 +139,9 @@ void action_model(struct model *model, const struct action *a)
     case ACT_DEL:
         cut(model, object, find_key(object, a->key), 1);
         break;
+    case ACT_POP:
+        cut(model, object, object->count - 1, 1);
+        break;
     case ACT_INSERT:
         memmove(object->item + a->index + 1, object->item + a->index,
                 (object->count - a->index) * sizeof *object->item);
@@ -151,10 +199,16 @@ static void draw_value(const struct model *model, uint64_t *dice, const struct p
         value->len = 30000 + dice_below(dice, 9000);
     else if (what < p->large + p->run + p->blob)
         value->len = 1025 + dice_below(dice, 3000);
-    else if (what < 500)
+    else if (what < 450)
         *value = (struct model_value){PMS_TAG_INT, 0, dice_roll(dice)};
+    else if (what < 480)
+        *value = (struct model_value){PMS_TAG_FLOAT, 0, dice_roll(dice)};
+    else if (what < 500)
+        *value = (struct model_value){PMS_TAG_NONE + dice_below(dice, 3), 0, 0};
     else
         value->len = dice_below(dice, what < 800 ? 100 : what < 950 ? 12 : 1024);
+    if (value->tag == PMS_TAG_BYTES)
+        value->tag = PMS_TAG_STR + dice_below(dice, 4);
 }
 
 static void draw_dict(const struct model *model, uint64_t *dice, const struct profile *p,
@@ -166,6 +220,8 @@ static void draw_dict(const struct model *model, uint64_t *dice, const struct pr
     uint32_t what = dice_below(dice, 100);
     if (what < 2)
         a->kind = ACT_CLEAR;
+    else if (dict->count && what < 6)
+        a->kind = ACT_POP;
     else if (there && what < 45)
         a->kind = ACT_DEL;
     else {
@@ -227,7 +283,7 @@ static int pool_value(struct pms_pool *pool, const struct model *model, const st
                       struct pms_val *out, uint64_t *made)
 {
     *out = (struct pms_val){.tag = a->value.tag, .num = a->value.num, .len = a->value.len};
-    if (a->value.tag == PMS_TAG_BYTES) {
+    if (pms_tag_is_bytes(a->value.tag)) {
         out->num = 0;
         out->data = value_bytes(&a->value);
     } else if (a->create) {
@@ -244,8 +300,11 @@ static int run(struct pms_pool *pool, const struct model *model, const struct ac
 {
     const struct model_object *object = &model->object[a->object];
     struct pms_val value = {0};
+    uint64_t entry = 0;
     if (key.data)
         key.data = memcpy((uint8_t *)room + VALUE_MAX, key.data, key.len);
+    if (key.stored)
+        key.stored = memcpy((uint8_t *)room + VALUE_MAX + KEY_MAX, key.stored, key.stored_len);
     if (a->kind == ACT_SET || a->kind == ACT_INSERT || a->kind == ACT_PUT)
         PMS_TRY(pool_value(pool, model, a, &value, made));
     if (value.data)
@@ -255,6 +314,9 @@ static int run(struct pms_pool *pool, const struct model *model, const struct ac
         return pms_dict_set(pool, object->off, &key, &value);
     case ACT_DEL:
         return pms_dict_del(pool, object->off, &key);
+    case ACT_POP:
+        PMS_TRY(pms_dict_prev(pool, object->off, &entry));
+        return pms_dict_del_entry(pool, object->off, entry);
     case ACT_INSERT:
         return a->index == object->count ? pms_list_append(pool, object->off, &value)
                                          : pms_list_insert(pool, object->off, a->index, &value);
@@ -277,7 +339,7 @@ static int run(struct pms_pool *pool, const struct model *model, const struct ac
 int action_pool(struct pms_pool *pool, const struct model *model, const struct action *a,
                 uint64_t *made)
 {
-    void *room = malloc(VALUE_MAX + KEY_MAX);
+    void *room = malloc(VALUE_MAX + 2 * KEY_MAX);
     CHECK(room != NULL);
     int status = run(pool, model, a, key_of(a->key), room, made);
     free(room);
@@ -286,8 +348,9 @@ int action_pool(struct pms_pool *pool, const struct model *model, const struct a
 
 const char *action_name(const struct action *a)
 {
-    static const char *const names[] = {"dict set", "dict del", "list insert", "list set",
-                                        "list cut", "clear",    "list swap",   "list reverse"};
+    static const char *const names[] = {"dict set",    "dict del",  "dict pop",
+                                        "list insert", "list set",  "list cut",
+                                        "clear",       "list swap", "list reverse"};
     return names[a->kind];
 }
 
@@ -317,9 +380,9 @@ static void add_scalar(struct text *text, uint32_t tag, uint64_t num, const void
                        uint64_t len)
 {
     add_word(text, tag);
-    if (tag == PMS_TAG_INT) {
+    if (is_number(tag)) {
         add_word(text, num);
-    } else {
+    } else if (pms_tag_is_bytes(tag)) {
         add_word(text, len);
         add(text, data, len);
     }
@@ -334,7 +397,8 @@ static void write_object(const struct model *model, uint64_t number, struct text
         const struct model_item *item = &object->item[i];
         if (object->tag == PMS_TAG_DICT) {
             struct pms_key key = key_of(item->key);
-            add_scalar(out, key.tag, key.num, key.data, key.len);
+            struct pms_val found = key_val(&key);
+            add_scalar(out, found.tag, found.num, found.data, found.len);
         }
         if (pms_tag_is_object(item->value.tag))
             write_object(model, item->value.num, out);

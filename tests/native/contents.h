@@ -26,9 +26,10 @@ static inline uint32_t dice_below(uint64_t *dice, uint32_t n)
 #define MODEL_ITEMS 150u
 
 struct model_value {
-    uint32_t tag; /* INT BYTES DICT LIST */
+    uint32_t tag; /* any */
     uint32_t len;
-    uint64_t num; /* INT: the number; BYTES: seed of the bytes; else number of the object */
+    uint64_t
+        num; /* INT, FLOAT: the number; bytes: their seed; DICT, LIST: number of the object */
 };
 struct model_item {
     uint64_t key; /* dicts: number of the key */
@@ -62,6 +63,7 @@ struct profile {    /* of random values: per mille that are longer than ... */
 enum action_kind {
     ACT_SET,    /* dict[key] = value */
     ACT_DEL,    /* del dict[key] */
+    ACT_POP,    /* dict.popitem() */
     ACT_INSERT, /* list.insert(index, value) */
     ACT_PUT,    /* list[index] = value */
     ACT_CUT,    /* del list[index:index+count] */

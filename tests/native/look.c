@@ -60,6 +60,7 @@ static void go_on(struct world *w, struct world *from, const char *how)
              n--)
             world_unit(w);
         world_drain(w);
+        world_collect(w);
         world_compare(w);
     }
     world_drop(w);

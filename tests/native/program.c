@@ -44,6 +44,34 @@ static void random_level(struct world *w, uint32_t steps)
     free(before);
 }
 
+/* ---- handles ---- */
+
+void world_unpin(struct world *w)
+{
+    for (int i = 0; i < PINS; i++) {
+        if (w->pin[i])
+            pms_handle_put(w->pin[i]);
+        w->pin[i] = NULL;
+    }
+}
+
+/* Look at an object from now on, or no more at another one. */
+static void pin(struct world *w)
+{
+    uint32_t slot = dice_below(&w->dice, PINS), number = dice_below(&w->dice, MODEL_OBJECTS);
+    const struct model_object *object = &w->now->model.object[number];
+    if (w->pin[slot])
+        pms_handle_put(w->pin[slot]);
+    w->pin[slot] = NULL;
+    if (object->tag == 0 || pms_enter_read_wait(w->pool, NULL, -1) != PMS_OK)
+        return;
+    w->pin[slot] = pms_handle_get(w->pool, object->off, object->tag);
+    CHECK(w->pin[slot] != NULL);
+    (void)pms_leave_read(w->pool);
+}
+
+/* ---- units ---- */
+
 void world_unit(struct world *w)
 {
     struct action action;
@@ -66,6 +94,8 @@ void world_unit(struct world *w)
         world_drain(w);
         world_reopen(w);
     }
+    if (dice_below(&w->dice, 8) == 0 && !world_found && !w->sync_failed)
+        pin(w);
     if (dice_below(&w->dice, 6) == 0)
         world_compare(w);
 }
@@ -90,6 +120,7 @@ void world_after(struct world *w)
     if (world_found) { /* an open transaction may be left: no tidy end */
         if (w->pool) {
             (void)pms_pool_close(w->pool);
+            world_unpin(w);
             pms_pool_drop(w->pool);
         }
         w->pool = NULL;
@@ -131,10 +162,10 @@ struct setup setup_random(uint64_t seed)
                           .most = medium == 2 ? 4 : 16,
                           .below = medium == 2 ? 3 : 10,
                           .nested = 60,
-                          .killed = 25,
-                          .stabbed = 600,
+                          .killed = medium == 2 ? 100 : 25,
+                          .stabbed = medium == 2 ? 12000 : 600,
                           .crossed = 25,
-                          .thin = medium == 2 ? 3 : 0,
+                          .thin = medium == 2 ? 8 : 0,
                           .files = medium < 2,
                           .eadr = medium == 2,
                           .fault = -1};

@@ -270,6 +270,7 @@ void world_drop(struct world *w)
     int status = pms_pool_close(w->pool);
     if (status != PMS_OK && !w->sync_failed)
         wrong(w, "close", pms_detail()->what, status);
+    world_unpin(w);
     pms_pool_drop(w->pool);
     w->pool = NULL;
 }
@@ -314,6 +315,24 @@ void world_compare(struct world *w)
     model_write(pms_tx_depth(w->pool) ? w->draft : &w->now->model, &want);
     if (have.len != want.len || memcmp(have.bytes, want.bytes, want.len) != 0)
         first_difference(w, "the open pool does not contain what it should", &have, &want);
+}
+
+void world_collect(struct world *w)
+{
+    struct pms_check_result result = {0};
+    uint64_t freed;
+    if (world_found || w->sync_failed)
+        return;
+    world_unpin(w);
+    if (world_expected(w, "collect", pms_pool_collect(w->pool, &freed)) != PMS_OK)
+        return;
+    world_drain(w);
+    if (pms_enter_read_wait(w->pool, NULL, -1) != PMS_OK)
+        return;
+    int status = pms_pool_check(w->pool, problem, w, &result);
+    (void)pms_leave_read(w->pool);
+    if (status != PMS_OK || result.orphans)
+        wrong(w, "orphans are left", NULL, (int64_t)result.orphans);
 }
 
 /* ---- world 0 ---- */

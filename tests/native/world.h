@@ -17,6 +17,7 @@
 #define MACHINE_BYTES (32u << 20) /* pools are no larger than this */
 #define MACHINE_PAGES (MACHINE_BYTES / PMS_PAGE)
 #define ALLOWED_MAX 6u
+#define PINS 4
 
 struct state {
     struct model model;
@@ -71,10 +72,11 @@ struct world {
     uint64_t dice;
     struct state *allowed[ALLOWED_MAX];
     uint32_t allowed_count;
-    struct state *now;          /* what the pool contains */
-    struct model *draft;        /* of the open transaction */
-    const struct action *doing; /* the single operation under way */
-    int looking;                /* images are looked at */
+    struct state *now;            /* what the pool contains */
+    struct model *draft;          /* of the open transaction */
+    struct pms_handle *pin[PINS]; /* objects that somebody looks at: not torn down */
+    const struct action *doing;   /* the single operation under way */
+    int looking;                  /* images are looked at */
     uint32_t most;
     void (*meanwhile)(
         struct world *w); /* once, while a leader writes the next frame; or NULL */
@@ -182,7 +184,10 @@ int world_expected(struct world *w, const char *what, int status);
 void world_drain(struct world *w);
 void world_compare(struct world *w); /* what the open pool shows, with the model */
 void world_unit(struct world *w);    /* a random one */
-void world_after(struct world *w);   /* the end of a program */
+void world_unpin(struct world *w);
+/* Nobody looks at anything any more: no orphan is left. */
+void world_collect(struct world *w);
+void world_after(struct world *w); /* the end of a program */
 void world_program(const struct setup *setup);
 /* What a seed stands for: a program of any kind; a short one in the smallest log, of whose images
  * most go on, for crashes inside recovery. */
