@@ -10,7 +10,9 @@ from pathlib import Path
 import sites
 
 HERE = Path(__file__).resolve().parent
-WRAPPED = ",".join(f"--wrap={name}_at" for name in sites.DOOR)
+WRAPPED = ",".join(
+    f"--wrap={name}" for name in ["pms_store_slow", *(f"{n}_at" for n in sites.DOOR)]
+)
 
 
 class Builder:
