@@ -40,11 +40,13 @@ static void report(double seconds)
         " states walked; at most %.3g images at a point, %.0f pending on average\n",
         tally.unread, tally.probes, tally.spared, tally.recovered, tally.largest,
         (double)tally.items / points);
-    printf("images: %" PRIu64 " distinct, %" PRIu64 " duplicates, %.0f/s; points: %" PRIu64
+    printf("images: %" PRIu64 " distinct, %" PRIu64
+           " duplicates, %.0f/s (%.0f/s of CPU); points: %" PRIu64
            ", %.1f %% exhaustive, %.1f %% but for torn stores, the rest sampled; %s\n",
            tally.distinct, tally.images - tally.distinct, (double)tally.images / seconds,
-           tally.points, 100 * (double)tally.exhaustive / points,
-           100 * (double)tally.whole / points, world_found ? "VIOLATION" : "no violation");
+           (double)tally.images * CLOCKS_PER_SEC / (double)(clock() + 1), tally.points,
+           100 * (double)tally.exhaustive / points, 100 * (double)tally.whole / points,
+           world_found ? "VIOLATION" : "no violation");
 }
 
 /* Is the planted fault found, by so many programs at most? */
