@@ -26,7 +26,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     for (uint32_t i = 0; i < HOSTILE_BASES; i++) {
         fuzz_base[i].image = image[i];
         fuzz_learn(&fuzz_base[i]);
-        hostile_stage_make(&stage[i], &fuzz_base[i].image);
+        hostile_stage_make(&stage[i], NULL, &fuzz_base[i].image);
     }
     return 0;
 }

@@ -381,11 +381,20 @@ void hostile_use(struct pms_pool *pool, const struct hostile_look *look, uint64_
 
 /* ---- the stage ---- */
 
-void hostile_stage_make(struct hostile_stage *stage, const struct hostile_image *base)
+void hostile_stage_make(struct hostile_stage *stage, const char *parent,
+                        const struct hostile_image *base)
 {
     memset(stage, 0, sizeof *stage);
-    stage->fd = memfd_create("pool", MFD_CLOEXEC);
-    CHECK(stage->fd >= 0);
+    if (parent) {
+        char name[96];
+        snprintf(name, sizeof name, "%s/pmemstore_test.XXXXXX", parent);
+        stage->fd = mkstemp(name);
+        CHECK(stage->fd >= 0);
+        CHECK_EQ(unlink(name), 0);
+    } else {
+        stage->fd = memfd_create("pool", MFD_CLOEXEC);
+        CHECK(stage->fd >= 0);
+    }
     snprintf(stage->path, sizeof stage->path, "/proc/self/fd/%d", stage->fd);
     hostile_stage_base(stage, base);
 }

@@ -47,7 +47,7 @@ struct hostile_result {
     uint64_t state, shape;
 };
 
-/* A file in memory with the base's bytes, which is damaged and mended many times. */
+/* A file with the base's bytes, which is damaged and mended many times. */
 struct hostile_stage {
     char path[32]; /* of the descriptor: the file has no other name */
     const struct hostile_image *base;
@@ -67,7 +67,9 @@ void hostile_walk(struct pms_pool *pool, struct hostile_look *look);
 void hostile_use(struct pms_pool *pool, const struct hostile_look *look, uint64_t seed,
                  int sound);
 
-void hostile_stage_make(struct hostile_stage *stage, const struct hostile_image *base);
+/* parent NULL: in memory, a direct medium. */
+void hostile_stage_make(struct hostile_stage *stage, const char *parent,
+                        const struct hostile_image *base);
 void hostile_stage_base(struct hostile_stage *stage, const struct hostile_image *base);
 void hostile_stage_remove(struct hostile_stage *stage);
 /* Change bytes of the file; hostile_mend() takes all of it back. */
