@@ -18,6 +18,7 @@ from pmemstore.alloc import ClassUsage, HeapUsage
 from pmemstore.containers import Dict, List
 from pmemstore.errors import (
     DurabilityError,
+    HealthWarning,
     MediaError,
     NotPersistableError,
     PmemstoreError,
@@ -30,6 +31,7 @@ from pmemstore.errors import (
     StaleRefError,
     TransactionError,
 )
+from pmemstore.health import BadRange, Health
 from pmemstore.mapping import Mapping, MappingStats, PreparedWrite
 from pmemstore.pool import CheckResult, Durability, Pool, PoolStats, open
 from pmemstore.tx import Transaction
@@ -37,11 +39,14 @@ from pmemstore.tx import Transaction
 __version__ = "0.1.0"
 
 __all__ = [
+    "BadRange",
     "CheckResult",
     "ClassUsage",
     "Dict",
     "Durability",
     "DurabilityError",
+    "Health",
+    "HealthWarning",
     "HeapUsage",
     "List",
     "Mapping",

@@ -11,6 +11,7 @@ from typing import Any
 
 __all__ = [
     "DurabilityError",
+    "HealthWarning",
     "MediaError",
     "NotPersistableError",
     "PmemstoreError",
@@ -87,6 +88,13 @@ class PoolClosedError(PmemstoreError, ValueError):
 
 class DurabilityError(PmemstoreError):
     """The medium cannot give the durability that the caller demanded."""
+
+
+class HealthWarning(PmemstoreError, UserWarning):
+    """The medium of a pool may have lost data; ``Pool.health()`` says more.
+
+    A warning, and raised only where the filters of ``warnings`` make errors of them.
+    """
 
 
 class TransactionError(PmemstoreError):

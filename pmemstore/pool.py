@@ -16,13 +16,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
+from pmemstore import health as healths
 from pmemstore import values
 from pmemstore._native import check, ffi, lib, raise_status
 from pmemstore.alloc import HeapUsage, heap_usage
 from pmemstore.containers.convert import build
 from pmemstore.containers.dict import Dict
 from pmemstore.containers.list import List
-from pmemstore.errors import PmemstoreError, PoolBusyError, PoolClosedError
+from pmemstore.errors import (
+    DurabilityError,
+    HealthWarning,
+    PmemstoreError,
+    PoolBusyError,
+    PoolClosedError,
+)
+from pmemstore.health import Health
 from pmemstore.recorder import Recorder
 from pmemstore.tx import Transaction
 
@@ -146,7 +154,8 @@ class Pool(_slots.PoolBase):
     Objects:      ``root``
     Transactions: ``transaction()``
     Upkeep:       ``check()``, ``checkpoint()``, ``collect()``, ``grow()``, ``close()``
-    Facts:        ``durability``, ``stats()``, ``heap()``, ``path``, ``uuid``, ``flag``, ``closed``
+    Facts:        ``durability``, ``health()``, ``stats()``, ``heap()``, ``path``, ``uuid``,
+                  ``flag``, ``closed``
 
     Thread safety:
         All methods may be called from any thread.  After ``fork()`` only the parent may use the
@@ -261,6 +270,24 @@ class Pool(_slots.PoolBase):
             problems.append(f"... and {raw.problems - len(problems)} more problems")
         numbers = {name: getattr(raw, name) for name in CheckResult.__slots__ if name != "problems"}
         return CheckResult(problems=tuple(problems), **numbers)
+
+    def health(self) -> Health:
+        """Return what is known of the medium below: what survives, what was lost, what is bad.
+
+        Reads sysfs and the file's extents; what they do not tell is listed as unknown.
+
+        Returns:
+            Problems, unknowns and notes in words, and the numbers.
+
+        Complexity:
+            O(extents of the file).
+        """
+        core = self._core()
+        fd = os.dup(core.map.medium.fd)
+        try:
+            return healths.examine(self.path, fd, _parts(core.super), _remembered(core))
+        finally:
+            os.close(fd)
 
     # ---- upkeep
 
@@ -382,6 +409,7 @@ def open(
     require: str | None = None,
     timeout: float | None = None,
     recorder: Recorder | None = None,
+    refuse_unsafe_shutdown: bool = False,
 ) -> Pool:
     """Open a pool, or create it.
 
@@ -398,6 +426,8 @@ def open(
         timeout: Seconds that operations and ``transaction()`` wait for another thread's
             transaction; then TransactionError.  Default: no limit.
         recorder: Keeps all that reaches the medium, for crash tests.
+        refuse_unsafe_shutdown: Do not open a pool whose memory modules have counted an unsafe
+            shutdown while it was in use.  Default: open it, with a HealthWarning.
 
     Returns:
         The pool; use it in a ``with`` statement, or close it.
@@ -407,7 +437,8 @@ def open(
         PoolBusyError: Another process has it open, or this one has.
         PoolFormatError: Not a pool, or one of an unknown version.
         PoolCorruptError: A damaged pool.
-        DurabilityError: The medium is weaker than ``require``.
+        DurabilityError: The medium is weaker than ``require``, or has had an unsafe shutdown and
+            ``refuse_unsafe_shutdown`` is set.
         OSError: The system refuses.
 
     Durability:
@@ -437,6 +468,7 @@ def open(
     options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
     options.require = 0 if require is None else TIERS[require]
     options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
+    options.refuse_shutdowns = refuse_unsafe_shutdown
     if recorder is not None:
         recorder._record_pool(options)
 
@@ -444,6 +476,9 @@ def open(
     out = ffi.new("struct pms_pool **")
     # "n" renames a new file into place: where the link points to, not over the link.
     target = os.path.realpath(name)
+    counted = healths.count_below(os.fsdecode(target))
+    if counted is not None:
+        options.shutdown_device, options.shutdowns = counted
     while (status := lib.pms_pool_open(target, options, out)) == lib.PMS_E_INTR:
         pass
     if status != lib.PMS_OK:
@@ -457,6 +492,9 @@ def open(
     pool._attach(int(ffi.cast("uintptr_t", out[0])), text)
     _open_pools.add(pool)
     try:
+        if counted is not None and out[0].shutdowns_met:
+            sentence = healths.shutdown_text(_remembered(out[0]), counted[1])
+            warnings.warn(f"{text}: {sentence}.", HealthWarning, stacklevel=2)
         pool._root_dict = pool._root()
     except BaseException:
         pool.close()
@@ -479,6 +517,52 @@ def _raise_open(status: int, path: str) -> None:
         )
         error.pid = pid
         raise error from busy
+    except DurabilityError as weak:
+        if not str(weak).startswith("an unsafe shutdown"):
+            raise
+        raise DurabilityError(
+            f"{path}: its memory modules counted an unsafe shutdown while it was open for writing "
+            f"(counter {weak.wanted}, now {weak.found}): flushed data may be lost. Nothing was "
+            "changed; open it with flag 'r' and look, or without refuse_unsafe_shutdown.",
+            path=path,
+            wanted=weak.wanted,
+            found=weak.found,
+        ) from weak
+
+
+def _remembered(core: Any) -> healths.Remembered:
+    return healths.Remembered(
+        before=int(core.shutdowns_before),
+        met=int(core.shutdowns_met),
+        in_use=int(core.super.shutdowns_in_use),
+        same_modules=bool(core.shutdowns_seen),
+    )
+
+
+def _parts(super_: Any) -> list[healths.Part]:
+    """Parts of a pool file, by its superblock."""
+    places = [
+        (lib.PMS_SUPER_OFF, "superblock 0"),
+        (lib.PMS_SUPER_OFF + lib.PMS_PAGE, "superblock 1"),
+        (lib.PMS_ANCHOR_OFF, "anchor 0"),
+        (lib.PMS_ANCHOR_OFF + lib.PMS_PAGE, "anchor 1"),
+        (lib.PMS_ROOT_OFF, "root page"),
+        (lib.PMS_RESERVED_OFF, "reserve"),
+        (super_.log_off, "log"),
+        (super_.log_off + super_.log_bytes, "reserve"),
+    ]
+    for i in range(super_.nregions):
+        region = super_.regions[i]
+        table = -(-region.cap_pages * lib.PMS_DESC_BYTES // lib.PMS_PAGE) * lib.PMS_PAGE
+        places += [
+            (region.start, f"table of heap region {i}"),
+            (region.start + table, f"heap region {i}"),
+        ]
+    ends = [start for start, _ in places[1:]] + [super_.size]
+    return [
+        healths.Part(int(start), int(end - start), name)
+        for (start, name), end in zip(places, ends, strict=True)
+    ]
 
 
 def parse_size(size: Size, name: str) -> int:

@@ -1,5 +1,6 @@
 """Pools on the media that a test machine has; every pool is checked when its test is over."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import pmemstore
+from pmemstore.host import sysfs
 
 TMPFS = Path("/dev/shm")
+HOSTS = Path(__file__).parent / "hosts"
 
 
 @dataclass(frozen=True)
@@ -112,3 +115,54 @@ def direct_pool(direct: Medium, open_pool: Opener) -> pmemstore.Pool:
 @pytest.fixture
 def file_pool(file_medium: Medium, open_pool: Opener) -> pmemstore.Pool:
     return open_pool(file_medium.folder / "test.pool", "n", size="2M")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A recorded sysfs, in the place of /sys.
+
+    Attributes:
+        root: Its directory.
+        number: Of the block device that was recorded.
+    """
+
+    root: Path
+    number: int
+
+    def find(self, pattern: str) -> Path:
+        (found,) = self.root.glob(pattern)
+        return found
+
+    def write(self, pattern: str, name: str, text: str) -> None:
+        """Put an attribute into the one directory that the pattern finds."""
+        path = self.find(pattern) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def also(self, number: int) -> None:
+        """Give the device another number: that of a file of the test."""
+        blocks = self.root / "dev" / "block"
+        here = blocks / f"{os.major(self.number)}:{os.minor(self.number)}"
+        there = blocks / f"{os.major(number)}:{os.minor(number)}"
+        there.unlink(missing_ok=True)
+        there.symlink_to(here.resolve())
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Host]:
+    """Make a recorded sysfs of tests/hosts/ the one that the library reads."""
+
+    def make(name: str) -> Host:
+        recorded = json.loads((HOSTS / f"{name}.sysfs.json").read_text())
+        root = tmp_path / "sys"
+        for file, text in recorded["files"].items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_text(text)
+        for link, target in recorded["links"].items():
+            (root / link).parent.mkdir(parents=True, exist_ok=True)
+            (root / link).symlink_to(root / target)
+        monkeypatch.setattr(sysfs, "ROOT", root)
+        major, _, minor = recorded["number"].partition(":")
+        return Host(root, os.makedev(int(major), int(minor)))
+
+    return make

@@ -44,16 +44,17 @@ C_SAME_COLUMN: set[tuple[str, str]] = set()
 # The same for Python; modules of one column may import each other.
 PY_LAYERS: list[set[str]] = [
     {"errors"},
-    {"layout"},
+    {"layout", "host"},
     {"_native"},
     {"recorder"},
     {"mapping"},
-    {"alloc"},
+    {"alloc", "health"},
     {"tx"},
     {"containers", "records", "values"},
     {"pool"},
     {"__init__"},
-    {"testing", "cli"},
+    {"testing", "doctor"},
+    {"cli"},
     {"__main__"},
 ]
 

@@ -113,6 +113,7 @@ static int meet_shutdowns(struct pms_pool *pool, const struct pms_options *opt, 
     struct pms_super_pm *s = &pool->super;
     uint64_t device = opt->shutdown_device;
     if (device && device == s->shutdown_device) {
+        pool->shutdowns_seen = 1;
         pool->shutdowns_before = s->shutdowns;
         if (s->in_use && opt->shutdowns != s->shutdowns)
             pool->shutdowns_met =

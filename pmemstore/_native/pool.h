@@ -86,6 +86,7 @@ struct pms_pool {
     char *path;
     uint64_t recovered_units;  /* by the open that made this pool */
     uint64_t shutdowns_before; /* what the superblock remembered of the same modules, or 0 */
+    uint32_t shutdowns_seen;   /* 1: it remembered the same modules */
     uint64_t shutdowns_met;    /* unsafe shutdowns since then, if the pool was in use */
 };
 
