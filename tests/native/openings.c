@@ -26,8 +26,8 @@ static void make(int medium, char flag, int over)
         CHECK_EQ(unlink(w->path), 0);
     }
     setup.thin = 0;
-    setup.nested = 16;
-    setup.killed = 8;
+    setup.nested = world_slice ? 32 : 16;
+    setup.killed = world_slice ? 20 : 8;
     setup.most = 32;
     world_reset(&setup);
     CHECK_EQ(pms_machine_load(&w->machine, (const uint8_t *)"", 0), PMS_OK);
@@ -65,8 +65,8 @@ static void a_pool_at_rest_is_opened(int medium)
 {
     struct setup setup;
     struct world *w = start(&setup, 4096, 1536, medium);
-    setup.nested = 20;
-    setup.thin = 0;
+    setup.nested = world_slice ? 40 : 20;
+    setup.thin = medium == ON_EADR ? 2 : 0;
     w->most = 32;
     put_many(w, 0, 5, 100);
     for (int n = 0; n < 5 && !world_found; n++) {
@@ -84,10 +84,10 @@ static void a_pool_gets_another_limit(int medium)
     static const uint64_t limits[] = {1536, 3072, 2048, 3072, 1536};
     struct setup setup;
     struct world *w = start(&setup, 4096, 1536, medium);
-    setup.nested = 16;
-    setup.killed = 6;
-    setup.stabbed = 20;
-    setup.thin = 0;
+    setup.nested = world_slice ? 40 : 16;
+    setup.killed = world_slice ? 12 : 6;
+    setup.stabbed = world_slice ? 60 : 20;
+    setup.thin = medium == ON_EADR ? 4 : 0;
     w->most = 32;
     put_many(w, 0, 5, 100);
     for (size_t n = 0; n < sizeof limits / sizeof *limits && !world_found; n++) {

@@ -22,6 +22,12 @@ struct world *start(struct setup *setup, uint64_t log_bytes, uint64_t limit_kib,
                             .fault = -1};
     if (medium == ON_EADR)
         setup->stabbed *= 8; /* every store is a point of its own */
+    if (world_slice) {
+        setup->thin *= 4;
+        setup->nested *= 2;
+        setup->killed *= 3;
+        setup->stabbed *= 3;
+    }
     world_create(setup);
     return world_number(0);
 }

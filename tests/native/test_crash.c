@@ -133,12 +133,13 @@ int main(int argc, char **argv)
     } else if (argc > 1) {
         random_programs(argc > 2 ? strtoull(argv[2], NULL, 10) : 1, atof(argv[1]));
     } else {
+        world_slice = 1;
         world_directed();
         world_openings();
         world_threads(6);
         if (!world_found)
             missed = all_faults(NULL, 30);
-        random_programs(1, 8);
+        random_programs(1, 5);
     }
     report(now_s() - began);
     worlds_free();

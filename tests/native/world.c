@@ -13,7 +13,7 @@
 #include "check.h"
 
 struct tally tally;
-int world_found, world_quiet, world_trace;
+int world_found, world_quiet, world_slice, world_trace;
 static struct world worlds[WORLDS];
 static char worlds_dir[64];
 

@@ -104,6 +104,7 @@ struct tally {
 };
 extern struct tally tally;
 extern int world_found; /* something was wrong: stop */
+extern int world_slice; /* what runs with every build: less of it all */
 extern int world_trace; /* print what world 0 does */
 extern int world_quiet; /* do not print what is wrong: it was planted */
 
