@@ -139,8 +139,8 @@ def crash_check_mapping(
     """The same for an application's own structures in a raw ``Mapping``.
 
     What is stored through views is noticed at the next call on the mapping; a power cut may leave
-    any part of what changed since the one before, in words of 8 bytes.  In a file each sector of
-    512 bytes has one of the contents that it had at a call.
+    any part of what changed since the one before, in words of 8 bytes.  In a file a sector of 512
+    bytes has the contents of one of these calls, or is torn between two.
 
     Args:
         workload: Works on the mapping.

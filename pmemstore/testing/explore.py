@@ -15,6 +15,7 @@ import itertools
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +92,7 @@ class Explorer:
         self._file = ImageFile(self._path)
         self._judged: dict[tuple[int, Any], Outcome] = {}
         self._deadline = 0.0
+        self._killed = False  # the first crash before a nested one: a kill and a power cut in turn
 
     def close(self) -> None:
         """Remove the file of images."""
@@ -149,15 +151,15 @@ class Explorer:
     # ---- points
 
     def _points(self, run: Run, machine: Machine, level: int, total: int) -> None:
-        wanted = min(total, self._budget.nested if level == 0 else 2)
-        again = {(2 * i + 1) * total // (2 * wanted) for i in range(wanted)}
+        wanted = self._budget.nested if level == 0 else 2
+        again = Counter((2 * i + 1) * total // (2 * wanted) for i in range(wanted))
         numbers = itertools.chain(Play(run.recorder, machine), [len(run.recorder)])
         for count, number in enumerate(numbers):
             if count and time.monotonic() > self._deadline:
                 self.tally.skipped += total - count
                 return
             self._point(run, machine, number, level)
-            if level + 1 < self._budget.depth and count in again:
+            for _ in range(again[count] if level + 1 < self._budget.depth else 0):
                 self._again(run, machine, number, level)
             if self._progress is not None:
                 self._progress(self.tally)
@@ -201,7 +203,7 @@ class Explorer:
         allowed, told = run.allowed(number), run.acknowledged(number)
         child = Machine(eadr=self._eadr)
         states = machine.newest()
-        killed = self._dice.random() < 0.5
+        killed = self._killed = not self._killed
         if killed:  # the caches hold what the medium does not
             child.copy(machine)
         else:

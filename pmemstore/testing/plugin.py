@@ -3,7 +3,7 @@
     def test_no_crash_loses_money(crash_check):
         crash_check(transfer, invariant=no_money_is_lost, setup=open_accounts)
 
-Loaded by pytest itself wherever pmemstore is installed; imports nothing of it until it is used.
+Loaded by pytest itself wherever pmemstore is installed.
 """
 
 from __future__ import annotations

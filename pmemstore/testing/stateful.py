@@ -18,7 +18,8 @@
 The step ``crash`` is there already.  It ends the process at any moment since the crash before, lets
 any choice of what was not durable survive, opens the pool again, and demands that its contents are
 the model from before or after the step that was under way.  The machine then goes on from there.
-After each step without a crash the contents must be the model, too.
+After each step without a crash the contents must be the model, too.  What ``__init__`` and
+initialize rules store is there before the first step, and not crashed.
 
 Needs Hypothesis.
 """
@@ -122,7 +123,10 @@ class CrashStateMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
         """The process ends, at a moment that is drawn; what was not durable may be lost."""
-        moments = [*Play(self._recorder, self._machine.another()), len(self._recorder)]
+        # What the first life begins with was put there by __init__ and initialize rules: no step.
+        begin = 0 if self._lives else self._steps[0][0]
+        moments = [n for n in Play(self._recorder, self._machine.another()) if n >= begin]
+        moments.append(len(self._recorder))
         chosen = data.draw(_NUMBER, label="moment, from the last one back")
         moment = moments[-1 - chosen % len(moments)]
         for number in Play(self._recorder, self._machine):
