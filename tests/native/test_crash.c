@@ -9,6 +9,7 @@
  *   test_crash threads PROGRAMS             several threads and group commit
  *   CRASH_DIRECTORY=...                     where its pools are (default: /dev/shm)
  *   CRASH_TRACE=n                           print what the worlds below n do
+ *   CRASH_MOST=n                            images at a point of a random program; default 16
  *
  * world.h tells how; machine.h has the model of the medium, contents.h that of the pool.
  */
@@ -103,6 +104,8 @@ static void random_programs(uint64_t seed, double seconds)
     double began = now_s();
     do {
         struct setup setup = setup_random(seed);
+        if (getenv("CRASH_MOST"))
+            setup.most = (uint32_t)strtoul(getenv("CRASH_MOST"), NULL, 10);
         setup.fail_sync = seed % 4 == 0 ? 1 + (int)(seed % 41) : 0;
         world_program(&setup);
         seed++;
