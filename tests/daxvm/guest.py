@@ -90,16 +90,19 @@ exec $B chroot /new /bin/sh /mnt/share/.vm/boot
 
 # The end: QEMU's isa-debug-exit is quicker than switching off.
 BOOT = r"""
+rc=
 cd /mnt/share/.vm
 ip link set lo up 2>/dev/null
 mkdir /run/home
 while read device dir kind options; do
     mkdir -p $dir
-    mount -t $kind -o $options $device $dir || echo "cannot mount $dir" >> stderr
+    mount -t $kind -o $options $device $dir 2>> stderr || rc=125
 done < fstab
 cut -d' ' -f1 /proc/uptime > ready
-setsid /bin/sh command < /dev/null >> stdout 2>> stderr
-rc=$?
+if [ -z "$rc" ]; then
+    setsid /bin/sh command < /dev/null >> stdout 2>> stderr
+    rc=$?
+fi
 dmesg > dmesg
 awk '$2 ~ "^/mnt/" && $2 != "/mnt/share" {print $2}' /proc/mounts | sort -r |
     while read dir; do umount $dir 2>/dev/null || umount -l $dir; done
@@ -421,7 +424,7 @@ class Guest:
         kernel_line += "cryptomgr.notests tsc=reliable nowatchdog audit=0"
         return [
             *["qemu-system-x86_64", "-machine", machine, "-accel", "tcg", "-cpu", self.machine.cpu],
-            *["-smp", "1", "-m", f"{MEMORY_MIB}M,slots=4,maxmem={room}M"],
+            *["-smp", "1", "-m", f"{MEMORY_MIB}M,slots=8,maxmem={room}M"],
             *["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
             *["-bios", "qboot.rom", "-kernel", str(boot / "kernel")],
             *["-initrd", str(boot / "initrd"), "-append", kernel_line],
@@ -437,24 +440,21 @@ class Guest:
         devices: list[str] = []
         mounts = ["tmpfs /mnt/tmpfs tmpfs size=50%"]
         modules: list[str] = []
-        pmem = blocks = 0
-        # NVDIMMs are numbered before virtio-pmem, whose module is loaded later.
-        for disk in sorted(self.machine.disks, key=lambda disk: disk.device != "nvdimm"):
+        pmem = 0
+        for disk in self.machine.disks:
             image = self.state / f"{disk.name}.img"
             make_image(image, disk)
             if disk.device == "virtio-blk":
                 devices += _block_device(disk.name, image, disk.logged)
-                node = f"vd{'abcdefgh'[blocks]}"
-                blocks += 1
             else:
                 name = f"memory{pmem}"
                 memory = f"memory-backend-file,id={name},share=on,mem-path={image}"
                 driver = "nvdimm" if disk.device == "nvdimm" else "virtio-pmem-pci"
                 devices += ["-object", f"{memory},size={disk.mib}M"]
                 devices += ["-device", f"{driver},id={driver}{pmem},memdev={name}"]
-                node = f"pmem{pmem}"
                 pmem += 1
-            mounts.append(f"/dev/{node} /mnt/{disk.name} {disk.kind} {disk.options}")
+            # By UUID: the kernel numbers its pmem devices as they turn up.
+            mounts.append(f"UUID={disk.uuid} /mnt/{disk.name} {disk.kind} {disk.options}")
             modules += [m for m in (disk.kind,) if m in LAZY_MODULES]
             modules += ["virtio_pmem"] if disk.device == "virtio-pmem" else []
         return devices, mounts, list(dict.fromkeys(modules))
@@ -476,3 +476,11 @@ def _block_device(name: str, image: Path, logged: bool) -> list[str]:
         f"driver=blklogwrites,node-name={name},file=raw-{name},log=log-{name},log-sector-size=512",
         *["-device", f"virtio-blk-pci,drive={name}"],
     ]
+
+
+if __name__ == "__main__":
+    # Once, before the tests: what is missing is one line then, and not one for each test.
+    try:
+        print(f"kernel and initramfs: {build()}")
+    except GuestError as error:
+        sys.exit(f"make daxvm: {error}")
