@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,17 @@ def test_hello_counts_its_visits(tmp_path: Path) -> None:
     with pmemstore.open(path, "r") as pool:
         assert f"durability: {pool.durability}" in text
         assert pool.check().ok
+
+
+def test_crash_test_finds_the_bug_and_passes_what_is_repaired() -> None:
+    text = run("02_crash_test.py")
+    bug, fixed = text.split("the same in one transaction:")
+    assert "after a crash the invariant books_balance raised AssertionError: 1 sold, 0 paid" in bug
+    assert re.search(r"has: .* committed by .*02_crash_test.py:\d+ in sell_wrong", bug)
+    assert "has not: the unit of work committed by" in bug
+    assert "'till': 0" in bug
+    assert "direct: no violation in" in fixed
+    assert "file: no violation in" in fixed
 
 
 def test_word_index_indexes_verifies_and_answers(tree: Path, tmp_path: Path) -> None:
