@@ -439,29 +439,105 @@ static void words_in_blocks_that_a_savepoint_gave_back(int medium)
 }
 
 /* The only pages left are those of spans that the open transaction has dropped.  Rolled back, they are
- * spans again, and the next unit's blocks come to lie where the log's extents would have been. */
+ * spans again, and the next unit's block comes to lie where the log's extent would have been, which a
+ * crash still reads.  Which span that is depends on the allocator, so each has its turn. */
 static void the_log_wants_the_pages_of_dropped_spans(int medium)
 {
     struct setup setup;
     struct world *w = start(&setup, 4096, 1536, medium);
-    w->most = 6;
-    for (int keep = 0; keep < 2 && !world_found; keep++) {
-        put_many(w, 100, 160, 20);
+    setup.stabbed = 0;
+    w->looking = 0;
+    put_many(w, 100, 160, 20);
+    for (uint64_t first = 0; first < 14 && !world_found; first++) {
         for (uint64_t key = 0; key < 14; key++) /* a span each */
             put(w, key, 100u + 200u * (uint32_t)key);
         del_many(w, 0, 14);
-        (void)world_checkpoint(w);
+        if (!world_found)
+            (void)world_checkpoint(w);
         struct level level = level_begin(w);
-        for (uint64_t key = 20; key < 60 && w->pool->heap.action_count < 60; key++)
-            put(w, key, 36000);
+        for (uint64_t key = 20; key < 70 && w->pool->heap.empty_spans && !world_found; key++)
+            put(w, key, 36000); /* until spans are dropped */
         for (uint32_t round = 0; round < 4; round++)
             put_many(w, 100, 160, 20 + round);
-        level_end(w, level, keep);
-        for (uint64_t key = 0; key < 14; key++)
-            put(w, key, 100u + 200u * (uint32_t)key);
-        del_many(w, 0, 60);
+        level_end(w, level, 0);
+        w->looking = 1;
+        put(w, first, 100u + 200u * (uint32_t)first);
+        put(w, 100, 30);
+        w->looking = 0;
     }
     finish(w, __func__);
+}
+
+/* Contents of at least 64 KiB take pages that frames have words for, freed before: written in place,
+ * the replay of these frames would run over them. */
+static void contents_take_pages_that_frames_have_words_for(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 1u << 20, 4096, medium);
+    w->most = 6;
+    for (uint32_t round = 0; round < 3 && !world_found; round++) {
+        put_many(w, 1, 7, 33000);
+        del_many(w, 1, 7);
+        world_drain(w);
+        put(w, 9, 10 + round);
+        world_drain(w);
+        put_many(w, 10, 13, 66000);
+        world_drain(w);
+        put(w, 9, 20 + round);
+        if (!world_found)
+            (void)world_checkpoint(w);
+        del_many(w, 10, 13);
+    }
+    finish(w, __func__);
+}
+
+/* The same for a payload that is too large for the ring: the pages it is lent were a value's. */
+static void payloads_take_pages_that_frames_have_words_for(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 262144, 3072, medium);
+    setup.nested = 6;
+    w->most = 8;
+    for (uint32_t round = 0; round < 3 && !world_found; round++) {
+        put(w, 1, 40000);
+        world_drain(w);
+        del_many(w, 1, 2);
+        world_drain(w);
+        put(w, 9, 10 + round);
+        world_drain(w);
+        struct level level = level_begin(w);
+        put_many(w, 20, 65, 1000);
+        level_end(w, level, 1);
+        world_drain(w);
+        put(w, 9, 20 + round);
+        world_drain(w);
+        if (!world_found)
+            (void)world_checkpoint(w);
+        del_many(w, 20, 65);
+    }
+    finish(w, __func__);
+}
+
+/* What a sync failed to write is not written by another one: not the pages (n = 1), and not the anchor
+ * (n = 2), which the next session reads, and the one after that may find torn. */
+static void a_sync_of_a_checkpoint_fails(int medium)
+{
+    for (uint64_t n = 1; n < 4 && medium == ON_FILES && !world_found; n++) {
+        struct setup setup;
+        struct world *w = start(&setup, 4096, 512, medium);
+        setup.nested = 3;
+        setup.killed = 1;
+        setup.below = 40;
+        put_many(w, 0, 6, 300);
+        world_drain(w);
+        w->syncs_left = n;
+        if (!world_found)
+            (void)world_checkpoint(w);
+        if (!w->sync_failed)
+            w->syncs_left = 0;
+        world_after(w);
+    }
+    finish(NULL, __func__);
 }
 
 void world_directed(void)
@@ -487,6 +563,9 @@ void world_directed(void)
         a_unit_ends_while_a_frame_is_written,
         words_in_blocks_that_a_savepoint_gave_back,
         the_log_wants_the_pages_of_dropped_spans,
+        contents_take_pages_that_frames_have_words_for,
+        payloads_take_pages_that_frames_have_words_for,
+        a_sync_of_a_checkpoint_fails,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         for (int medium = 0; medium < MEDIA && !world_found; medium++)
