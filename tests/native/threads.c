@@ -124,15 +124,15 @@ static int step(struct pms_pool *pool, const struct model *root, const struct ac
     return pms_leave_write(pool, status, ticket);
 }
 
-static void draw(uint64_t *dice, struct action *out)
+/* Each unit changes something, or it would get no ticket of its own: values are new ones, and no key
+ * is set and deleted in one transaction. */
+static void draw(uint64_t *dice, uint32_t n, struct action *out)
 {
     uint32_t what = dice_below(dice, 100);
-    *out = set(dice_below(dice, 24), dice_below(dice, what < 10 ? 3000 : 200));
-    out->value.num = dice_roll(dice); /* set() counts without a lock */
-    if (what < 3)
-        out->value.len = 70000;
-    if (what > 85)
-        out->kind = ACT_DEL;
+    *out = (struct action){.kind = what > 85 ? ACT_DEL : ACT_SET,
+                           .key = dice_below(dice, 24 / STEPS) * STEPS + n,
+                           .value = {.tag = PMS_TAG_BYTES, .num = dice_roll(dice)}};
+    out->value.len = what < 3 ? 70000 : 8 + dice_below(dice, what < 10 ? 3000 : 200);
 }
 
 /* 0: the thread must stop. */
@@ -148,7 +148,7 @@ static int one_unit(struct pms_pool *pool, const struct model *root, uint64_t *d
     uint32_t steps = many ? 1 + dice_below(dice, STEPS) : 1;
     for (uint32_t i = 0; i < steps && status == PMS_OK; i++) {
         struct action *action = &unit->step[unit->steps];
-        draw(dice, action);
+        draw(dice, i, action);
         status = step(pool, root, action, many ? &ignored : &unit->ticket);
         if (status == PMS_OK)
             unit->steps++;
@@ -202,6 +202,9 @@ static void judge_seen(void)
     uint64_t *hash = calloc(group.units + 1, sizeof *hash);
     CHECK(hash != NULL);
     qsort(group.unit, group.units, sizeof *group.unit, by_ticket);
+    for (size_t n = 0; n < group.units && !world_found; n++)
+        if (group.unit[n].ticket == (n ? group.unit[n - 1].ticket : 0))
+            wrong(group.w, "a unit has no ticket of its own", NULL, (int64_t)n);
     model_start(&model, 0);
     for (size_t n = 0;; n++) {
         model_write(&model, &text);
