@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from victim import writer
+from victim import COUNTS_PER_STEP, writer
 
 import pmemstore
 from pmemstore import errors
@@ -136,6 +136,25 @@ class PoolChain(Chain):
         return None
 
 
+class CounterChain(Chain):
+    """A counter in a pool, which must be as far as was acknowledged, or some steps further."""
+
+    def difference(self, found: Path) -> str | None:
+        if not found.exists():
+            return "the pool is not there" if self.exists else None
+        try:
+            with pmemstore.open(found, "r") as pool:
+                if (result := pool.check()).problems:
+                    return f"check() found {result.problems[0]}"
+                count = pool.root.get("n", 0)
+        except errors.PmemstoreError as error:
+            return f"{type(error).__name__}: {error}"
+        if self.done <= count <= self.done + COUNTS_PER_STEP:
+            self.done = count
+            return None
+        return f"{count} instead of {self.done}"
+
+
 class RecordsChain(Chain):
     """A raw file: every acknowledged record must be there."""
 
@@ -154,6 +173,11 @@ def pool_chain(name: str, place: str, seed: int, **options: Any) -> PoolChain:
     job = {"name": name, "kind": "pool", "seed": seed, "size": "1M", "log_size": "64K"}
     job |= {"map_sync": True, "clone": False, "unwritten": False}
     return PoolChain(name, place, job | options)
+
+
+def counter_chain(name: str, place: str, **options: Any) -> CounterChain:
+    job = {"name": name, "kind": "counter", "log_size": "64K", "map_sync": True}
+    return CounterChain(name, place, job | options)
 
 
 def records_chain(name: str, place: str, **options: Any) -> RecordsChain:

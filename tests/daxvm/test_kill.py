@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from chain import Chain, pool_chain, records_chain
+from chain import Chain, counter_chain, pool_chain, records_chain
 from guest import Guest
 from machines import MACHINES
 
@@ -30,10 +30,15 @@ VICTIM = Path(__file__).with_name("victim.py")
 SLICE = bool(os.environ.get("PMEMSTORE_DAXVM_SLICE"))
 KILLS = int(os.environ.get("PMEMSTORE_DAXVM_KILLS", "3" if SLICE else "22"))
 SEED = int(os.environ.get("PMEMSTORE_DAXVM_SEED", "1"))
+#: The others take turns, for work under emulation is slow.
+ALWAYS = {"ext4-dax", "xfs-dax", "xfs-clone", "xfs-clone-control"}
+OTHERS_AT_ONCE = 2
 
 
 def chains() -> list[Chain]:
-    """All items.  In a guest's life one of each file system is worked on."""
+    """All items.  In a guest's life one of each file system of ``ALWAYS`` is worked on, and one
+    of ``OTHERS_AT_ONCE`` of the others.
+    """
     every: list[Chain] = []
     for number, fs in enumerate(("ext4", "xfs")):
         seed = 100 * number
@@ -50,6 +55,7 @@ def chains() -> list[Chain]:
     return [
         *every,
         pool_chain("xfs-clone", "xfs-clone", 301, clone=True),
+        counter_chain("xfs-clone-counter", "xfs-clone", clone=10),
         records_chain("xfs-clone-records", "xfs-clone-raw", pages=64, clone=5, prepare=True),
         records_chain("xfs-clone-records-control", "xfs-clone-control", pages=64, clone=1),
         pool_chain("vpmem", "ext4-vpmem", 302),
@@ -69,8 +75,8 @@ class Kills:
         lines = [f"{self.count} kills in {self.seconds:.0f} s"]
         for chain in self.chains.values():
             lines.append(
-                f"{chain.name:26} {chain.place:11} {chain.kills:3} kills {chain.steps:6} steps or "
-                f"records acknowledged, lost at {len(chain.lost)}: {'; '.join(chain.lost):.300}"
+                f"{chain.name:26} {chain.kills:3} kills {chain.steps:6} steps acknowledged, "
+                f"{len(chain.lost):3} with losses: {'; '.join(chain.lost):.200}"
             )
         return "\n".join(lines)
 
@@ -97,7 +103,7 @@ class Killer:
                     time.sleep(self.rng.uniform(0, 0.5))
                 else:
                     guest.wait_for("said", "open\n")
-                    time.sleep(self.rng.uniform(0.1, 2.5))
+                    time.sleep(self.rng.uniform(0.5, 4))
                 assert guest.alive, f"the victim ended by itself{guest.story()}"
             self._listen()
         with self._guest() as guest:
@@ -121,9 +127,12 @@ class Killer:
     def _go(self) -> None:
         """Choose what is worked on next, sometimes with a new file."""
         old = [chain.job["path"] for chain in self.active]
-        places = list(dict.fromkeys(chain.place for chain in self.chains))
         self.active = []
-        for place in places:
+        kills: dict[str, int] = {}
+        for chain in self.chains:
+            kills[chain.place] = kills.get(chain.place, 0) + chain.kills
+        others = sorted(kills.keys() - ALWAYS, key=lambda place: (kills[place], self.rng.random()))
+        for place in [*sorted(ALWAYS), *others[:OTHERS_AT_ONCE]]:
             here = [chain for chain in self.chains if chain.place == place]
             self.active.append(min(here, key=lambda chain: (chain.kills, self.rng.random())))
         for chain in self.active:
@@ -157,6 +166,12 @@ PROMISES = [
     *["ext4", "ext4-large-log", "ext4-unwritten", "ext4-records"],
     *["xfs", "xfs-large-log", "xfs-unwritten", "xfs-records"],
     *["vpmem", "disk", "xfs-clone-records", "xfs-clone"],
+    pytest.param(
+        "xfs-clone-counter",
+        marks=pytest.mark.xfail(
+            reason="a clone that is taken under an open pool is not noticed", strict=False
+        ),
+    ),
 ]
 
 

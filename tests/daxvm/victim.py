@@ -38,8 +38,9 @@ KEEP_SIZE, ZERO_RANGE = 0x01, 0x10
 ACK = b"acknowledged"
 #: A record is its number, twice: the second time with this in it.
 SEAL = 0x5EA1_0000_0000_0000
-CLONE_SECONDS = 0.03
+CLONE_SECONDS = 0.2
 RECORDS_PER_STEP = 8
+COUNTS_PER_STEP = 50
 
 
 def load_writer() -> ModuleType:
@@ -132,6 +133,37 @@ class PoolItem(Item):
         return self.done
 
 
+class CounterItem(Item):
+    """A counter in a pool: a page of the log takes many commits, and they touch one page besides.
+
+    So after a clone a new page of the log is the one page whose sharing a commit breaks, and
+    nothing that comes after it makes its metadata durable by the way, for a while.
+
+    Args:
+        job: ``log_size``; ``clone``: take a reflink after every so many steps.
+    """
+
+    pool: pmemstore.Pool
+
+    def open(self, done: int, fresh: bool) -> None:
+        self.done = done
+        if not fresh and self.path.exists():
+            anew(self.path)
+        self._force()
+        self.pool = pmemstore.open(self.path, "c", size="1M", log_size=self.job["log_size"])
+        self.done = self.pool.root.get("n", 0)
+        self.steps = 0
+
+    def step(self) -> int:
+        self.steps += 1
+        if self.steps % self.job["clone"] == 1:
+            clone(self.path)
+        for _ in range(COUNTS_PER_STEP):
+            self.pool.root["n"] = self.done + 1
+            self.done += 1
+        return self.done
+
+
 class RecordsItem(Item):
     """Records through a Mapping, without log and format: the kernel's promise alone.
 
@@ -188,7 +220,7 @@ class RecordsItem(Item):
             assert answer.granted, answer.reason
 
 
-KINDS = {"pool": PoolItem, "records": RecordsItem}
+KINDS = {"pool": PoolItem, "counter": CounterItem, "records": RecordsItem}
 
 
 # ---- what happens to their files ----------------------------------------------------------
