@@ -1,6 +1,7 @@
 """The commands of ``python -m pmemstore``.
 
-All of them open the pool with flag ``r``: nothing is written, not even to recover after a crash.
+All but ``doctor`` open the pool with flag ``r``: nothing is written, not even to recover after a
+crash.  ``doctor`` needs no pool; in a directory it makes a file and removes it.
 Exit status: 0 all is well, 1 the check found problems, 2 the pool cannot be opened or read.
 """
 
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pmemstore import doctor
 from pmemstore import pool as pools
 from pmemstore.containers import Dict, List
 from pmemstore.errors import PmemstoreError
@@ -34,20 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
+        if options.name == "doctor":
+            return _doctor(options)
         with pools.open(options.path, "r") as pool:
             return int(options.command(pool, options))
     except BrokenPipeError:
         # The reader, like "head", has seen enough; keep the interpreter from flushing into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (PmemstoreError, OSError) as error:
+    except (PmemstoreError, OSError, ValueError) as error:
         print(f"pmemstore: {error}", file=sys.stderr)
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m pmemstore", description="Look at a pool; nothing is written to it."
+        prog="python -m pmemstore",
+        description="Look at a pool, or at the medium under it; nothing is written to a pool.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command, text in (
@@ -55,11 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "check every byte of the structure; exit status 1 if there are problems"),
         ("stats", _stats, "how the heap is used, by size of block"),
         ("dump", _dump, "print the objects"),
+        ("doctor", _doctor, "tier of a file or directory, why, and what would raise it"),
     ):
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("path", metavar="PATH", help="file of the pool")
+        what = "any file, or a directory" if name == "doctor" else "file of the pool"
+        sub.add_argument("path", metavar="PATH", help=what)
         sub.add_argument("--json", action="store_true", help="print JSON")
-        sub.set_defaults(command=command)
+        sub.set_defaults(name=name, command=command)
         if name == "dump":
             sub.add_argument(
                 "--depth", type=int, default=3, help="levels of containers (default: 3)"
@@ -77,6 +84,13 @@ def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):<{width}}  {value}")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Needs no pool."""
+    report = doctor.examine(options.path)
+    print(json.dumps(report.as_json(), indent=2) if options.json else report)
+    return 0
 
 
 def _info(pool: Pool, options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from pmemstore.host import (
 )
 
 __all__ = [
+    "BAD_FLAGS",
     "BadRange",
     "Health",
     "Part",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 #: Modules whose firmware says one of these do not keep what is stored, or did not.
-_BAD_FLAGS = {
+BAD_FLAGS = {
     "save_fail": "could not save its contents at the last power failure",
     "restore_fail": "could not restore its contents at the last start",
     "flush_fail": "was not flushed by the platform at the last power failure",
@@ -244,8 +245,8 @@ def _why(device: Device, what: str) -> str:
 def _judge_modules(device: Device, problems: list[str], unknown: list[str]) -> None:
     for dimm in device.dimms or ():
         for flag in dimm.flags or ():
-            if flag in _BAD_FLAGS:
-                problems.append(f"memory module {dimm.name} {_BAD_FLAGS[flag]} ({flag})")
+            if flag in BAD_FLAGS:
+                problems.append(f"memory module {dimm.name} {BAD_FLAGS[flag]} ({flag})")
     if "module_flags" in device.unknown:
         unknown.append(f"flags of memory modules: {device.unknown['module_flags']}")
 
