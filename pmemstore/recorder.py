@@ -192,6 +192,7 @@ class Recorder:
     # ---- for open(): what is recorded
 
     def _record_pool(self, options: Any) -> None:
+        _note_caller()
         options.recorder = ffi.addressof(lib, "pms_trace_record")
         options.recorder_context = self._trace
 

@@ -7,7 +7,16 @@ import importlib
 
 import pytest
 
-MODULES = ["", ".pool", ".tx", ".values", ".containers.dict", ".containers.list", ".mapping"]
+MODULES = [
+    "",
+    ".pool",
+    ".tx",
+    ".values",
+    ".containers.dict",
+    ".containers.list",
+    ".mapping",
+    ".testing.check",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
