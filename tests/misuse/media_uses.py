@@ -168,6 +168,7 @@ USES: dict[str, dict[str, list[Use]]] = {
         "closed": [lambda pool: pool.closed],
         "stats": [of("stats")],
         "heap": [of("heap")],
+        "health": [of("health")],
         "check": [of("check")],
         "checkpoint": [of("checkpoint")],
         "collect": [of("collect")],
