@@ -99,9 +99,9 @@ def measure(folder: Path, library: Path, dirty: int) -> list[dict[str, Any]]:
                 path = folder / f"{name} {files} {number}"
                 make(path)
                 with Mapping.open(path) as mapping:
-                    if files:
-                        dirty_files(folder / f"{name} {number} dirty", files // FILES)
                     before(mapping)
+                    if files:  # now: the sync of prepare_write would have made them clean
+                        dirty_files(folder / f"{name} {number} dirty", files // FILES)
                     times, count = stores(store, mapping)
                     tier = mapping.tier
                 times_ns += times
@@ -204,7 +204,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams.update({"svg.hashsalt": "fault_latency", "font.size": 9})
+    mpl.rcParams.update({"svg.hashsalt": "fault_latency", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot
 
     folders = list(dict.fromkeys(row["folder"] for row in result["rows"]))
@@ -225,9 +225,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
         )
         axis.set_xscale("log")
         axis.set_title(folder)
-        axis.set_xlabel("first store to a page, \u00b5s (\u25cf p50, | p99, \u00d7 max)")
+        axis.minorticks_off()
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("first store to a page, \u00b5s: \u25cf p50, | p99, \u00d7 max", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 
