@@ -262,9 +262,13 @@ def _violation(
     keep: str | os.PathLike[str] | None,
     invariant: Callable[..., object] | None,
 ) -> CrashViolation:
-    image = replay = None
+    image, replay = None, ""
     if keep is not None:
-        image = _keep(Path(keep), found, name, isinstance(subject, PoolSubject))
+        try:
+            image = _keep(Path(keep), found, name, isinstance(subject, PoolSubject))
+        except OSError as error:  # the violation must be told all the same
+            replay = f"nothing was kept: {error}"
+    if image is not None:
         replay = f"python -m pmemstore.testing {shlex.quote(str(image))}"
         where = _importable(invariant)
         replay += f" --invariant {shlex.quote(where)}" if where else ""
@@ -277,7 +281,7 @@ def _violation(
         lines=found.lines,
         found=found.contents,
         image=image,
-        replay=replay or "",
+        replay=replay,
         when=found.when,
     )
 

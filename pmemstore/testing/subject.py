@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import inspect
 import os
@@ -92,9 +93,12 @@ def acknowledge(value: object) -> None:
     crash; anywhere else it does nothing, so that it may stay in the application.
 
     Args:
-        value: Such as the number of an order that was confirmed.  It must not change afterwards.
+        value: Such as the number of an order that was confirmed.  It is copied, if it can be: what
+            was told does not change later.
     """
     if _recorders:
+        with contextlib.suppress(Exception):
+            value = copy.deepcopy(value)
         _recorders[-1].mark(value)
 
 

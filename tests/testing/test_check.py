@@ -197,6 +197,20 @@ def test_acknowledged_from_threads_each_value_counts_from_its_own_moment() -> No
     assert report.media["file"].points > 3  # at least a group for each thread's last one
 
 
+def test_what_was_told_does_not_change_later() -> None:
+    def work(pool: pmemstore.Pool) -> None:
+        told: list[int] = []
+        for i in range(2):
+            pool.root[i] = i
+            told.append(i)
+            acknowledge(told)
+
+    def holds(pool: pmemstore.Pool, all_told: tuple[list[int], ...]) -> bool:
+        return all(i in pool.root for told in all_told for i in told)
+
+    crash_check(work, holds, images=8, nested=0)
+
+
 def test_acknowledge_outside_a_check_does_nothing() -> None:
     acknowledge("nobody listens")
 

@@ -61,6 +61,14 @@ def test_with_its_invariant_and_what_was_acknowledged(
     assert image.read_bytes() == before  # a copy is opened
 
 
+def test_a_violation_is_told_also_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CrashViolation) as found:
+        crash_check(put, told, keep=tmp_path / "file")
+    assert found.value.image is None
+    assert "to see it again: nothing was kept: " in str(found.value)
+
+
 def test_another_invariant_may_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = kept(tmp_path, put, told, media="file")
     assert main([str(image), "--invariant", f"{__file__}:never"]) == 0
