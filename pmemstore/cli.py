@@ -94,7 +94,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _info(pool: Pool, options: argparse.Namespace) -> int:
-    stats, durability = pool.stats(), pool.durability
+    stats, durability, health = pool.stats(), pool.durability, pool.health()
     facts = {
         "path": pool.path,
         "uuid": str(pool.uuid),
@@ -108,7 +108,12 @@ def _info(pool: Pool, options: argparse.Namespace) -> int:
         "recovered_units": stats.recovered_units,
         "tier": durability.tier,
         "reason": durability.reason,
+        "problems": list(health.problems),
+        "unknown": list(health.unknown),
     }
+    if not options.json:
+        facts["problems"] = "; ".join(health.problems) or "none known"
+        facts["unknown"] = f"{len(health.unknown)} (--json lists them)"
     _print_facts(facts, options.json)
     return 0
 
