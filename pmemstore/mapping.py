@@ -45,7 +45,7 @@ _EXTENT_BITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PreparedWrite:
-    """The answer to ``Mapping.prepare_write``, with its evidence.
+    """The answer to ``prepare_write`` of a Mapping or a Pool, with its evidence.
 
     Attributes:
         granted: True if a store in the range followed by ``persist`` is durable as the tier
@@ -53,9 +53,13 @@ class PreparedWrite:
         tier: Tier of the mapping.
         reason: The answer in words.
         allocated: The range has blocks of its own, so a full disk cannot stop a store.
+        unshared: Blocks were shared with a clone (reflink), and are not any more.
         synced: An fsync has succeeded since the allocation.
         populated: The pages are writable in the page table; the next stores take no fault.
             False also where that is of no use: other files, where each sync undoes it.
+        map_sync: The kernel granted MAP_SYNC for the file when it was asked again at the end.
+        absent_pages: Pages of the range that the page table did not have at the end; None:
+            /proc/self/pagemap could not be read.
         before: What the file system said of the range at first: any of ``unknown``, ``hole``,
             ``unwritten``, ``shared``, ``delalloc``; nothing if all was written.
         after: What it says now.
@@ -66,8 +70,11 @@ class PreparedWrite:
     tier: Tier
     reason: str
     allocated: bool
+    unshared: bool
     synced: bool
     populated: bool
+    map_sync: bool
+    absent_pages: int | None
     before: frozenset[str]
     after: frozenset[str]
     errno: int
@@ -410,17 +417,7 @@ class Mapping:
         start, length = self._range(offset, length)
         raw = ffi.new("struct pms_prepared *")
         self._do(lib.pms_mapping_prepare(self._raw, start, length, raw))
-        return PreparedWrite(
-            granted=bool(raw.granted),
-            tier=_tier(raw.tier),
-            reason=_text(raw.reason),
-            allocated=bool(raw.allocated),
-            synced=bool(raw.synced),
-            populated=bool(raw.populated),
-            before=_extents(raw.before),
-            after=_extents(raw.after),
-            errno=int(raw.sys_errno),
-        )
+        return prepared(raw)
 
     def check(self) -> None:
         """See whether the file is still there, in its full length, and nothing failed.
@@ -561,6 +558,25 @@ def _text(raw: Any) -> str:
 
 def _tier(number: int) -> Tier:
     return cast("Tier", _text(lib.pms_tier_name(number)))
+
+
+def prepared(raw: Any) -> PreparedWrite:
+    """Return what is in a ``struct pms_prepared``."""
+    absent = int(raw.absent_pages)
+    return PreparedWrite(
+        granted=bool(raw.granted),
+        tier=_tier(raw.tier),
+        reason=_text(raw.reason),
+        allocated=bool(raw.allocated),
+        unshared=bool(raw.unshared),
+        synced=bool(raw.synced),
+        populated=bool(raw.populated),
+        map_sync=bool(raw.map_sync),
+        absent_pages=None if absent == 2**64 - 1 else absent,
+        before=_extents(raw.before),
+        after=_extents(raw.after),
+        errno=int(raw.sys_errno),
+    )
 
 
 def _extents(bits: int) -> frozenset[str]:

@@ -31,8 +31,10 @@ from pmemstore.errors import (
     PoolClosedError,
 )
 from pmemstore.health import Health
+from pmemstore.mapping import PreparedWrite, prepared
 from pmemstore.recorder import Recorder
 from pmemstore.tx import Transaction
+from pmemstore.watch import PREPARE, WATCH, notes_of
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
@@ -89,7 +91,11 @@ class PoolStats:
         syncs: System calls that wait for the device.
         log_bytes: Written to the log.
         checkpoints: Times that the log was cut.
-        write_faults: Pages touched for the first time by a store.
+        write_faults: Stores that the kernel stopped to make a page writable, as far as it can
+            be known without asking the kernel each time.  Direct media: first stores to pages
+            of the heap that were not made writable ahead, and one for each time that somebody
+            was found to have synced; pages that the same unit touched, and the log's, are not
+            counted.  Files: pages changed for the first time since the last checkpoint.
         written_bytes: By write calls, on files without DAX.
         used_bytes: In use in the heap.
         free_bytes: Free in the heap, without growing.
@@ -97,6 +103,8 @@ class PoolStats:
         limit: Bytes that the file may grow to.
         handles: Objects that some proxy looks at.
         recovered_units: Transactions that opening the pool completed or rolled back.
+        looks: Times that the file was compared with what it was: see ``open``, ``watch``.
+        repairs: Times that a clone made by another task was undone.
     """
 
     commits: int
@@ -114,6 +122,8 @@ class PoolStats:
     limit: int
     handles: int
     recovered_units: int
+    looks: int
+    repairs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,8 @@ class CheckResult:
         reachable_bytes: What the root and the orphans lead to.
         leaked_bytes: The difference.
         orphans: Containers that nothing refers to and that will be torn down.
+        notes: What other tasks were found to have done to the file since it was opened, without
+            that anything was lost; a sentence each.
     """
 
     problems: tuple[str, ...]
@@ -141,6 +153,7 @@ class CheckResult:
     reachable_bytes: int
     leaked_bytes: int
     orphans: int
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -153,7 +166,8 @@ class Pool(_slots.PoolBase):
 
     Objects:      ``root``
     Transactions: ``transaction()``
-    Upkeep:       ``check()``, ``checkpoint()``, ``collect()``, ``grow()``, ``close()``
+    Upkeep:       ``check()``, ``checkpoint()``, ``collect()``, ``grow()``, ``prepare_write()``,
+                  ``close()``
     Facts:        ``durability``, ``health()``, ``stats()``, ``heap()``, ``path``, ``uuid``,
                   ``flag``, ``closed``
 
@@ -251,25 +265,31 @@ class Pool(_slots.PoolBase):
         return heap_usage(raw)
 
     def check(self) -> CheckResult:
-        """Look at everything: structure, links, counts, and that no byte is lost.
+        """Look at everything: the file, structure, links, counts, and that no byte is lost.
 
-        Reads alone, and repairs nothing.  Inside a transaction of this thread it checks what
-        that transaction sees.
+        Repairs nothing in the pool; if another task has cloned the file, its blocks are made
+        its own again.  Inside a transaction of this thread it checks what that transaction sees.
 
         Returns:
             The problems, none if all is well, and what was counted.
 
+        Raises:
+            MediaError: Another task has truncated the file, or taken blocks from it.
+
         Complexity:
             O(size of the pool); memory about 1/42 of it.
         """
+        watched = ffi.new("struct pms_watched *")
+        self._call(lib.pms_pool_watched, 1, watched)
         raw = ffi.new("struct pms_check_result *")
         text = ffi.new("char[]", _REPORT_BYTES)
         self._call(lib.pms_bind_check, -1, text, _REPORT_BYTES, raw)
         problems = ffi.string(text).decode("utf-8", "replace").splitlines()
         if raw.problems > len(problems):
             problems.append(f"... and {raw.problems - len(problems)} more problems")
-        numbers = {name: getattr(raw, name) for name in CheckResult.__slots__ if name != "problems"}
-        return CheckResult(problems=tuple(problems), **numbers)
+        texts = ("problems", "notes")
+        numbers = {name: getattr(raw, name) for name in CheckResult.__slots__ if name not in texts}
+        return CheckResult(problems=tuple(problems), notes=notes_of(watched.found), **numbers)
 
     def health(self) -> Health:
         """Return what is known of the medium below: what survives, what was lost, what is bad.
@@ -330,6 +350,33 @@ class Pool(_slots.PoolBase):
             MediaError: A sync failed; the pool is read-only from then on.
         """
         self._call(lib.pms_pool_grow, parse_size(size, "size"))
+
+    def prepare_write(self, offset: int = 0, length: int | None = None) -> PreparedWrite:
+        """Tell the kernel that a range of the file will be written, and get its answer.
+
+        Pools do this by themselves when they are created, opened and grown; by hand it gives
+        the evidence, and makes the pages of a range writable now.
+
+        Args:
+            offset: First byte in the file.
+            length: Bytes, at least 1.  None: up to the end.
+
+        Returns:
+            The answer.  A refusal is an answer too, not an exception.
+
+        Raises:
+            MediaError: Another task has truncated the file, or taken blocks from it.
+            ValueError: The range is empty or not inside the file.
+            TransactionError: The flag is ``r``.
+
+        Durability:
+            A granted answer stays true, or the pool notices: see ``open``, ``watch``.
+        """
+        if offset < 0 or (length is not None and length <= 0):
+            raise ValueError(f"offset {offset}, length {length}: not a range of the file")
+        raw = ffi.new("struct pms_prepared *")
+        self._call(lib.pms_pool_prepare, offset, 0 if length is None else length, raw)
+        return prepared(raw)
 
     def close(self) -> None:
         """Close the pool: roll back an open transaction, write what is buffered, unlock.
@@ -408,6 +455,8 @@ def open(
     log_size: Size | None = None,
     require: str | None = None,
     timeout: float | None = None,
+    prepare: str | None = None,
+    watch: str = "auto",
     recorder: Recorder | None = None,
     refuse_unsafe_shutdown: bool = False,
 ) -> Pool:
@@ -425,6 +474,15 @@ def open(
             ``volatile``.
         timeout: Seconds that operations and ``transaction()`` wait for another thread's
             transaction; then TransactionError.  Default: no limit.
+        prepare: When pages are made writable ahead of the first store to them (direct media).
+            None: of the first 64 MiB before this returns, of the rest bit by bit with the
+            commits.  ``now``: of all.  ``lazy``: of none, so that each first store takes a write
+            fault; blocks are allocated and written ahead all the same.
+        watch: When the file is compared with what it was, because another task may have
+            truncated, punched or cloned it (direct media).  ``auto``: before a commit
+            returns that took more than 5 us, or that is the first for 1 ms.  ``always``: before
+            any commit returns.  ``off``: by ``check()``, checkpoints, growth and close alone.
+            On files: with each sync, whatever is asked for here.
         recorder: Keeps all that reaches the medium, for crash tests.
         refuse_unsafe_shutdown: Do not open a pool whose memory modules have counted an unsafe
             shutdown while it was in use.  Default: open it, with a HealthWarning.
@@ -458,6 +516,10 @@ def open(
         raise ValueError(f"require must be one of {', '.join(TIERS)}, not {require!r}")
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"timeout must be None, or at least 0 seconds, not {timeout!r}")
+    if prepare not in PREPARE:
+        raise ValueError(f"prepare must be None, 'now' or 'lazy', not {prepare!r}")
+    if watch not in WATCH:
+        raise ValueError(f"watch must be 'auto', 'always' or 'off', not {watch!r}")
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
@@ -467,6 +529,8 @@ def open(
     options.limit = 0 if limit is None else parse_size(limit, "limit")
     options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
     options.require = 0 if require is None else TIERS[require]
+    options.prepare = PREPARE[prepare]
+    options.watch = WATCH[watch]
     options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
     options.refuse_shutdowns = refuse_unsafe_shutdown
     if recorder is not None:

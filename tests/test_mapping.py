@@ -333,7 +333,7 @@ def test_prepare_refuses_in_words(folder: Path) -> None:
     with Mapping.open(path, readonly=True) as mapping:
         answer = mapping.prepare_write()
         assert not answer
-        assert "private" in answer.reason
+        assert "reading alone" in answer.reason
     with Mapping.open(path) as mapping:
         os.truncate(path, PAGE)
         answer = mapping.prepare_write()

@@ -24,6 +24,7 @@ C_LAYERS: list[set[str]] = [
     {"machine"},
     {"trace"},
     {"map"},
+    {"watch"},
     {"log"},
     {"recover", "wset"},
     {"heap"},
@@ -37,7 +38,7 @@ C_LAYERS: list[set[str]] = [
     {"slots"},
 ]
 # Files whose name does not say whose part they are.
-C_PARTS = {"prepare": "map", "probe": "map", "sigbus": "map"}
+C_PARTS = {"extents": "map", "prepare": "map", "probe": "map", "sigbus": "map"}
 # Pairs (file's module, included module) of one column that are fine all the same.
 C_SAME_COLUMN: set[tuple[str, str]] = set()
 
@@ -48,7 +49,7 @@ PY_LAYERS: list[set[str]] = [
     {"_native"},
     {"recorder"},
     {"mapping"},
-    {"alloc", "health"},
+    {"alloc", "health", "watch"},
     {"tx"},
     {"containers", "records", "values"},
     {"pool"},

@@ -188,7 +188,22 @@ class _Lib:
     PMS_SMALL_MAX: Final[int]
     def pms_heap_capacity(self, len: int, /) -> int: ...
 
+    # watch.h
+    PMS_WATCH_SHARED: Final[int]
+    PMS_WATCH_LONGER: Final[int]
+    PMS_WATCH_UNNAMED: Final[int]
+    PMS_WATCH_RENAMED: Final[int]
+    PMS_WATCH_IMMUTABLE: Final[int]
+    PMS_WATCH_AUTO: Final[int]
+    PMS_WATCH_ALWAYS: Final[int]
+    PMS_WATCH_OFF: Final[int]
+
     # pool.h
+    PMS_PREPARE_AUTO: Final[int]
+    PMS_PREPARE_NOW: Final[int]
+    PMS_PREPARE_LAZY: Final[int]
+    def pms_pool_prepare(self, pool: CData, off: int, length: int, answer: CData, /) -> int: ...
+    def pms_pool_watched(self, pool: CData, full: int, out: CData, /) -> int: ...
     def pms_pool_close(self, pool: CData, /) -> int: ...
     def pms_pool_grow(self, pool: CData, size: int, /) -> int: ...
     def pms_pool_checkpoint(self, pool: CData, /) -> int: ...

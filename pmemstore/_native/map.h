@@ -74,6 +74,9 @@ static inline int pms_map_error(struct pms_map *map)
     return atomic_load_explicit(&map->media_error, memory_order_relaxed) != 0;
 }
 
+/* Set media_error unless it is set: what lies there may not be what was stored. */
+void pms_map_blame(struct pms_map *map, uint64_t off);
+
 /* Fork guard: a number that changes in the child of every fork().  The child's copies of the
  * descriptors of all live maps are closed, and its copies of maps without PMS_MAP_RAW become empty
  * pages, so that locks stay with the parent and go with it. */
@@ -88,13 +91,31 @@ enum pms_extent_state { /* what FIEMAP says of the range: any of these bits */
                             8, /* reflinked: the next store is copied, and not durable by flush */
                         PMS_EXTENT_DELALLOC = 16 /* in the page cache alone */
 };
+/* ---- extents.c: where the file's blocks are ---- */
+/* What FIEMAP says of [from, until): a state, and the place of its first byte on the device.
+ * Anything but PMS_OK ends the walk. */
+typedef int (*pms_extent_fn)(void *context, uint64_t from, uint64_t until, uint64_t physical,
+                             uint32_t state);
+int pms_extents_walk(int fd, uint64_t off, uint64_t end, pms_extent_fn see, void *context);
+
+struct pms_extents {
+    uint32_t state;     /* enum pms_extent_state, of any part of the range */
+    uint64_t digest;    /* changes when blocks come, go or move, not when they become shared */
+    uint64_t first_gap; /* offset of the first hole or unwritten extent */
+};
+void pms_extents_look(int fd, uint64_t off, uint64_t end, struct pms_extents *out);
+
 struct pms_prepared {
     int granted; /* 1: a store + flush + fence (or + sync, by tier) in the range is durable */
     int tier;
-    int allocated;   /* fallocate done, or the range had blocks */
-    int synced;      /* fsync done since the allocation */
-    int populated;   /* writable in the page table now */
-    uint32_t before; /* enum pms_extent_state */
+    int allocated;         /* fallocate done, or the range had blocks */
+    int unshared;          /* blocks were shared with a clone, and are not any more */
+    int synced;            /* fsync done since the allocation */
+    int populated;         /* writable in the page table now */
+    int map_sync;          /* the kernel grants MAP_SYNC for the file, asked again just now */
+    uint64_t absent_pages; /* of the range, in the page table after populating; UINT64_MAX:
+                              /proc/self/pagemap does not say */
+    uint32_t before;       /* enum pms_extent_state */
     uint32_t after;
     int sys_errno; /* of the step that failed, or 0 */
     char reason[PMS_REASON_MAX];

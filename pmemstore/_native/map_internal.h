@@ -1,8 +1,11 @@
-/* map_internal.h -- what map.c, sigbus.c, probe.c and prepare.c share, and nobody else. */
+/* map_internal.h -- what map.c, sigbus.c, probe.c, prepare.c and extents.c share, and nobody else. */
 #ifndef PMS_MAP_INTERNAL_H
 #define PMS_MAP_INTERNAL_H
 
 #include "map.h"
+
+/* States in which a store may still need blocks. */
+#define PMS_NOT_FILLED (PMS_EXTENT_HOLE | PMS_EXTENT_UNWRITTEN)
 
 /* Room for "unknown error 2147483647". */
 #define PMS_ERRNO_NAME_MAX 32
@@ -12,6 +15,9 @@ const char *pms_errno_name(int err, char buf[PMS_ERRNO_NAME_MAX]);
 
 /* "ext4", "xfs", ...; "this file system" if it is not one that we know. */
 const char *pms_probe_fs_name(int fd);
+
+/* Errno of a one-page MAP_SYNC mapping of fd, 0 if it is granted. */
+int pms_probe_map_sync(int fd);
 
 /* pms_map_probe, and whether the tier was forced by the environment. */
 int pms_probe_file(int fd, enum pms_tier *tier, bool *forced, char reason[PMS_REASON_MAX]);
@@ -31,9 +37,6 @@ void pms_sigbus_leave(struct pms_map *map);
 
 /* See that our SIGBUS handler is the one in force: others (faulthandler) may replace it. */
 int pms_sigbus_install(void);
-
-/* Set map->media_error unless it is set. */
-void pms_map_blame(struct pms_map *map, uint64_t off);
 
 static inline uint64_t pms_page_down(uint64_t off) { return off & ~(uint64_t)(PMS_PAGE - 1); }
 

@@ -226,6 +226,8 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
     pool->fork_epoch = atomic_load(&pms_fork_epoch);
     pool->read_only = opt->flag == 'r';
     pool->timeout_ns = opt->timeout_ns > 0 ? opt->timeout_ns : -1;
+    pool->prepare = opt->prepare;
+    pool->populate_next = UINT64_MAX;
     int status = super_read(fd, &pool->super, &repair);
     if (status == PMS_OK && pool->super.ro_compat && !pool->read_only)
         status = PMS_FAIL(PMS_E_FORMAT, "the pool uses features that allow reading alone", 0, 0,
@@ -321,6 +323,23 @@ static int name_durable(const char *path, const struct pms_options *opt)
                                                                                   : status;
 }
 
+/* Undo an open whose later steps have failed. */
+static int give_up(int status, struct pms_pool **out)
+{
+    struct pms_detail detail = *pms_detail();
+    (void)pms_pool_close(*out);
+    pms_pool_drop(*out);
+    *out = NULL;
+    *pms_detail() = detail;
+    return status;
+}
+
+static int settle(const struct pms_options *opt, struct pms_pool **out)
+{
+    int status = pms_pool_settle(*out, opt->watch);
+    return status == PMS_OK ? PMS_OK : give_up(status, out);
+}
+
 static int open_existing(const char *path, const struct pms_options *opt, struct pms_pool **out)
 {
     int fd;
@@ -328,9 +347,11 @@ static int open_existing(const char *path, const struct pms_options *opt, struct
     int status = opt->flag == 'r' ? PMS_OK : name_durable(path, opt);
     if (status == PMS_OK)
         status = open_fd(fd, path, opt, out);
-    if (status != PMS_OK)
+    if (status != PMS_OK) {
         close(fd);
-    return status;
+        return status;
+    }
+    return settle(opt, out);
 }
 
 /* ---- creating ---- */
@@ -412,8 +433,6 @@ static int make_root(struct pms_pool *pool)
         status = pms_pool_checkpoint(pool);
     if (status == PMS_OK)
         status = pms_sync_all(&pool->map.medium);
-    if (status == PMS_OK && pool->map.medium.direct)
-        (void)pms_map_populate(&pool->map, 0, pool->super.size);
     return status;
 }
 
@@ -512,13 +531,8 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
         status = make_root(*out);
         if (status == PMS_OK)
             status = publish(&(*out)->map.medium, temporary, path, opt->flag);
-        if (status != PMS_OK) {
-            struct pms_detail detail = *pms_detail();
-            (void)pms_pool_close(*out);
-            pms_pool_drop(*out);
-            *out = NULL;
-            *pms_detail() = detail;
-        }
+        if (status != PMS_OK)
+            status = give_up(status, out);
     }
     if (status != PMS_OK) {
         if (m.fd >= 0)
@@ -526,7 +540,7 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
         (void)unlink(temporary);
     }
     free(temporary);
-    return status;
+    return status == PMS_OK ? settle(opt, out) : status;
 }
 
 int pms_pool_open(const char *path, const struct pms_options *opt, struct pms_pool **out)

@@ -25,14 +25,15 @@ int pms_pool_allowed(struct pms_pool *pool, const struct pms_handle *handle, int
     if (PMS_UNLIKELY(handle && handle->state != PMS_HANDLE_LIVE))
         return PMS_FAIL(PMS_E_STALE, "use an object that was rolled back", handle->off, 0, 0);
     if (PMS_UNLIKELY(pms_map_error(&pool->map)))
-        return PMS_FAIL(PMS_E_MEDIA, "use a damaged mapping",
+        return PMS_FAIL(PMS_E_MEDIA, pms_pool_why(pool, "use a damaged mapping"),
                         atomic_load(&pool->map.media_error) - 1, 0, 0);
     if (!write)
         return PMS_OK;
     if (PMS_UNLIKELY(pool->read_only))
         return PMS_FAIL(PMS_E_READONLY, "change a pool opened with \"r\"", 0, 0, 0);
     if (PMS_UNLIKELY(pool->poisoned))
-        return PMS_FAIL(PMS_E_POISONED, "change a pool after a failed sync", 0, 0, 0);
+        return PMS_FAIL(PMS_E_POISONED, pms_pool_why(pool, "change a pool after a failed sync"),
+                        0, 0, 0);
     if (PMS_UNLIKELY(pool->depth && pool->doomed))
         return PMS_FAIL(PMS_E_TX, "go on in a transaction that can only be rolled back", 0, 0,
                         0);
@@ -107,6 +108,8 @@ static int commit_unit(struct pms_pool *pool, uint32_t budget, uint64_t *ticket)
         return status;
     }
     status = pms_unit_commit(&pool->tx, ticket);
+    if (PMS_LIKELY(status == PMS_OK) && PMS_UNLIKELY(pms_watch_due(&pool->watch)))
+        return pms_pool_look(pool, 0);
     if (PMS_UNLIKELY(status == PMS_E_OS || status == PMS_E_MEDIA))
         return pms_pool_poison(pool, status);
     return status;
@@ -157,10 +160,12 @@ int pms_leave_write(struct pms_pool *pool, int status, uint64_t *ticket)
     if (PMS_UNLIKELY(
             pool->ws.failed)) /* a write was lost: what was read after it says nothing */
         status = PMS_FAIL_NOMEM("remember what changes", 0);
+    if (PMS_UNLIKELY(status == PMS_E_CORRUPT) && pms_pool_look(pool, 1) != PMS_OK)
+        status = PMS_E_MEDIA; /* not damage, but another task's doing */
     status = pool->depth ? leave_inside(pool, status) : leave_single(pool, status, ticket);
     pool->writes++;
     if (PMS_UNLIKELY(pms_map_error(&pool->map)))
-        status = pms_pool_poison(pool, PMS_FAIL(PMS_E_MEDIA, "write",
+        status = pms_pool_poison(pool, PMS_FAIL(PMS_E_MEDIA, pms_pool_why(pool, "write"),
                                                 atomic_load(&pool->map.media_error) - 1, 0, 0));
     pms_pool_unlock(pool);
     return status;
@@ -252,11 +257,8 @@ int pms_pool_checkpoint(struct pms_pool *pool)
     int status = pool->depth
                      ? PMS_FAIL(PMS_E_TX, "checkpoint inside a transaction", 0, 0, pool->depth)
                      : pms_pool_drain_all(pool);
-    if (status == PMS_OK) {
-        status = pms_tx_checkpoint(&pool->tx);
-        if (status != PMS_OK)
-            status = pms_pool_poison(pool, status);
-    }
+    if (status == PMS_OK)
+        status = pms_pool_cut(pool);
     pms_pool_unlock(pool);
     return status;
 }
@@ -274,7 +276,7 @@ int pms_pool_close(struct pms_pool *pool)
     if (!pool->closed && !pool->read_only && !pool->poisoned && !pms_map_error(&pool->map)) {
         status = pms_pool_drain_all(pool);
         if (status == PMS_OK) {
-            status = pms_tx_checkpoint(&pool->tx);
+            status = pms_pool_cut(pool);
             if (status == PMS_OK && pool->super.in_use) { /* power losses do no harm any more */
                 pool->super.in_use = 0;
                 pool->super.gen++;
@@ -327,6 +329,8 @@ int pms_pool_stats(struct pms_pool *pool, struct pms_stats *out)
                                   .checkpoints = pool->log.checkpoints,
                                   .write_faults = pool->tx.write_faults,
                                   .written_bytes = c->written_bytes,
+                                  .looks = pool->watch.looks,
+                                  .repairs = pool->watch.repaired,
                                   .used_bytes = heap.used_bytes,
                                   .free_bytes = heap.free_bytes,
                                   .size = pool->super.size,

@@ -24,6 +24,14 @@
 #include <sys/types.h>
 
 #include "tx.h"
+#include "watch.h"
+
+/* Direct media: pages made writable ahead of the first store to them. */
+enum pms_prepare_when {
+    PMS_PREPARE_AUTO = 0, /* 64 MiB at once, the rest bit by bit */
+    PMS_PREPARE_NOW = 1,  /* all at once */
+    PMS_PREPARE_LAZY = 2  /* none: stores take their faults */
+};
 
 enum pms_handle_state {
     PMS_HANDLE_LIVE = 0,
@@ -63,6 +71,9 @@ struct pms_pool {
     struct pms_tx tx;
     struct pms_log log;
     struct pms_map map;
+    struct pms_watch watch;
+    uint32_t prepare;       /* enum pms_prepare_when */
+    uint64_t populate_next; /* direct: pages from here on are still to be populated */
     struct pms_super_pm super;
 
     struct pms_mark *savepoint; /* where each depth began */
@@ -131,6 +142,13 @@ void pms_tx_abandon(struct pms_pool *pool, uint32_t depth);
 /* 0, or the depth if the calling thread owns a transaction. */
 uint32_t pms_tx_depth(struct pms_pool *pool);
 
+/* Why the pool is of no use any more: what a look has found, or what the caller knows. */
+static inline const char *pms_pool_why(const struct pms_pool *pool, const char *what)
+{
+    uint32_t lost = pool->watch.ever & PMS_WATCH_LOST;
+    return lost ? pms_watch_text(lost) : what;
+}
+
 /* ---- inside: pool.c, pool_wait.c, pool_grow.c ---- */
 int pms_pool_wants_quiet(const struct pms_pool *pool); /* files: flush or checkpoint first */
 /* With the lock held: write what waits, as the leader or by waiting for it.  Gives the lock
@@ -147,12 +165,36 @@ int pms_pool_poison(struct pms_pool *pool, int status);
 uint64_t pms_thread_self(void);
 int pms_pool_grow_pages(void *pool, uint64_t pages); /* the heap's callback */
 void pms_super_seal(struct pms_super_pm *super);
+/* ---- pool_watch.c ---- */
+/* A pool that was just opened, or made: blocks and pages prepared, and watched from now on. */
+int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode);
+/* With the lock held: has another task done something to the file?  Undoes a clone.
+ * PMS_E_MEDIA: contents may be lost; the pool is poisoned. */
+int pms_pool_look(struct pms_pool *pool, int full);
+/* After a sync of our own: make pages writable, [fresh, end) in any case, and watch on. */
+void pms_pool_populate(struct pms_pool *pool, uint64_t fresh);
+/* Look, then checkpoint; a failure poisons the pool. */
+int pms_pool_cut(struct pms_pool *pool);
+/* What was done to the file since the last look was our own doing. */
+int pms_pool_remember(struct pms_pool *pool);
+/* The public ones.  len 0: up to the end. */
+int pms_pool_prepare(struct pms_pool *pool, uint64_t off, uint64_t len,
+                     struct pms_prepared *answer);
+struct pms_watched {
+    uint32_t found; /* enum pms_watch_found, since open */
+    uint32_t zero;
+    uint64_t looks, repaired;
+};
+/* full: look first; PMS_E_MEDIA if contents may be lost (out is filled all the same). */
+int pms_pool_watched(struct pms_pool *pool, int full, struct pms_watched *out);
+
 int pms_super_write(struct pms_pool *pool); /* both slots, one after the other */
 
 /* ---- what is going on ---- */
 struct pms_stats {
     uint64_t commits, aborts, fences, flushed_lines, syncs, log_bytes, checkpoints;
     uint64_t write_faults, written_bytes;
+    uint64_t looks, repairs;
     uint64_t used_bytes, free_bytes;
     uint64_t size, limit, handles, recovered_units;
 };

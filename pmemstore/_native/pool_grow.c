@@ -68,7 +68,7 @@ static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t st
     return size < end + cap ? size : end + cap;
 }
 
-static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
+static int lengthen(struct pms_pool *pool, const struct pms_super_pm *wanted)
 {
     uint64_t old = pool->super.size, size = wanted->size;
     struct pms_medium *m = &pool->map.medium;
@@ -87,8 +87,6 @@ static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
     if (status != PMS_OK)
         return pms_pool_poison(pool, status);
     PMS_TRY(pms_map_extend(&pool->map, size));
-    if (m->direct)
-        (void)pms_map_populate(&pool->map, 0, size); /* the fsync has shut all pages */
     /* Memory first: once a superblock has the new size, no later failure may cut the file. */
     struct pms_super_pm before = pool->super;
     pool->super = *wanted;
@@ -99,9 +97,18 @@ static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
         pool->super = before;
         return status;
     }
+    pms_pool_populate(pool, old); /* the fsync has shut all pages */
     pool->super.gen++;
     status = pms_super_write(pool);
     return status == PMS_OK ? PMS_OK : pms_pool_poison(pool, status);
+}
+
+static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
+{
+    PMS_TRY(pms_pool_look(pool, 0)); /* a file that somebody cut is not made longer again */
+    int status = lengthen(pool, wanted);
+    int remembered = pms_pool_remember(pool);
+    return status == PMS_OK ? remembered : status;
 }
 
 /* The heap needs a run of so many pages. */

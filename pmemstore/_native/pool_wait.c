@@ -100,6 +100,8 @@ static int lead(struct pms_pool *pool)
         status = pms_group_write(&pool->tx);
         pms_pool_lock(pool);
     }
+    if (status == PMS_OK)
+        status = pms_pool_look(pool, 0);    /* before anybody is told */
     if (status == PMS_OK && pool->poisoned) /* an error of ours may have been told to another */
         status = PMS_FAIL(PMS_E_MEDIA, "commit while a sync failed", 0, 0, 0);
     pms_group_done(&pool->tx, status);
@@ -169,12 +171,8 @@ int pms_pool_quiet(struct pms_pool *pool)
     PMS_TRY(pms_pool_drain(pool));
     /* Draining gave the lock up: somebody may have begun a transaction meanwhile, or closed. */
     if (!pool->closed && pool->owner == 0 &&
-        pool->tx.ticket_durable == pool->tx.ticket_issued &&
-        pms_tx_wants_checkpoint(&pool->tx)) {
-        int status = pms_tx_checkpoint(&pool->tx);
-        if (status != PMS_OK)
-            return pms_pool_poison(pool, status);
-    }
+        pool->tx.ticket_durable == pool->tx.ticket_issued && pms_tx_wants_checkpoint(&pool->tx))
+        return pms_pool_cut(pool);
     return PMS_OK;
 }
 
@@ -263,7 +261,7 @@ int pms_leave_read(struct pms_pool *pool)
     uint64_t error = atomic_load_explicit(&pool->map.media_error, memory_order_relaxed);
     pms_pool_unlock(pool);
     if (PMS_UNLIKELY(error))
-        return PMS_FAIL(PMS_E_MEDIA, "read", error - 1, 0, 0);
+        return PMS_FAIL(PMS_E_MEDIA, pms_pool_why(pool, "read"), error - 1, 0, 0);
     return PMS_OK;
 }
 
@@ -274,6 +272,7 @@ static int begin_operation(struct pms_pool *pool)
         pool->birth_count = 0;
         pool->doomed = 0;
         pms_unit_begin(&pool->tx, 0);
+        pms_watch_begin(&pool->watch);
     }
     pool->op_mark =
         (struct pms_mark){pool->ws.journal_count, pool->heap.action_count, pool->birth_count};
@@ -301,6 +300,7 @@ static int own(struct pms_pool *pool, uint32_t *depth)
         pool->birth_count = 0;
         pool->doomed = 0;
         pms_unit_begin(&pool->tx, 1);
+        pms_watch_begin(&pool->watch);
         atomic_store(&pool->owner, pms_thread_self());
     }
     pool->savepoint[pool->depth] =

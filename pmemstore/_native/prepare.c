@@ -1,7 +1,8 @@
 /* prepare.c -- ask the file system for a range that is safe to store into, and believe only
  * what it shows afterwards.
  *
- *   allocate -> (sync) -> zero-write holes and unwritten extents -> fsync -> populate -> FIEMAP
+ *   unshare -> allocate -> (sync) -> zero-write holes and unwritten extents -> fsync -> populate
+ *   -> ask again: MAP_SYNC, page table, FIEMAP
  *
  * Writing zeroes ahead is what keeps the first store cheap (an unwritten extent costs a journal
  * transaction at its first store, docs/design.md, "Write faults") and a full disk at bay.  On
@@ -11,88 +12,40 @@
 #include "map_internal.h"
 
 #include <errno.h>
-#include <linux/fiemap.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#define PMS_FIEMAP_BATCH 64u
-#define PMS_NOT_WRITTEN (PMS_EXTENT_HOLE | PMS_EXTENT_UNWRITTEN | PMS_EXTENT_DELALLOC)
-
-/* One walk over the extents of [off, off+len).  zero: write zeroes over what is a hole or
- * unwritten. */
-struct prepare_walk {
-    struct pms_map *map;
-    uint64_t at; /* up to here the range is seen */
-    uint64_t end;
-    bool zero;
-    uint32_t seen; /* enum pms_extent_state */
-};
-
-static int prepare_see(struct prepare_walk *walk, uint64_t until, uint32_t state)
-{
-    until = until < walk->end ? until : walk->end;
-    if (until <= walk->at)
-        return PMS_OK;
-    uint64_t from = walk->at;
-    walk->at = until;
-    walk->seen |= state;
-    if (walk->zero && (state & (PMS_EXTENT_HOLE | PMS_EXTENT_UNWRITTEN)))
-        return pms_write_zeroes(&walk->map->medium, from, until - from);
-    return PMS_OK;
-}
-
-static uint32_t prepare_state(uint32_t flags)
-{
-    uint32_t state = 0;
-    if (flags & FIEMAP_EXTENT_UNWRITTEN)
-        state |= PMS_EXTENT_UNWRITTEN;
-    if (flags & FIEMAP_EXTENT_SHARED)
-        state |= PMS_EXTENT_SHARED;
-    if (flags & FIEMAP_EXTENT_DELALLOC)
-        state |= PMS_EXTENT_DELALLOC;
-    else if (flags & FIEMAP_EXTENT_UNKNOWN)
-        state |= PMS_EXTENT_UNKNOWN;
-    return state;
-}
-
-/* Returns PMS_OK with seen = UNKNOWN if the file system does not answer. */
-static int prepare_walk_extents(struct prepare_walk *walk)
-{
-    union {
-        struct fiemap head;
-        uint8_t room[sizeof(struct fiemap) + PMS_FIEMAP_BATCH * sizeof(struct fiemap_extent)];
-    } buf;
-    walk->seen = 0;
-    while (walk->at < walk->end) {
-        memset(&buf.head, 0, sizeof buf.head);
-        buf.head.fm_start = walk->at;
-        buf.head.fm_length = walk->end - walk->at;
-        buf.head.fm_extent_count = PMS_FIEMAP_BATCH;
-        if (ioctl(walk->map->medium.fd, FS_IOC_FIEMAP, &buf.head) != 0) {
-            if (errno == EINTR)
-                continue;
-            walk->seen |= PMS_EXTENT_UNKNOWN;
-            return PMS_OK;
-        }
-        uint32_t n = buf.head.fm_mapped_extents;
-        for (uint32_t i = 0; i < n; i++) {
-            const struct fiemap_extent *e = &buf.head.fm_extents[i];
-            PMS_TRY(prepare_see(walk, e->fe_logical, PMS_EXTENT_HOLE));
-            PMS_TRY(
-                prepare_see(walk, e->fe_logical + e->fe_length, prepare_state(e->fe_flags)));
-        }
-        if (n < PMS_FIEMAP_BATCH)
-            PMS_TRY(prepare_see(walk, walk->end, PMS_EXTENT_HOLE));
-    }
-    return PMS_OK;
-}
+/* So much at a time, so that no single system call takes long. */
+#define PMS_PREPARE_PIECE (64ull << 20)
 
 static uint32_t prepare_look(struct pms_map *map, uint64_t off, uint64_t end)
 {
-    struct prepare_walk walk = {.map = map, .at = off, .end = end};
-    return prepare_walk_extents(&walk) == PMS_OK ? walk.seen : PMS_EXTENT_UNKNOWN;
+    struct pms_extents extents;
+    pms_extents_look(map->medium.fd, off, end, &extents);
+    return extents.state;
+}
+
+/* Zeroes over what is a hole or unwritten. */
+static int prepare_zero(void *context, uint64_t from, uint64_t until, uint64_t physical,
+                        uint32_t state)
+{
+    struct pms_map *map = context;
+    (void)physical;
+    return state & PMS_NOT_FILLED ? pms_write_zeroes(&map->medium, from, until - from) : PMS_OK;
+}
+
+/* pms_allocate in pieces. */
+static int prepare_allocate(struct pms_map *map, uint64_t off, uint64_t end, bool unshare)
+{
+    for (uint64_t at = off; at < end; at += PMS_PREPARE_PIECE) {
+        uint64_t len = end - at < PMS_PREPARE_PIECE ? end - at : PMS_PREPARE_PIECE;
+        PMS_TRY(pms_allocate(&map->medium, at, len, unshare));
+    }
+    return PMS_OK;
 }
 
 /* Write the refusal; err (or 0) is put behind it by name. */
@@ -125,7 +78,9 @@ static int prepare_check(struct pms_map *map, uint64_t end, struct pms_prepared 
                               "the mapping has met a media error or a truncation; "
                               "open the file again",
                               0);
-    if (!pms_map_is_shared(map))
+    if (map->flags & PMS_MAP_READONLY)
+        return prepare_refuse(answer, "the file is open for reading alone", 0);
+    if (map->flags & PMS_MAP_PRIVATE)
         return prepare_refuse(answer, "the mapping is private: stores do not reach the file",
                               0);
     if (fstat(map->medium.fd, &st) != 0)
@@ -163,12 +118,12 @@ static int prepare_blocks(struct pms_map *map, uint64_t off, uint64_t end,
     if (answer->before & PMS_EXTENT_SHARED) {
         /* A file system that cannot unshare may still do so when the pages are populated;
          * the look afterwards decides. */
-        if (pms_allocate(m, off, end - off, true) != PMS_OK &&
+        if (prepare_allocate(map, off, end, true) != PMS_OK &&
             pms_detail()->sys_errno != EOPNOTSUPP)
             return prepare_failed(answer, "blocks shared with a clone cannot be unshared");
     }
     bool mapped = answer->before == 0;
-    if (pms_allocate(m, off, end - off, false) == PMS_OK)
+    if (prepare_allocate(map, off, end, false) == PMS_OK)
         mapped = true;
     else if (pms_detail()->sys_errno != EOPNOTSUPP)
         return prepare_failed(answer, "blocks cannot be allocated");
@@ -176,15 +131,38 @@ static int prepare_blocks(struct pms_map *map, uint64_t off, uint64_t end,
         bool dax = m->tier == PMS_TIER_EADR || m->tier == PMS_TIER_FLUSH;
         if (!dax) /* dirty pages over unwritten extents must not meet zeroes */
             PMS_TRY(prepare_sync(map, off, answer));
-        struct prepare_walk walk = {.map = map, .at = off, .end = end, .zero = true};
-        if (prepare_walk_extents(&walk) != PMS_OK)
+        if (pms_extents_walk(m->fd, off, end, prepare_zero, map) != PMS_OK)
             return prepare_failed(answer, "zeroes cannot be written ahead");
-        mapped = mapped || !(walk.seen & PMS_EXTENT_UNKNOWN);
+        mapped = mapped || !(answer->before & PMS_EXTENT_UNKNOWN);
     }
     answer->allocated = mapped;
     PMS_TRY(prepare_sync(map, off, answer));
     answer->synced = 1;
     return PMS_OK;
+}
+
+/* Pages of the range that the page table does not have. */
+static uint64_t prepare_absent(const struct pms_map *map, uint64_t off, uint64_t end)
+{
+    uint64_t entry[512], absent = 0;
+    uint64_t page = ((uint64_t)(uintptr_t)map->medium.base + off) / PMS_PAGE;
+    uint64_t left = (end - off + PMS_PAGE - 1) / PMS_PAGE;
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return UINT64_MAX;
+    while (left) {
+        size_t n = left < 512 ? (size_t)left : 512;
+        if (pread(fd, entry, n * 8, (off_t)(page * 8)) != (ssize_t)(n * 8)) {
+            absent = UINT64_MAX;
+            break;
+        }
+        for (size_t i = 0; i < n; i++)
+            absent += !(entry[i] >> 63);
+        page += n;
+        left -= n;
+    }
+    close(fd);
+    return absent;
 }
 
 /* On media where stores count: the write faults, taken now. */
@@ -193,11 +171,17 @@ static int prepare_pages(struct pms_map *map, uint64_t off, uint64_t end,
 {
     if (!map->medium.direct)
         return PMS_OK;
-    int status = pms_map_populate(map, off, end - off);
-    answer->populated = status == PMS_OK;
-    if (status == PMS_OK || pms_detail()->sys_errno == EINVAL)
-        return PMS_OK;
-    return prepare_failed(answer, "pages cannot be made writable");
+    for (uint64_t at = off; at < end; at += PMS_PREPARE_PIECE) {
+        uint64_t len = end - at < PMS_PREPARE_PIECE ? end - at : PMS_PREPARE_PIECE;
+        if (pms_map_populate(map, at, len) == PMS_OK)
+            continue;
+        if (pms_detail()->sys_errno == EINVAL)
+            return PMS_OK;
+        return prepare_failed(answer, "pages cannot be made writable");
+    }
+    answer->absent_pages = prepare_absent(map, off, end);
+    answer->populated = answer->absent_pages == 0 || answer->absent_pages == UINT64_MAX;
+    return PMS_OK;
 }
 
 static int prepare_verdict(struct pms_map *map, uint64_t off, uint64_t end,
@@ -205,6 +189,9 @@ static int prepare_verdict(struct pms_map *map, uint64_t off, uint64_t end,
 {
     enum pms_tier tier = map->medium.tier;
     answer->after = prepare_look(map, off, end);
+    answer->unshared = answer->before & ~answer->after & PMS_EXTENT_SHARED ? 1 : 0;
+    int err = pms_probe_map_sync(map->medium.fd);
+    answer->map_sync = !err;
     if (tier == PMS_TIER_VOLATILE) {
         answer->granted = 1;
         snprintf(answer->reason, sizeof answer->reason, "granted, but volatile: %.*s",
@@ -218,8 +205,11 @@ static int prepare_verdict(struct pms_map *map, uint64_t off, uint64_t end,
                               EOPNOTSUPP);
     if (answer->after & PMS_EXTENT_SHARED)
         return prepare_refuse(answer, "blocks are shared with a clone (reflink)", 0);
-    if (answer->after & PMS_NOT_WRITTEN)
+    if (answer->after & (PMS_NOT_FILLED | PMS_EXTENT_DELALLOC))
         return prepare_refuse(answer, "blocks are still missing or unwritten", 0);
+    bool sync = tier == PMS_TIER_EADR || tier == PMS_TIER_FLUSH;
+    if (sync && err && !(map->flags & PMS_MAP_FORCED_))
+        return prepare_refuse(answer, "the kernel does not grant MAP_SYNC any more", err);
     answer->granted = 1;
     snprintf(answer->reason, sizeof answer->reason,
              "granted: blocks are allocated, written "
@@ -227,7 +217,7 @@ static int prepare_verdict(struct pms_map *map, uint64_t off, uint64_t end,
              map->medium.direct ? "store + flush + fence is durable"
                                 : "store + sync is durable",
              map->medium.direct && !answer->populated
-                 ? " (the kernel is too old to populate: the first stores take faults)"
+                 ? " (pages could not be made writable ahead: first stores take faults)"
                  : "");
     return PMS_OK;
 }

@@ -81,8 +81,7 @@ const char *pms_probe_fs_name(int fd)
     return "this file system";
 }
 
-/* Errno of a one-page MAP_SYNC mapping, 0 if it is granted. */
-static int probe_map_sync(int fd)
+int pms_probe_map_sync(int fd)
 {
     void *page = mmap(NULL, PMS_PAGE, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
     if (page == MAP_FAILED)
@@ -197,7 +196,7 @@ static int probe_truth(int fd, enum pms_tier *tier, char reason[PMS_REASON_MAX])
                  "%s is memory: its files survive the process, but not a power failure", fs);
         return PMS_OK;
     }
-    int err = probe_map_sync(fd);
+    int err = pms_probe_map_sync(fd);
     if (!err) {
         probe_map_sync_granted(fd, fs, tier, reason);
     } else if (probe_statx_dax(fd)) {

@@ -164,6 +164,20 @@ void pms_tx_see(struct pms_tx *tx, uint64_t off, uint64_t len)
     }
 }
 
+void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len)
+{
+    uint64_t page = off / PMS_PAGE, end = (off + len + PMS_PAGE - 1) / PMS_PAGE;
+    end = end < tx->page_words * 64 ? end : tx->page_words * 64;
+    for (; page < end && page % 64; page++)
+        tx->page_seen[page / 64] |= 1ull << (page & 63);
+    for (; page + 64 <= end; page += 64)
+        tx->page_seen[page / 64] = UINT64_MAX;
+    for (; page < end; page++)
+        tx->page_seen[page / 64] |= 1ull << (page & 63);
+}
+
+void pms_tx_unpopulated(struct pms_tx *tx) { memset(tx->page_seen, 0, tx->page_words * 8); }
+
 void pms_tx_store(struct pms_tx *tx, uint64_t off, const void *src, size_t len)
 {
     pms_tx_see(tx, off, len);

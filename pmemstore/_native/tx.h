@@ -76,7 +76,7 @@ struct pms_tx {
     int leader;               /* a thread is writing a frame */
     uint64_t log_used;        /* bytes of the ring in use when the last frame was done */
 
-    uint64_t *page_seen; /* direct: bit per page: stored to since it was mapped.
+    uint64_t *page_seen; /* direct: bit per page: writable in the page table, as far as known.
                             files: changed since the last checkpoint, and so in the log */
     uint64_t page_words, pages_dirty;
 
@@ -91,6 +91,9 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
                 struct pms_wset *ws, struct pms_heap *heap);
 void pms_tx_free(struct pms_tx *tx);
 int pms_tx_grown(struct pms_tx *tx); /* the file has more pages */
+/* Direct: the pages of a range are writable now; all pages may take a write fault again. */
+void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len);
+void pms_tx_unpopulated(struct pms_tx *tx);
 
 /* A unit opens.  transaction: keep a journal. */
 void pms_unit_begin(struct pms_tx *tx, int transaction);

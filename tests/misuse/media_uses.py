@@ -173,6 +173,7 @@ USES: dict[str, dict[str, list[Use]]] = {
         "checkpoint": [of("checkpoint")],
         "collect": [of("collect")],
         "grow": [of("grow", SIZE * 2)],
+        "prepare_write": [of("prepare_write"), of("prepare_write", SIZE // 2, 4096)],
         "close": [of("close")],
         "__enter__": [of("__enter__")],
         "__exit__": [leave],

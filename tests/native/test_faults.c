@@ -164,6 +164,7 @@ static void tidy_directory(int may)
 static struct pms_options options_of(const struct scenario *s)
 {
     struct pms_options options = {.flag = s->flag ? s->flag : 'w', .limit = s->limit};
+    options.watch = PMS_WATCH_OFF; /* looks that time decides on would not be counted alike */
     if (s->flag == 'c' || s->flag == 'n') {
         options.size = 512u << 10;
         options.limit = POOL_LIMIT;

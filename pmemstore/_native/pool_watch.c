@@ -1,0 +1,211 @@
+/* pool_watch.c -- what a pool does about other tasks and its file; and its pages, made writable.
+ *
+ *   look:  lost    MediaError from now on: what is mapped may not be what was stored
+ *          cloned  direct media: the whole file is prepared again (unshared, synced, populated)
+ *                  before the unit that waits is acknowledged; else read-only
+ *          faulted direct media: somebody has synced, so that pages take faults again; they
+ *                  are populated again bit by bit, with the units that come
+ *
+ * A page that is populated is marked in tx.page_seen, so that tx.write_faults counts the others.
+ */
+#include "pool.h"
+
+#include <errno.h>
+
+/* What one look may spend on populating, and the piece in between that it asks for the time. */
+#define POPULATE_NS 200000
+#define POPULATE_PIECE (256ull << 10)
+/* Made writable before open, create or grow return; the rest follows bit by bit. */
+#define POPULATE_AT_ONCE (64ull << 20)
+
+/* ---- pages ---- */
+
+static int populate(struct pms_pool *pool, uint64_t off, uint64_t end)
+{
+    for (uint64_t at = off; at < end; at += POPULATE_AT_ONCE) {
+        uint64_t len = end - at < POPULATE_AT_ONCE ? end - at : POPULATE_AT_ONCE;
+        PMS_TRY(pms_map_populate(&pool->map, at, len));
+        pms_tx_populated(&pool->tx, at, len);
+    }
+    return PMS_OK;
+}
+
+/* One step, at most POPULATE_NS long; what fails is left to the faults. */
+static void populate_on(struct pms_pool *pool)
+{
+    int64_t end_ns = pms_watch_now() + POPULATE_NS;
+    while (pool->populate_next < pool->map.size) {
+        uint64_t at = pool->populate_next, left = pool->map.size - at;
+        uint64_t len = left < POPULATE_PIECE ? left : POPULATE_PIECE;
+        if (populate(pool, at, at + len) != PMS_OK) {
+            pool->populate_next = UINT64_MAX;
+            return;
+        }
+        pool->populate_next += len;
+        if (pms_watch_now() > end_ns)
+            return;
+    }
+    pool->populate_next = UINT64_MAX;
+    (void)pms_watch_remember(&pool->watch);
+}
+
+void pms_pool_populate(struct pms_pool *pool, uint64_t fresh)
+{
+    uint64_t size = pool->map.size, once = size < POPULATE_AT_ONCE ? size : POPULATE_AT_ONCE;
+    pool->populate_next = UINT64_MAX;
+    if (!pool->map.medium.direct)
+        return;
+    pms_tx_unpopulated(&pool->tx);
+    if (pool->prepare == PMS_PREPARE_LAZY)
+        return;
+    if (pool->prepare == PMS_PREPARE_NOW)
+        once = size;
+    if (populate(pool, 0, once) != PMS_OK || populate(pool, fresh, size) != PMS_OK)
+        return; /* an old kernel: stores take their faults */
+    if (once < size)
+        pool->populate_next = once;
+}
+
+/* ---- looking ---- */
+
+static int lost(struct pms_pool *pool, uint32_t found)
+{
+    if (!(found & PMS_WATCH_GONE)) /* that alone says nothing of what can be read */
+        pms_map_blame(&pool->map, pool->watch.where);
+    return pms_pool_poison(
+        pool, PMS_FAIL(PMS_E_MEDIA, pms_watch_text(found), pool->watch.where, 0, 0));
+}
+
+/* Blocks of its own again, durable: also what was stored since the clone. */
+static int undo_clone(struct pms_pool *pool)
+{
+    struct pms_prepared answer;
+    PMS_TRY(pms_map_prepare(&pool->map, 0, pool->map.size, &answer));
+    if (!answer.granted) {
+        int err = answer.sys_errno;
+        return pms_pool_poison(pool, pms_fail(PMS_E_MEDIA, __FILE__, __LINE__,
+                                              pms_watch_text(PMS_WATCH_SHARED), 0, 0, 0, err));
+    }
+    pool->watch.repaired++;
+    pms_tx_populated(&pool->tx, 0, pool->map.size);
+    pool->populate_next = UINT64_MAX;
+    return pms_watch_remember(&pool->watch);
+}
+
+int pms_pool_look(struct pms_pool *pool, int full)
+{
+    if (PMS_UNLIKELY(!pool->watch.map)) /* not settled yet */
+        return PMS_OK;
+    bool direct = pool->map.medium.direct, populating = pool->populate_next != UINT64_MAX;
+    uint32_t found = pms_watch_look(&pool->watch, full != 0);
+    if (PMS_UNLIKELY(found & PMS_WATCH_LOST))
+        return lost(pool, found);
+    if (PMS_UNLIKELY(found & PMS_WATCH_SHARED && direct))
+        return undo_clone(pool);
+    if (found & PMS_WATCH_FAULTED && !populating && pool->prepare != PMS_PREPARE_LAZY &&
+        direct) {
+        pool->tx.write_faults++; /* the one that told */
+        pms_tx_unpopulated(&pool->tx);
+        pool->populate_next = 0;
+        populating = true;
+    }
+    if (populating)
+        populate_on(pool);
+    return PMS_OK;
+}
+
+int pms_pool_cut(struct pms_pool *pool)
+{
+    PMS_TRY(pms_pool_look(pool, 1));
+    int status = pms_tx_checkpoint(&pool->tx);
+    if (status != PMS_OK) /* as everywhere: MEDIA is what a failed sync is called */
+        return pms_pool_poison(pool, status);
+    return PMS_OK;
+}
+
+int pms_pool_remember(struct pms_pool *pool)
+{
+    return pool->watch.map ? pms_watch_remember(&pool->watch) : PMS_OK;
+}
+
+/* ---- for callers ---- */
+
+/* Blocks that are missing (a sparse copy), or shared with a clone, get their own. */
+static int settle_blocks(struct pms_pool *pool)
+{
+    const struct pms_map *map = &pool->map;
+    struct pms_prepared answer;
+    struct pms_extents extents;
+    struct stat st;
+    if (fstat(map->medium.fd, &st) != 0)
+        return PMS_FAIL_OS("fstat", 0, 0, errno);
+    pms_extents_look(map->medium.fd, 0, map->size, &extents);
+    bool fine = extents.state == 0 || (extents.state == PMS_EXTENT_UNKNOWN &&
+                                       (uint64_t)st.st_blocks * 512 >= map->size);
+    if (fine)
+        return PMS_OK;
+    PMS_TRY(pms_map_prepare(&pool->map, 0, map->size, &answer));
+    if (answer.granted)
+        return PMS_OK;
+    int err = answer.sys_errno;
+    if (err == ENOSPC || err == EDQUOT)
+        return pms_fail(PMS_E_FULL, __FILE__, __LINE__, "prepare the pool's file", 0, map->size,
+                        0, err);
+    if (extents.state & PMS_EXTENT_SHARED && map->medium.tier <= PMS_TIER_FLUSH)
+        return pms_fail(PMS_E_DURABILITY, __FILE__, __LINE__,
+                        "blocks of the file are shared with a clone, and cannot be unshared", 0,
+                        0, 0, err);
+    return PMS_OK; /* a forced tier, on a file system that cannot do better */
+}
+
+int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode)
+{
+    if (pool->map.medium.direct)
+        PMS_TRY(settle_blocks(pool));
+    pms_pool_populate(pool, pool->map.size);
+    pms_watch_init(&pool->watch, &pool->map, (enum pms_watch_mode)watch_mode);
+    return pms_watch_remember(&pool->watch);
+}
+
+int pms_pool_prepare(struct pms_pool *pool, uint64_t off, uint64_t len,
+                     struct pms_prepared *answer)
+{
+    PMS_TRY(pms_enter_write_wait(pool, NULL, -1));
+    /* First: holes that somebody made must not be filled with zeroes unseen. */
+    int status = pms_pool_look(pool, 1);
+    if (status == PMS_OK && !len)
+        len = off < pool->map.size ? pool->map.size - off : 0;
+    if (status == PMS_OK)
+        status = pms_map_prepare(&pool->map, off, len, answer);
+    if (status == PMS_OK && pms_map_error(&pool->map))
+        status =
+            pms_pool_poison(pool, PMS_FAIL(PMS_E_MEDIA, "prepare the pool's file", 0, 0, 0));
+    if (status == PMS_OK) {
+        if (answer->populated)
+            pms_tx_populated(&pool->tx, off, len);
+        status = pms_watch_remember(&pool->watch);
+    }
+    pms_pool_unlock(pool);
+    return status;
+}
+
+/* Is another file, or none, under the pool's name? */
+static bool renamed(const struct pms_pool *pool)
+{
+    struct stat named;
+    return stat(pool->path, &named) != 0 || named.st_dev != pool->watch.last.st_dev ||
+           named.st_ino != pool->watch.last.st_ino;
+}
+
+int pms_pool_watched(struct pms_pool *pool, int full, struct pms_watched *out)
+{
+    PMS_TRY(pms_enter_read_wait(pool, NULL, -1));
+    int status = full ? pms_pool_look(pool, 1) : PMS_OK;
+    if (full && renamed(pool))
+        pool->watch.ever |= PMS_WATCH_RENAMED;
+    *out = (struct pms_watched){.found = pool->watch.ever,
+                                .looks = pool->watch.looks,
+                                .repaired = pool->watch.repaired};
+    int left = pms_leave_read(pool);
+    return status == PMS_OK ? left : status;
+}
