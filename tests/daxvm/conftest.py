@@ -10,6 +10,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
+#: For the images of all machines, which are sparse.
+ROOM_BYTES = 2 << 30
+
 
 @pytest.fixture(scope="module")
 def daxvm_state() -> Iterator[Path]:
@@ -17,9 +20,8 @@ def daxvm_state() -> Iterator[Path]:
     from guest import require_programs
 
     require_programs()
-    memory = Path("/dev/shm")
-    folder = Path(
-        tempfile.mkdtemp(prefix="pmemstore-daxvm-", dir=memory if memory.is_dir() else None)
-    )
+    shm = Path("/dev/shm")
+    roomy = shm.is_dir() and shutil.disk_usage(shm).free > ROOM_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="pmemstore-daxvm-", dir=shm if roomy else None))
     yield folder
     shutil.rmtree(folder)
