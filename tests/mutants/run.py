@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sites
-
-import build
+from builder import Builder
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -139,7 +138,7 @@ def try_stage(program: Path, stage: Stage) -> tuple[bool, str, int, int | None]:
     )
 
 
-def judge(builder: build.Builder, mutant: sites.Mutant, seconds: float) -> Verdict:
+def judge(builder: Builder, mutant: sites.Mutant, seconds: float) -> Verdict:
     """Build the mutant and run the stages until one kills it."""
     start = time.monotonic()
     objects = builder.objects(mutant)
@@ -218,7 +217,7 @@ def main() -> int:
             print(f"{mutant.name:<52} {mutant.rule}")
         return 0
     with tempfile.TemporaryDirectory(prefix="pmemstore_mutants.") as work:
-        builder = build.Builder(options.tree, Path(work), options.cmake)
+        builder = Builder(options.tree, Path(work), options.cmake)
         whole = judge(builder, sites.Mutant("(none)", "", quick=options.quick), 2)
         if whole.killed_by:
             print(f"the tests fail without a mutant: {whole.reason}", file=sys.stderr)
