@@ -27,20 +27,30 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* A number of images that may be beyond all numbers. */
+static const char *many(double n, char text[32])
+{
+    if (n > 1e300)
+        snprintf(text, 32, "more than 1e300");
+    else
+        snprintf(text, 32, "%.3g", n);
+    return text;
+}
+
 static void report(double seconds)
 {
+    char spared[32], largest[32];
     double points = tally.points ? (double)tally.points : 1;
     printf("%.1f s: %" PRIu64 " programs, %" PRIu64 " units, %" PRIu64 " images (%" PRIu64
            " read-only, %" PRIu64 " crossed, %" PRIu64 " went on), %" PRIu64 " kills, %" PRIu64
            " aborts, %" PRIu64 " full, %" PRIu64 " reopened\n",
            seconds, tally.programs, tally.units, tally.images, tally.readonly, tally.crossed,
            tally.nested, tally.killed, tally.aborts, tally.full, tally.reopened);
-    printf(
-        "%" PRIu64 " of %" PRIu64
-        " states of logs had pending lines that they do not read: %.3g images spared; %" PRIu64
-        " states walked; at most %.3g images at a point, %.0f pending on average\n",
-        tally.unread, tally.probes, tally.spared, tally.recovered, tally.largest,
-        (double)tally.items / points);
+    printf("%" PRIu64 " of %" PRIu64
+           " states of logs had pending lines that they do not read: %s images spared; %" PRIu64
+           " states walked; at most %s images at a point, %.0f pending on average\n",
+           tally.unread, tally.probes, many(tally.spared, spared), tally.recovered,
+           many(tally.largest, largest), (double)tally.items / points);
     printf("images: %" PRIu64 " distinct, %" PRIu64
            " duplicates, %.0f/s (%.0f/s of CPU); points: %" PRIu64
            ", %.1f %% exhaustive, %.1f %% but for torn stores, the rest sampled; %s\n",
@@ -141,7 +151,7 @@ int main(int argc, char **argv)
         world_openings();
         world_threads(6);
         if (!world_found)
-            missed = all_faults(NULL, 30);
+            missed = all_faults(NULL, 100);
         random_programs(1, 5);
     }
     report(now_s() - began);
