@@ -165,13 +165,7 @@ def kills(daxvm_state: Path) -> Kills:
 PROMISES = [
     *["ext4", "ext4-large-log", "ext4-unwritten", "ext4-records"],
     *["xfs", "xfs-large-log", "xfs-unwritten", "xfs-records"],
-    *["vpmem", "disk", "xfs-clone-records", "xfs-clone"],
-    pytest.param(
-        "xfs-clone-counter",
-        marks=pytest.mark.xfail(
-            reason="a clone that is taken under an open pool is not noticed", strict=False
-        ),
-    ),
+    *["vpmem", "disk", "xfs-clone-records", "xfs-clone", "xfs-clone-counter"],
 ]
 
 

@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import Any
 
 import pmemstore
+from pmemstore._native import check, lib
 from pmemstore.mapping import Mapping
 
 SHARE = Path("/mnt/share")
@@ -111,6 +112,8 @@ class PoolItem(Item):
         self._open()
         if self.job["unwritten"]:
             make_unwritten(self.path)
+            # Another task's doing, which the pool would tell: here it counts as its own.
+            check(lib.pms_pool_remember(self.pool._core()))
         if self.job["clone"]:
             threading.Thread(target=clone_forever, args=(self.path,), daemon=True).start()
 
