@@ -28,7 +28,7 @@ pytestmark = pytest.mark.daxvm
 
 VICTIM = Path(__file__).with_name("victim.py")
 SLICE = bool(os.environ.get("PMEMSTORE_DAXVM_SLICE"))
-KILLS = int(os.environ.get("PMEMSTORE_DAXVM_KILLS", "3" if SLICE else "22"))
+KILLS = int(os.environ.get("PMEMSTORE_DAXVM_KILLS", "3" if SLICE else "28"))
 SEED = int(os.environ.get("PMEMSTORE_DAXVM_SEED", "1"))
 #: The others take turns, for work under emulation is slow.
 ALWAYS = {"ext4-dax", "xfs-dax", "xfs-clone", "xfs-clone-control"}
