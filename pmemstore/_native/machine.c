@@ -236,6 +236,7 @@ int pms_machine_copy(struct pms_machine *m, const struct pms_machine *from)
         const struct pms_pending *old = &from->sector.item[i];
         for (uint32_t k = 0; k < old->count; k++)
             PMS_TRY(add_version(m, old->off, old->version[k], old->dirty));
+        m->sector.item[m->sector.slot[old->off / PMS_SECTOR] - 1].event = old->event;
     }
     return PMS_OK;
 }
