@@ -177,6 +177,42 @@ static void probe_map_sync_granted(int fd, const char *fs, enum pms_tier *tier,
     }
 }
 
+/* Why there is no DAX, as far as it can be known; the errno alone never says. */
+static const char *probe_no_dax(int fd, const char *fs)
+{
+    static const struct {
+        const char *fs, *why;
+    } known[] = {
+        {"btrfs", "it checksums and copies what is written, or spreads it over devices (RAID)"},
+        {"zfs", "it checksums and copies what is written"},
+        {"bcachefs", "it checksums and copies what is written"},
+        {"overlay", "overlays pass none on; use a directory of the file system below"},
+        {"nfs", "a network file system has no memory to map"},
+        {"9p", "a network file system has no memory to map"},
+        {"fuse", "it goes through a server"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (!strcmp(known[i].fs, fs))
+            return known[i].why;
+    if (strcmp(fs, "ext4") && strcmp(fs, "xfs"))
+        return "it is not known to have any";
+    char word[32];
+    struct statfs st;
+    struct fsxattr attr = {0};
+    struct pms_extents extents = {0};
+    if (!probe_sysfs_word(fd, "queue/dax", word) || strcmp(word, "1") != 0)
+        return "its device is not persistent memory, or does not show itself as such";
+    if (fstatfs(fd, &st) == 0 && st.f_bsize != (long)PMS_PAGE)
+        return "its blocks are not as large as a page";
+    pms_extents_look(fd, 0, PMS_POOL_MAX, &extents);
+    if (extents.state & PMS_EXTENT_SHARED)
+        return "blocks of the file are shared with a clone (reflink)";
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attr) == 0 && attr.fsx_xflags & FS_XFLAG_DAX)
+        return "the file has the DAX flag, which counts when it is closed by all and opened "
+               "again, unless the mount says dax=never or the file was cloned";
+    return "the file has no DAX flag and the mount does not give it (dax=always)";
+}
+
 /* The tier that the file itself gives. */
 static int probe_truth(int fd, enum pms_tier *tier, char reason[PMS_REASON_MAX])
 {
@@ -201,14 +237,16 @@ static int probe_truth(int fd, enum pms_tier *tier, char reason[PMS_REASON_MAX])
         probe_map_sync_granted(fd, fs, tier, reason);
     } else if (probe_statx_dax(fd)) {
         *tier = PMS_TIER_DAX_FSYNC;
-        snprintf(reason, PMS_REASON_MAX,
-                 "the file is DAX, but %s does not grant MAP_SYNC (%s): only a sync is durable",
-                 fs, pms_errno_name(err, buf));
+        snprintf(
+            reason, PMS_REASON_MAX,
+            "the file is DAX, but %s does not grant MAP_SYNC (%s; as over virtio-pmem): only "
+            "a sync is durable",
+            fs, pms_errno_name(err, buf));
     } else {
         *tier = PMS_TIER_SYNC;
         snprintf(reason, PMS_REASON_MAX,
-                 "the file cannot be mapped with MAP_SYNC: %s has no DAX for it (%s)", fs,
-                 pms_errno_name(err, buf));
+                 "the file cannot be mapped with MAP_SYNC: %s has no DAX for it (%s): %s", fs,
+                 pms_errno_name(err, buf), probe_no_dax(fd, fs));
     }
     return PMS_OK;
 }
