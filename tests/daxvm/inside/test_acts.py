@@ -18,7 +18,8 @@ import pmemstore
 from pmemstore import MediaError
 
 DAX_PLACES = ("ext4-dax", "xfs-dax", "ext4-inode", "xfs-inode")
-XFS_PLACES = ("xfs-dax", "xfs-inode")
+#: With dax=inode a clone has no DAX flag, and xfs refuses to share blocks between the two kinds.
+XFS_PLACES = ("xfs-dax",)
 
 
 @pytest.mark.places(*DAX_PLACES)
@@ -196,7 +197,7 @@ def test_prepared_stores_take_no_write_fault_until_somebody_syncs(place: Place) 
     pool.close()
 
 
-@pytest.mark.places(*DAX_PLACES)
+@pytest.mark.places("ext4-dax", "xfs-dax")
 def test_pool_that_is_opened_again_lazily_takes_its_faults(place: Place) -> None:
     path = place.folder / "t.pool"
     acts.make(path).close()
