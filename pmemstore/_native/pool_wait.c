@@ -92,18 +92,27 @@ static int owner_died(const struct pms_pool *pool)
 
 /* ---- group commit ---- */
 
+/* A step of the leader.  The kernel tells an error once: another sync, that of growth, may have been
+ * told ours, and ours then says that all is well. */
+static int unlocked(struct pms_pool *pool, int (*step)(struct pms_tx *tx))
+{
+    pms_pool_unlock(pool);
+    int status = step(&pool->tx);
+    pms_pool_lock(pool);
+    return status == PMS_OK && pool->poisoned
+               ? PMS_FAIL(PMS_E_MEDIA, "commit while a sync failed", 0, 0, 0)
+               : status;
+}
+
 static int lead(struct pms_pool *pool)
 {
     int status = pms_group_take(&pool->tx);
-    if (status == PMS_OK) {
-        pms_pool_unlock(pool);
-        status = pms_group_write(&pool->tx);
-        pms_pool_lock(pool);
-    }
+    if (status == PMS_OK && pool->tx.writing.data_sync)
+        status = unlocked(pool, pms_group_sync); /* what the frame speaks of, before it */
     if (status == PMS_OK)
-        status = pms_pool_look(pool, 0);    /* before anybody is told */
-    if (status == PMS_OK && pool->poisoned) /* an error of ours may have been told to another */
-        status = PMS_FAIL(PMS_E_MEDIA, "commit while a sync failed", 0, 0, 0);
+        status = unlocked(pool, pms_group_write);
+    if (status == PMS_OK)
+        status = pms_pool_look(pool, 0); /* before anybody is told */
     pms_group_done(&pool->tx, status);
     if (status != PMS_OK)
         status = pms_pool_poison(pool, status);

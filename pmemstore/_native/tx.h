@@ -104,9 +104,11 @@ int pms_unit_breathe(struct pms_tx *tx);
 int pms_unit_commit(struct pms_tx *tx, uint64_t *ticket);
 void pms_unit_abort(struct pms_tx *tx);
 
-/* Files: write one frame for the units that wait.  Called without the pool's lock by the
- * leader between _take and _done, which are called with it. */
+/* Files: write one frame for the units that wait, behind a sync of what it speaks of if
+ * writing.data_sync.  Called without the pool's lock by the leader between _take and _done, which
+ * are called with it. */
 int pms_group_take(struct pms_tx *tx);
+int pms_group_sync(struct pms_tx *tx);
 int pms_group_write(struct pms_tx *tx);
 void pms_group_done(struct pms_tx *tx, int status);
 /* No unit open and none waiting.  Files: committed pages to the file, sync, anchor.  Direct:

@@ -240,12 +240,12 @@ int pms_group_take(struct pms_tx *tx)
                           tx->log->bytes);
 }
 
+int pms_group_sync(struct pms_tx *tx) { return pms_sync(tx->medium); }
+
 int pms_group_write(struct pms_tx *tx)
 {
     struct pms_group *group = &tx->writing;
     uint64_t seq, pos;
-    if (group->data_sync)
-        PMS_TRY(pms_sync(tx->medium)); /* what the frame speaks of, before the frame */
     struct pms_log *log = tx->log;
     uint8_t *buffer = log->buffer;
     size_t room = log->buffer_room;

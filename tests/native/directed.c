@@ -438,6 +438,22 @@ static void words_in_blocks_that_a_savepoint_gave_back(int medium)
     finish(NULL, __func__);
 }
 
+/* The pool becomes as large as it may be, and every row of free pages is filled with a value; the
+ * keys from `key` on. */
+static void fill_all_pages(struct world *w, uint64_t key)
+{
+    struct pms_heap_stats stats = {.largest_free = 1};
+    uint64_t full = tally.full;
+    (void)world_expected(w, "grow", pms_pool_grow(w->pool, w->setup->limit));
+    while (!world_found && stats.largest_free && tally.full == full) {
+        CHECK_EQ(pms_enter_read_wait(w->pool, NULL, -1), PMS_OK);
+        CHECK_EQ(pms_heap_statistics(&w->pool->heap, &stats), PMS_OK);
+        (void)pms_leave_read(w->pool);
+        if (stats.largest_free)
+            put(w, key++, (uint32_t)stats.largest_free);
+    }
+}
+
 /* The only pages left are those of spans that the open transaction has dropped.  Rolled back, they are
  * spans again, and the next unit's block comes to lie where the log's extent would have been, which a
  * crash still reads.  Which span that is depends on the allocator, so each has its turn. */
@@ -447,18 +463,19 @@ static void the_log_wants_the_pages_of_dropped_spans(int medium)
     struct world *w = start(&setup, 4096, 1536, medium);
     setup.stabbed = 0;
     w->looking = 0;
-    put_many(w, 100, 160, 20);
-    for (uint64_t first = 0; first < 14 && !world_found; first++) {
-        for (uint64_t key = 0; key < 14; key++) /* a span each */
+    put_many(w, 100, 200, 20);
+    for (uint64_t key = 0; key < 6; key++) /* a span each */
+        put(w, key, 100u + 200u * (uint32_t)key);
+    fill_all_pages(w, 50);
+    for (uint64_t first = 0; first < 6 && !world_found; first++) {
+        for (uint64_t key = 0; key < 6; key++)
             put(w, key, 100u + 200u * (uint32_t)key);
-        del_many(w, 0, 14);
+        del_many(w, 0, 6);
         if (!world_found)
             (void)world_checkpoint(w);
         struct level level = level_begin(w);
-        for (uint64_t key = 20; key < 70 && w->pool->heap.empty_spans && !world_found; key++)
-            put(w, key, 36000); /* until spans are dropped */
-        for (uint32_t round = 0; round < 4; round++)
-            put_many(w, 100, 160, 20 + round);
+        put(w, 20, 65000); /* drops them, and takes the first */
+        put_many(w, 100, 200, 20);
         level_end(w, level, 0);
         w->looking = 1;
         put(w, first, 100u + 200u * (uint32_t)first);
@@ -540,6 +557,36 @@ static void a_sync_of_a_checkpoint_fails(int medium)
     finish(NULL, __func__);
 }
 
+static void growth_fails(struct world *w)
+{
+    w->syncs_left = 1;
+    (void)world_grow(w);
+}
+
+/* An error is told once: the sync of a growth takes that of a leader's contents (a value in place, or
+ * a payload outside the ring) with it, and the leader's own sync, right behind it, succeeds. */
+static void another_sync_is_told_of_the_leaders_error(int medium)
+{
+    for (int far = 0; far < 2 && medium == ON_FILES && !world_found; far++) {
+        struct setup setup;
+        struct world *w = start(&setup, 65536, 3072, medium);
+        setup.nested = 3;
+        setup.crossed = 2;
+        setup.below = 40;
+        put_many(w, 0, 6, 300);
+        world_drain(w);
+        w->meanwhile = growth_fails;
+        w->meanwhile_at = PMS_EV_SYNC;
+        struct level level = level_begin(w);
+        put_many(w, 0, far ? 40 : 1, far ? 400 : 70000);
+        level_end(w, level, 1);
+        world_drain(w);
+        CHECK(world_found || w->sync_failed);
+        world_after(w);
+    }
+    finish(NULL, __func__);
+}
+
 void world_directed(void)
 {
     static void (*const tests[])(int) = {
@@ -566,6 +613,7 @@ void world_directed(void)
         contents_take_pages_that_frames_have_words_for,
         payloads_take_pages_that_frames_have_words_for,
         a_sync_of_a_checkpoint_fails,
+        another_sync_is_told_of_the_leaders_error,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         for (int medium = 0; medium < MEDIA && !world_found; medium++)

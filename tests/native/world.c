@@ -214,7 +214,7 @@ static int record(void *context, const struct pms_event *event)
         return 0;
     if (event->kind == PMS_EV_FENCE)
         w->fences++;
-    if (event->kind == PMS_EV_WRITE_SYNC && w->meanwhile && w->pool->tx.leader) {
+    if (event->kind == w->meanwhile_at && w->meanwhile && w->pool->tx.leader) {
         void (*meanwhile)(struct world *) = w->meanwhile;
         w->meanwhile = NULL;
         meanwhile(w);
@@ -351,6 +351,7 @@ void world_reset(const struct setup *setup)
     judge_forget();
     w->most = setup->most;
     w->meanwhile = NULL;
+    w->meanwhile_at = PMS_EV_WRITE_SYNC;
     w->sync_failed = 0;
     w->syncs_left = 0;
     world_log(w);

@@ -78,8 +78,8 @@ struct world {
     const struct action *doing;   /* the single operation under way */
     int looking;                  /* images are looked at */
     uint32_t most;
-    void (*meanwhile)(
-        struct world *w); /* once, while a leader writes the next frame; or NULL */
+    uint32_t meanwhile_at; /* PMS_EV_WRITE_SYNC: a leader's frame; _SYNC: its contents */
+    void (*meanwhile)(struct world *w); /* once, in the next such event; or NULL */
     enum phase phase;
     uint64_t syncs_left; /* until one fails; 0: none will */
     int sync_failed;
