@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 EXPLORER = "test_crash"
 # Tests beside the explorer that look at what these files make durable.
-OTHER_TESTS = {"map_user": ("test_mapping",), "prepare": ("test_map",)}
+OTHER_TESTS = {"map_user": ("test_mapping",), "prepare": ("test_map",), "probe": ("test_mapping",)}
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,45 @@ static void overflow_extents_are_reused_and_merged(int medium)
     finish(w, __func__);
 }
 
+/* In a dict of its own: the root has not enough keys for more lines than all extents name. */
+static void put_in(struct world *w, uint32_t object, uint64_t key)
+{
+    struct action a = set(key, 20);
+    a.object = object;
+    if (!world_found)
+        (void)world_step(w, &a, 0);
+}
+
+/* So many extents in one transaction that they are put together.  Until the frame that names the new
+ * one is durable, an anchor leads to one that names the old ones. */
+static void many_extents_become_one(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 4096, 1536, medium);
+    uint64_t extents = 0;
+    w->looking = 0;
+    w->most = 4;
+    for (uint32_t object = 1; object < 12; object++) {
+        struct action dict = {
+            .kind = ACT_SET, .key = object, .create = 1, .value = {PMS_TAG_DICT, 0, object}};
+        (void)world_single(w, &dict, 0);
+        struct level level = level_begin(w);
+        for (uint64_t key = 0; key < 140; key++)
+            put_in(w, object, key);
+        level_end(w, level, 1);
+    }
+    for (int keep = 0; keep < 2 && !world_found; keep++) {
+        struct level level = level_begin(w);
+        for (uint64_t n = 0; n < 1540 && !world_found; n++) {
+            w->looking = extents > 10 && medium == ON_DIRECT;
+            put_in(w, 1 + (uint32_t)n % 11, n / 11);
+            extents = w->pool->tx.borrowed_count;
+        }
+        level_end(w, level, keep);
+    }
+    finish(w, __func__);
+}
+
 /* The anchor still points at an OVERFLOW frame when its transaction has committed: its pages must
  * not become somebody's contents before the anchor has moved. */
 static void pages_lent_to_the_log_stay_while_an_anchor_needs_them(int medium)
@@ -535,11 +574,12 @@ static void payloads_take_pages_that_frames_have_words_for(int medium)
     finish(w, __func__);
 }
 
-/* What a sync failed to write is not written by another one: not the pages (n = 1), and not the anchor
- * (n = 2), which the next session reads, and the one after that may find torn. */
-static void a_sync_of_a_checkpoint_fails(int medium)
+/* What a sync failed to write is not written by another one: of a checkpoint not the pages (n = 1), and
+ * not the anchor (2), which the next session reads, and the one after that may find torn; of a unit not
+ * its payload (4), and not its frame (5), which the next session acts on. */
+static void a_sync_fails(int medium)
 {
-    for (uint64_t n = 1; n < 4 && medium == ON_FILES && !world_found; n++) {
+    for (uint64_t n = 1; n < 6 && medium == ON_FILES && !world_found; n++) {
         struct setup setup;
         struct world *w = start(&setup, 4096, 512, medium);
         setup.nested = 3;
@@ -547,9 +587,15 @@ static void a_sync_of_a_checkpoint_fails(int medium)
         setup.below = 40;
         put_many(w, 0, 6, 300);
         world_drain(w);
-        w->syncs_left = n;
-        if (!world_found)
+        w->syncs_left = n < 4 ? n : n - 3;
+        if (n < 4 && !world_found) {
             (void)world_checkpoint(w);
+        } else if (!world_found) {
+            struct level level = level_begin(w);
+            put_many(w, 0, 9, 310);
+            level_end(w, level, 1);
+            world_drain(w);
+        }
         if (!w->sync_failed)
             w->syncs_left = 0;
         world_after(w);
@@ -592,6 +638,7 @@ void world_directed(void)
     static void (*const tests[])(int) = {
         blocks_given_back_wait_for_the_frames_that_name_them,
         overflow_extents_are_reused_and_merged,
+        many_extents_become_one,
         pages_lent_to_the_log_stay_while_an_anchor_needs_them,
         a_full_pool_settles_in_the_middle_of_a_unit,
         empty_spans_become_pages_and_come_back,
@@ -612,7 +659,7 @@ void world_directed(void)
         the_log_wants_the_pages_of_dropped_spans,
         contents_take_pages_that_frames_have_words_for,
         payloads_take_pages_that_frames_have_words_for,
-        a_sync_of_a_checkpoint_fails,
+        a_sync_fails,
         another_sync_is_told_of_the_leaders_error,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
