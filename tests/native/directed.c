@@ -340,7 +340,7 @@ static void more_contents_than_are_hashed(int medium)
     for (uint64_t log = 4096; log <= 16384 && !world_found; log *= 4) {
         struct setup setup;
         struct world *w = start(&setup, log, 3072, medium);
-        w->most = 4;
+        w->most = 16;
         for (int keep = 0; keep < 2; keep++) {
             struct level level = level_begin(w);
             put_many(w, 0, 6, 190000);
