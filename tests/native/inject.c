@@ -71,8 +71,6 @@ static const struct {
     [CALL_SIGACTION] = {"sigaction", {EINVAL}},
     [CALL_ATFORK] = {"pthread_atfork", {ENOMEM}},
     [CALL_SYSCALL] = {"syscall", {EINTR, EPERM}},
-    [CALL_NANOSLEEP] = {"nanosleep", {EINTR}},
-    [CALL_USLEEP] = {"usleep", {EINTR}},
 };
 
 const char *inject_name(enum call call) { return calls[call].name; }
@@ -103,8 +101,6 @@ int inject_transparent(enum call call, int err)
     case CALL_FOPEN:
     case CALL_FGETS:
     case CALL_SYSCALL:
-    case CALL_NANOSLEEP:
-    case CALL_USLEEP:
     case CALL_STATX:
         return 1;
     default:
@@ -213,15 +209,13 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t off)
     return n;
 }
 
-int __real_usleep(useconds_t us);
-
 /* A sync, which is to fail with err if that is positive.  0, or the errno, which is set. */
 static int sync_ends(int err, int fd, uint64_t off, uint64_t len)
 {
     if (armed && injector.sync_failed)
         injector.retried_syncs++;
     if (!armed && injector.slow)
-        __real_usleep(3000);
+        usleep(3000);
     if (err > 0) {
         injector.sync_failed = 1;
         if (medium_has(fd))
@@ -265,7 +259,7 @@ int __real_msync(void *at, size_t len, int flags);
 int __wrap_msync(void *at, size_t len, int flags)
 {
     if (!armed && injector.slow)
-        __real_usleep(3000);
+        usleep(3000);
     return fails(CALL_MSYNC) ? -1 : __real_msync(at, len, flags);
 }
 
@@ -474,11 +468,3 @@ long __wrap_syscall(long number, ...)
         return -1;
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
-
-int __real_nanosleep(const struct timespec *time, struct timespec *left);
-int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
-{
-    return fails(CALL_NANOSLEEP) ? -1 : __real_nanosleep(time, left);
-}
-
-int __wrap_usleep(useconds_t us) { return fails(CALL_USLEEP) ? -1 : __real_usleep(us); }

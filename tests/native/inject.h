@@ -58,8 +58,6 @@ enum call {
     CALL_SIGACTION,
     CALL_ATFORK,
     CALL_SYSCALL,
-    CALL_NANOSLEEP,
-    CALL_USLEEP,
     CALLS
 };
 
