@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pmemstore import errors
 
 
 @dataclass
-class Chain:
+class Chain(ABC):
     """One item.
 
     Attributes:
@@ -79,9 +80,9 @@ class Chain:
         self.exists = False
         self.fresh = True
 
+    @abstractmethod
     def difference(self, found: Path) -> str | None:
         """Return what is wrong with what was found, or None."""
-        raise NotImplementedError
 
     def _start_anew(self) -> None:
         self.done = 0

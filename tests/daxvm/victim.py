@@ -22,6 +22,7 @@ import shutil
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,7 +61,7 @@ writer = load_writer()
 # ---- items --------------------------------------------------------------------------------
 
 
-class Item:
+class Item(ABC):
     """Something that is worked on step by step.
 
     Args:
@@ -78,13 +79,13 @@ class Item:
         if self.path.exists():
             shutil.copyfile(self.path, to)
 
+    @abstractmethod
     def open(self, done: int, fresh: bool) -> None:
         """Go on after ``done`` steps; fresh: there is no file yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self) -> int:
         """Do a step; return how many are done and durable by now."""
-        raise NotImplementedError
 
     def _force(self) -> None:
         """Decide what the next open maps.  A forced tier maps without MAP_SYNC."""
