@@ -33,7 +33,9 @@ from pmemstore.errors import (
 )
 from pmemstore.health import BadRange, Health
 from pmemstore.mapping import Mapping, MappingStats, PreparedWrite
-from pmemstore.pool import CheckResult, Durability, Pool, PoolStats, open
+from pmemstore.opening import open
+from pmemstore.pool import Pool
+from pmemstore.status import CheckResult, Durability, PoolStats
 from pmemstore.tx import Transaction
 
 __version__ = "0.1.0"

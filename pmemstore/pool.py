@@ -1,17 +1,13 @@
-"""Pools: open, close, check, grow, and what a pool says about itself."""
+"""The open pool: its root, transactions, check, growth, close."""
 
 from __future__ import annotations
 
 import atexit
-import builtins
-import operator
 import os
-import re
 import time
 import warnings
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
@@ -24,141 +20,25 @@ from pmemstore.containers.convert import build
 from pmemstore.containers.dict import Dict
 from pmemstore.containers.list import List
 from pmemstore.errors import (
-    DurabilityError,
-    HealthWarning,
     PmemstoreError,
-    PoolBusyError,
     PoolClosedError,
 )
 from pmemstore.health import Health
 from pmemstore.mapping import PreparedWrite, prepared
 from pmemstore.recorder import Recorder
+from pmemstore.sizes import Size, parse_size
+from pmemstore.status import TIER_NAMES, CheckResult, Durability, PoolStats
 from pmemstore.tx import Transaction
-from pmemstore.watch import PREPARE, WATCH, notes_of
+from pmemstore.watch import notes_of
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
 else:
     from pmemstore._native import slots as _slots
 
-__all__ = ["CheckResult", "Durability", "Pool", "PoolStats", "open"]
+__all__ = ["Pool", "open_pools", "remembered"]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-Size = int | str
-
-TIERS: Final[dict[str, int]] = {
-    ffi.string(lib.pms_tier_name(tier)).decode(): tier
-    for tier in (
-        lib.PMS_TIER_EADR,
-        lib.PMS_TIER_FLUSH,
-        lib.PMS_TIER_DAX_FSYNC,
-        lib.PMS_TIER_SYNC,
-        lib.PMS_TIER_VOLATILE,
-    )
-}
-#: Strongest first: ``require`` accepts this tier and those before it.
-TIER_NAMES: Final[dict[int, str]] = {tier: name for name, tier in TIERS.items()}
-
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _REPORT_BYTES: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Durability:
-    """What a commit is worth on this medium.
-
-    Attributes:
-        tier: ``eadr``, ``flush``, ``dax-fsync``, ``sync`` or ``volatile``.
-        reason: Why, in a sentence.
-    """
-
-    tier: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.tier}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """Counters since the pool was opened, and present sizes.
-
-    Attributes:
-        commits: Transactions and single operations that changed something and committed.
-        aborts: Transactions that were rolled back.
-        fences: Store fences, each of which orders the flushes before it.
-        flushed_lines: Cache lines written back.
-        syncs: System calls that wait for the device.
-        log_bytes: Written to the log.
-        checkpoints: Times that the log was cut.
-        write_faults: Stores that the kernel stopped to make a page writable, as far as it can
-            be known without asking the kernel each time.  Direct media: first stores to pages
-            of the heap that were not made writable ahead, and one for each time that somebody
-            was found to have synced; pages that the same unit touched, and the log's, are not
-            counted.  Files: pages changed for the first time since the last checkpoint.
-        written_bytes: By write calls, on files without DAX.
-        used_bytes: In use in the heap.
-        free_bytes: Free in the heap, without growing.
-        size: Bytes of the file.
-        limit: Bytes that the file may grow to.
-        handles: Objects that some proxy looks at.
-        recovered_units: Transactions that opening the pool completed or rolled back.
-        looks: Times that the file was compared with what it was: see ``open``, ``watch``.
-        repairs: Times that a clone made by another task was undone.
-    """
-
-    commits: int
-    aborts: int
-    fences: int
-    flushed_lines: int
-    syncs: int
-    log_bytes: int
-    checkpoints: int
-    write_faults: int
-    written_bytes: int
-    used_bytes: int
-    free_bytes: int
-    size: int
-    limit: int
-    handles: int
-    recovered_units: int
-    looks: int
-    repairs: int
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """What ``Pool.check()`` found.
-
-    Attributes:
-        problems: One sentence each, with offsets and numbers; empty if there are none.
-        objects: Containers.
-        entries: Items of dicts.
-        cells: Items of lists.
-        blobs: Values and keys with a block of their own.
-        allocated_bytes: What the heap says is in use.
-        reachable_bytes: What the root and the orphans lead to.
-        leaked_bytes: The difference.
-        orphans: Containers that nothing refers to and that will be torn down.
-        notes: What other tasks were found to have done to the file since it was opened, without
-            that anything was lost; a sentence each.
-    """
-
-    problems: tuple[str, ...]
-    objects: int
-    entries: int
-    cells: int
-    blobs: int
-    allocated_bytes: int
-    reachable_bytes: int
-    leaked_bytes: int
-    orphans: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether the pool has no problem."""
-        return not self.problems
 
 
 class Pool(_slots.PoolBase):
@@ -305,7 +185,7 @@ class Pool(_slots.PoolBase):
         core = self._core()
         fd = os.dup(core.map.medium.fd)
         try:
-            return healths.examine(self.path, fd, _parts(core.super), _remembered(core))
+            return healths.examine(self.path, fd, _parts(core.super), remembered(core))
         finally:
             os.close(fd)
 
@@ -386,7 +266,7 @@ class Pool(_slots.PoolBase):
         address = self._address
         if address == 0:
             return
-        _open_pools.discard(self)
+        open_pools.discard(self)
         self._root_dict = None
         if os.getpid() != self._pid:
             self._detach()  # the parent's; nothing of it is touched here
@@ -446,155 +326,8 @@ class Pool(_slots.PoolBase):
         check(status, path=self.path)
 
 
-def open(
-    path: Path,
-    flag: str = "c",
-    *,
-    size: Size | None = None,
-    limit: Size | None = None,
-    log_size: Size | None = None,
-    require: str | None = None,
-    timeout: float | None = None,
-    prepare: str | None = None,
-    watch: str = "auto",
-    recorder: Recorder | None = None,
-    refuse_unsafe_shutdown: bool = False,
-) -> Pool:
-    """Open a pool, or create it.
-
-    Args:
-        path: File of the pool.
-        flag: As for ``dbm``: ``r`` reads and writes nothing at all, not even to recover;
-            ``w`` reads and writes; ``c`` also creates the file if it is not there; ``n`` always
-            makes a new, empty pool.
-        size: Bytes of a new file: an int, or text like ``"64M"``.  It grows by itself.
-        limit: Bytes that the file may grow to; default: as when it was created, or none.
-        log_size: Bytes of a new pool's log.
-        require: Weakest acceptable tier: ``eadr``, ``flush``, ``dax-fsync``, ``sync`` or
-            ``volatile``.
-        timeout: Seconds that operations and ``transaction()`` wait for another thread's
-            transaction; then TransactionError.  Default: no limit.
-        prepare: When pages are made writable ahead of the first store to them (direct media).
-            None: of the first 64 MiB before this returns, of the rest bit by bit with the
-            commits.  ``now``: of all.  ``lazy``: of none, so that each first store takes a write
-            fault; blocks are allocated and written ahead all the same.
-        watch: When the file is compared with what it was, because another task may have
-            truncated, punched or cloned it (direct media).  ``auto``: before a commit
-            returns that took more than 5 us, or that is the first for 1 ms.  ``always``: before
-            any commit returns.  ``off``: by ``check()``, checkpoints, growth and close alone.
-            On files: with each sync, whatever is asked for here.
-        recorder: Keeps all that reaches the medium, for crash tests.
-        refuse_unsafe_shutdown: Do not open a pool whose memory modules have counted an unsafe
-            shutdown while it was in use.  Default: open it, with a HealthWarning.
-
-    Returns:
-        The pool; use it in a ``with`` statement, or close it.
-
-    Raises:
-        FileNotFoundError: There is no such file, and the flag does not create it.
-        PoolBusyError: Another process has it open, or this one has.
-        PoolFormatError: Not a pool, or one of an unknown version.
-        PoolCorruptError: A damaged pool.
-        DurabilityError: The medium is weaker than ``require``, or has had an unsafe shutdown and
-            ``refuse_unsafe_shutdown`` is set.
-        OSError: The system refuses.
-
-    Durability:
-        A new pool is durable, with its name, when this returns.
-
-    Complexity:
-        O(1), clean or after a crash, plus the log.
-
-    Example:
-        >>> import pmemstore
-        >>> with pmemstore.open(getfixture("tmp_path") / "doc.pool", "c", size="1M") as pool:
-        ...     pool.root["visits"] = pool.root.get("visits", 0) + 1
-    """
-    if flag not in ("r", "w", "c", "n"):
-        raise ValueError(f"flag must be 'r', 'w', 'c' or 'n', not {flag!r}")
-    if require is not None and require not in TIERS:
-        raise ValueError(f"require must be one of {', '.join(TIERS)}, not {require!r}")
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"timeout must be None, or at least 0 seconds, not {timeout!r}")
-    if prepare not in PREPARE:
-        raise ValueError(f"prepare must be None, 'now' or 'lazy', not {prepare!r}")
-    if watch not in WATCH:
-        raise ValueError(f"watch must be 'auto', 'always' or 'off', not {watch!r}")
-    name = os.fsencode(path)
-    if b"\0" in name:
-        raise ValueError("embedded null byte")
-    options = ffi.new("struct pms_options *")
-    options.flag = flag.encode()
-    options.size = 0 if size is None else parse_size(size, "size")
-    options.limit = 0 if limit is None else parse_size(limit, "limit")
-    options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
-    options.require = 0 if require is None else TIERS[require]
-    options.prepare = PREPARE[prepare]
-    options.watch = WATCH[watch]
-    options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
-    options.refuse_shutdowns = refuse_unsafe_shutdown
-    if recorder is not None:
-        recorder._record_pool(options)
-
-    text = os.fsdecode(name)
-    out = ffi.new("struct pms_pool **")
-    # "n" renames a new file into place: where the link points to, not over the link.
-    target = os.path.realpath(name)
-    counted = healths.count_below(os.fsdecode(target))
-    if counted is not None:
-        options.shutdown_device, options.shutdowns = counted
-    while (status := lib.pms_pool_open(target, options, out)) == lib.PMS_E_INTR:
-        pass
-    if status != lib.PMS_OK:
-        _raise_open(status, text)
-    pool = Pool()
-    pool.path = text
-    pool.flag = flag
-    pool.timeout = timeout
-    pool._recorder = recorder
-    pool._pid = os.getpid()
-    pool._attach(int(ffi.cast("uintptr_t", out[0])), text)
-    _open_pools.add(pool)
-    try:
-        if counted is not None and out[0].shutdowns_met:
-            sentence = healths.shutdown_text(_remembered(out[0]), counted[1])
-            warnings.warn(f"{text}: {sentence}.", HealthWarning, stacklevel=2)
-        pool._root_dict = pool._root()
-    except BaseException:
-        pool.close()
-        raise
-    return pool
-
-
-def _raise_open(status: int, path: str) -> None:
-    try:
-        raise_status(status, path)
-    except PoolBusyError as busy:
-        pid = lock_holder(path)
-        who = "another process" if pid is None else f"process {pid}"
-        if pid is None:
-            who += ", whose id is unknown (/proc/locks does not show it)"
-        elif pid == os.getpid():
-            who = f"this process ({pid}), which has it open already"
-        error = PoolBusyError(
-            f"{path} is in use by {who}. Nothing was changed; close it there first.", path=path
-        )
-        error.pid = pid
-        raise error from busy
-    except DurabilityError as weak:
-        if not str(weak).startswith("an unsafe shutdown"):
-            raise
-        raise DurabilityError(
-            f"{path}: its memory modules counted an unsafe shutdown while it was open for writing "
-            f"(counter {weak.wanted}, now {weak.found}): flushed data may be lost. Nothing was "
-            "changed; open it with flag 'r' and look, or without refuse_unsafe_shutdown.",
-            path=path,
-            wanted=weak.wanted,
-            found=weak.found,
-        ) from weak
-
-
-def _remembered(core: Any) -> healths.Remembered:
+def remembered(core: Any) -> healths.Remembered:
+    """Return what the core remembers of unsafe shutdowns."""
     return healths.Remembered(
         before=int(core.shutdowns_before),
         met=int(core.shutdowns_met),
@@ -629,64 +362,12 @@ def _parts(super_: Any) -> list[healths.Part]:
     ]
 
 
-def parse_size(size: Size, name: str) -> int:
-    """Return a number of bytes.
-
-    Args:
-        size: An int, or text: digits and K, M, G or T, powers of 1024 each; ``MB`` and ``MiB``
-            are as good.
-        name: For the message.
-
-    Raises:
-        ValueError: Neither, or not positive.
-
-    Example:
-        >>> parse_size("64M", "size")
-        67108864
-    """
-    if isinstance(size, str):
-        match = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)(?:i?B)?\s*", size, re.IGNORECASE | re.ASCII)
-        number = int(match[1]) * _UNITS[match[2].upper()] if match else 0
-    else:
-        try:
-            number = operator.index(size)
-        except TypeError:
-            raise TypeError(
-                f"{name} must be an int or text like '64M', not {type(size).__name__}"
-            ) from None
-    if not 0 < number < 2**63:
-        raise ValueError(f"{name} must be a number of bytes, or text like '64M', not {size!r}")
-    return number
-
-
-def lock_holder(path: str) -> int | None:
-    """Return the process that has a lock on a file, by /proc/locks; None: it does not say."""
-    try:
-        status = os.stat(path)
-        with builtins.open("/proc/locks", encoding="ascii") as locks:
-            lines = locks.read().splitlines()
-    except OSError:
-        return None
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    pids = []
-    for line in lines:
-        # "1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF"; a waiting one has "->" after "1:".
-        fields = line.split()
-        if len(fields) >= 8 and fields[1] != "->" and fields[4].isdecimal():
-            exact = fields[5] == device
-            same_inode = fields[5].rpartition(":")[2] == str(status.st_ino)
-            if same_inode and int(fields[4]) > 0:
-                pids.append((not exact, int(fields[4])))
-    # Some file systems show another device number here than stat() does.
-    return min(pids)[1] if pids else None
-
-
-_open_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+open_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
-    for pool in list(_open_pools):
+    for pool in list(open_pools):
         try:
             pool.close()
         except (PmemstoreError, OSError) as error:

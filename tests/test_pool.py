@@ -28,7 +28,8 @@ from pmemstore import (
     TransactionError,
 )
 from pmemstore.cli import main
-from pmemstore.pool import lock_holder, parse_size
+from pmemstore.opening import lock_holder
+from pmemstore.sizes import parse_size
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener

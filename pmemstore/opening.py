@@ -1,0 +1,190 @@
+"""Opening a pool, and saying why it cannot be."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import warnings
+
+from pmemstore import health as healths
+from pmemstore._native import ffi, lib, raise_status
+from pmemstore.errors import DurabilityError, HealthWarning, PoolBusyError
+from pmemstore.pool import Pool, open_pools, remembered
+from pmemstore.recorder import Recorder
+from pmemstore.sizes import Size, parse_size
+from pmemstore.status import TIERS
+from pmemstore.watch import PREPARE, WATCH
+
+__all__ = ["lock_holder", "open"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def open(
+    path: Path,
+    flag: str = "c",
+    *,
+    size: Size | None = None,
+    limit: Size | None = None,
+    log_size: Size | None = None,
+    require: str | None = None,
+    timeout: float | None = None,
+    prepare: str | None = None,
+    watch: str = "auto",
+    recorder: Recorder | None = None,
+    refuse_unsafe_shutdown: bool = False,
+) -> Pool:
+    """Open a pool, or create it.
+
+    Args:
+        path: File of the pool.
+        flag: As for ``dbm``: ``r`` reads and writes nothing at all, not even to recover;
+            ``w`` reads and writes; ``c`` also creates the file if it is not there; ``n`` always
+            makes a new, empty pool.
+        size: Bytes of a new file: an int, or text like ``"64M"``.  It grows by itself.
+        limit: Bytes that the file may grow to; default: as when it was created, or none.
+        log_size: Bytes of a new pool's log.
+        require: Weakest acceptable tier: ``eadr``, ``flush``, ``dax-fsync``, ``sync`` or
+            ``volatile``.
+        timeout: Seconds that operations and ``transaction()`` wait for another thread's
+            transaction; then TransactionError.  Default: no limit.
+        prepare: When pages are made writable ahead of the first store to them (direct media).
+            None: of the first 64 MiB before this returns, of the rest bit by bit with the
+            commits.  ``now``: of all.  ``lazy``: of none, so that each first store takes a write
+            fault; blocks are allocated and written ahead all the same.
+        watch: When the file is compared with what it was, because another task may have
+            truncated, punched or cloned it (direct media).  ``auto``: before a commit
+            returns that took more than 5 us, or that is the first for 1 ms.  ``always``: before
+            any commit returns.  ``off``: by ``check()``, checkpoints, growth and close alone.
+            On files: with each sync, whatever is asked for here.
+        recorder: Keeps all that reaches the medium, for crash tests.
+        refuse_unsafe_shutdown: Do not open a pool whose memory modules have counted an unsafe
+            shutdown while it was in use.  Default: open it, with a HealthWarning.
+
+    Returns:
+        The pool; use it in a ``with`` statement, or close it.
+
+    Raises:
+        FileNotFoundError: There is no such file, and the flag does not create it.
+        PoolBusyError: Another process has it open, or this one has.
+        PoolFormatError: Not a pool, or one of an unknown version.
+        PoolCorruptError: A damaged pool.
+        DurabilityError: The medium is weaker than ``require``, or has had an unsafe shutdown and
+            ``refuse_unsafe_shutdown`` is set.
+        OSError: The system refuses.
+
+    Durability:
+        A new pool is durable, with its name, when this returns.
+
+    Complexity:
+        O(1), clean or after a crash, plus the log.
+
+    Example:
+        >>> import pmemstore
+        >>> with pmemstore.open(getfixture("tmp_path") / "doc.pool", "c", size="1M") as pool:
+        ...     pool.root["visits"] = pool.root.get("visits", 0) + 1
+    """
+    if flag not in ("r", "w", "c", "n"):
+        raise ValueError(f"flag must be 'r', 'w', 'c' or 'n', not {flag!r}")
+    if require is not None and require not in TIERS:
+        raise ValueError(f"require must be one of {', '.join(TIERS)}, not {require!r}")
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must be None, or at least 0 seconds, not {timeout!r}")
+    if prepare not in PREPARE:
+        raise ValueError(f"prepare must be None, 'now' or 'lazy', not {prepare!r}")
+    if watch not in WATCH:
+        raise ValueError(f"watch must be 'auto', 'always' or 'off', not {watch!r}")
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("embedded null byte")
+    options = ffi.new("struct pms_options *")
+    options.flag = flag.encode()
+    options.size = 0 if size is None else parse_size(size, "size")
+    options.limit = 0 if limit is None else parse_size(limit, "limit")
+    options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
+    options.require = 0 if require is None else TIERS[require]
+    options.prepare = PREPARE[prepare]
+    options.watch = WATCH[watch]
+    options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
+    options.refuse_shutdowns = refuse_unsafe_shutdown
+    if recorder is not None:
+        recorder._record_pool(options)
+
+    text = os.fsdecode(name)
+    out = ffi.new("struct pms_pool **")
+    # "n" renames a new file into place: where the link points to, not over the link.
+    target = os.path.realpath(name)
+    counted = healths.count_below(os.fsdecode(target))
+    if counted is not None:
+        options.shutdown_device, options.shutdowns = counted
+    while (status := lib.pms_pool_open(target, options, out)) == lib.PMS_E_INTR:
+        pass
+    if status != lib.PMS_OK:
+        _raise_open(status, text)
+    pool = Pool()
+    pool.path = text
+    pool.flag = flag
+    pool.timeout = timeout
+    pool._recorder = recorder
+    pool._pid = os.getpid()
+    pool._attach(int(ffi.cast("uintptr_t", out[0])), text)
+    open_pools.add(pool)
+    try:
+        if counted is not None and out[0].shutdowns_met:
+            sentence = healths.shutdown_text(remembered(out[0]), counted[1])
+            warnings.warn(f"{text}: {sentence}.", HealthWarning, stacklevel=2)
+        pool._root_dict = pool._root()
+    except BaseException:
+        pool.close()
+        raise
+    return pool
+
+
+def _raise_open(status: int, path: str) -> None:
+    try:
+        raise_status(status, path)
+    except PoolBusyError as busy:
+        pid = lock_holder(path)
+        who = "another process" if pid is None else f"process {pid}"
+        if pid is None:
+            who += ", whose id is unknown (/proc/locks does not show it)"
+        elif pid == os.getpid():
+            who = f"this process ({pid}), which has it open already"
+        error = PoolBusyError(
+            f"{path} is in use by {who}. Nothing was changed; close it there first.", path=path
+        )
+        error.pid = pid
+        raise error from busy
+    except DurabilityError as weak:
+        if not str(weak).startswith("an unsafe shutdown"):
+            raise
+        raise DurabilityError(
+            f"{path}: its memory modules counted an unsafe shutdown while it was open for writing "
+            f"(counter {weak.wanted}, now {weak.found}): flushed data may be lost. Nothing was "
+            "changed; open it with flag 'r' and look, or without refuse_unsafe_shutdown.",
+            path=path,
+            wanted=weak.wanted,
+            found=weak.found,
+        ) from weak
+
+
+def lock_holder(path: str) -> int | None:
+    """Return the process that has a lock on a file, by /proc/locks; None: it does not say."""
+    try:
+        status = os.stat(path)
+        with builtins.open("/proc/locks", encoding="ascii") as locks:
+            lines = locks.read().splitlines()
+    except OSError:
+        return None
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    pids = []
+    for line in lines:
+        # "1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF"; a waiting one has "->" after "1:".
+        fields = line.split()
+        if len(fields) >= 8 and fields[1] != "->" and fields[4].isdecimal():
+            exact = fields[5] == device
+            same_inode = fields[5].rpartition(":")[2] == str(status.st_ino)
+            if same_inode and int(fields[4]) > 0:
+                pids.append((not exact, int(fields[4])))
+    # Some file systems show another device number here than stat() does.
+    return min(pids)[1] if pids else None
