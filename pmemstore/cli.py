@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pmemstore import doctor
-from pmemstore import pool as pools
+from pmemstore import opening as pools
 from pmemstore.containers import Dict, List
 from pmemstore.errors import PmemstoreError
 from pmemstore.pool import Pool

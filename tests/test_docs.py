@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pmemstore
-from pmemstore import cli, errors
-from pmemstore import pool as pools
+from pmemstore import cli, errors, status
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener
@@ -91,9 +90,9 @@ def test_readme_knows_all_commands_and_errors() -> None:
 def test_tiers_are_those_of_the_library() -> None:
     """In README.md from the strongest to the weakest, and as columns in guarantees.md."""
     table = README[README.index("| tier |") :].split("\n\n")[0]
-    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(pools.TIERS)
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(status.TIERS)
     columns = (ROOT / "docs/guarantees.md").read_text().split("\n| | ")[1].splitlines()[0]
-    assert re.findall(r"`([\w-]+)`", columns) == list(pools.TIERS)
+    assert re.findall(r"`([\w-]+)`", columns) == list(status.TIERS)
 
 
 def test_readme_is_the_long_description() -> None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pmemstore import pool as pools
+from pmemstore import opening as pools
 from pmemstore._native import ffi
 from pmemstore.mapping import Mapping
 from pmemstore.pool import Pool
 from pmemstore.recorder import Recorder
+from pmemstore.sizes import parse_size
 from pmemstore.testing.explore import Budget, Explorer, Found
 from pmemstore.testing.medium import ROOM, Machine
 from pmemstore.testing.report import CrashReport, CrashViolation, Tally
@@ -107,7 +108,7 @@ def crash_check(
     __tracebackhide__ = True
 
     def prepare(path: str) -> None:
-        if pools.parse_size(size, "size") > ROOM:
+        if parse_size(size, "size") > ROOM:
             raise ValueError(f"size={size!r} is too much to be explored: at most {ROOM} bytes")
         with pools.open(path, "n", size=size, log_size=log_size) as pool:
             if setup is not None:

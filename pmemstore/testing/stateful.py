@@ -39,7 +39,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pmemstore import pool as pools
+from pmemstore import opening as pools
 from pmemstore._native import ffi
 from pmemstore.pool import Pool
 from pmemstore.recorder import Recorder

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pmemstore import pool as pools
+from pmemstore import opening as pools
 from pmemstore.containers import Dict, List
 from pmemstore.errors import PmemstoreError
 from pmemstore.mapping import Mapping
