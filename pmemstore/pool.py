@@ -16,9 +16,8 @@ from pmemstore import health as healths
 from pmemstore import values
 from pmemstore._native import check, ffi, lib, raise_status
 from pmemstore.alloc import HeapUsage, heap_usage
+from pmemstore.containers import Dict
 from pmemstore.containers.convert import build
-from pmemstore.containers.dict import Dict
-from pmemstore.containers.list import List
 from pmemstore.errors import (
     PmemstoreError,
     PoolClosedError,
@@ -375,4 +374,3 @@ def _close_all() -> None:
 
 
 _slots.set_hooks(values.pack_key, values.pack_value, values.unpack, build, raise_status)
-_slots.set_types(Dict, List)

@@ -33,6 +33,7 @@ C_LAYERS: list[set[str]] = [
     {"value"},
     {"object"},
     {"open", "table", "vec"},
+    {"kinds"},
     {"check"},
     {"bind"},
     {"slots"},

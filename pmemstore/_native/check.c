@@ -240,12 +240,7 @@ static struct pms_check_object *table_add(struct pms_check *c, uint64_t off, uin
 static uint32_t header_tag(const struct pms_check *c, uint64_t off)
 {
     uint64_t tag = pms_get(c->pool, off) ^ PMS_OBJECT_MAGIC;
-    return tag == PMS_TAG_DICT || tag == PMS_TAG_LIST ? (uint32_t)tag : 0;
-}
-
-static uint64_t object_bytes(uint32_t tag)
-{
-    return tag == PMS_TAG_DICT ? sizeof(struct pms_dict_pm) : sizeof(struct pms_list_pm);
+    return tag <= UINT32_MAX && pms_tag_is_object((uint32_t)tag) ? (uint32_t)tag : 0;
 }
 
 struct pms_check_object *pms_check_meet(struct pms_check *c, uint64_t off, uint32_t tag,
@@ -253,7 +248,7 @@ struct pms_check_object *pms_check_meet(struct pms_check *c, uint64_t off, uint3
 {
     struct pms_check_object *object = pms_check_find(c, off);
     if (!object) {
-        if (!pms_check_use(c, off, object_bytes(tag), "an object", from))
+        if (!pms_check_use(c, off, pms_kind_of(tag)->bytes, "an object", from))
             return NULL;
         uint64_t magic = pms_get(c->pool, off);
         if (magic != (PMS_OBJECT_MAGIC | tag))
@@ -318,15 +313,20 @@ static void meet_orphans(struct pms_check *c)
     }
 }
 
+static void (*const walk_kind[PMS_TAG_OBJECTS])(struct pms_check *c, uint64_t off) = {
+    [PMS_TAG_DICT - PMS_TAG_OBJECT_MIN] = pms_check_dict,
+    [PMS_TAG_LIST - PMS_TAG_OBJECT_MIN] = pms_check_list,
+    [PMS_TAG_SET - PMS_TAG_OBJECT_MIN] = pms_check_dict,
+    [PMS_TAG_DEQUE - PMS_TAG_OBJECT_MIN] = pms_check_list,
+};
+
 /* Objects from number `first` on, and what they lead to. */
 static void walk_objects(struct pms_check *c, uint32_t first)
 {
     for (uint32_t i = first; i < c->object_count && !pms_check_over(c); i++) {
         uint64_t off = c->object[i].off;
-        if (c->object[i].tag == PMS_TAG_DICT)
-            pms_check_dict(c, off);
-        else if (c->object[i].tag == PMS_TAG_LIST)
-            pms_check_list(c, off);
+        if (c->object[i].tag)
+            walk_kind[c->object[i].tag - PMS_TAG_OBJECT_MIN](c, off);
     }
 }
 
@@ -338,11 +338,11 @@ static void walk_unreachable(struct pms_check *c)
     uint64_t off = pms_check_unused(c, c->heap_start, &capacity);
     for (; off && !pms_check_over(c); off = pms_check_unused(c, off + 16, &capacity)) {
         uint32_t tag = header_tag(c, off);
-        if (!tag || capacity < object_bytes(tag))
+        if (!tag || capacity < pms_kind_of(tag)->bytes)
             continue;
         uint32_t first = c->object_count;
         pms_check_problem(c, "the %s at offset %" PRIu64 ", %" PRIu64 " bytes, is unreachable",
-                          tag == PMS_TAG_DICT ? "dict" : "list", off, capacity);
+                          pms_kind_of(tag)->name, off, capacity);
         if (pms_check_meet(c, off, tag, off))
             walk_objects(c, first);
     }

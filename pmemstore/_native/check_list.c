@@ -140,7 +140,8 @@ void pms_check_list(struct pms_check *c, uint64_t list)
     uint64_t root = pms_get(c->pool, PMS_LIST_ROOT(list));
     uint64_t height = pms_get(c->pool, PMS_LIST_HEIGHT(list)), cells = 0;
     struct walk w = {.list = list, .height = (uint32_t)height};
-    pms_check_zero(c, list + offsetof(struct pms_list_pm, zero), 8, "the reserve of a list");
+    if (pms_get(c->pool, list) == (PMS_OBJECT_MAGIC | PMS_TAG_LIST))
+        pms_check_zero(c, list + offsetof(struct pms_list_pm, bound), 8, "the bound of a list");
     if (height > PMS_LIST_HEIGHT_MAX || (!root && height)) {
         pms_check_problem(c, "the list at offset %" PRIu64 " has a wrong height: %" PRIu64,
                           list, height);

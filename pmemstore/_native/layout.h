@@ -175,7 +175,7 @@ enum pms_page_kind {
  *                     word itself (length <= 8, padded with zeroes); else word = offset of
  *                     the bytes: of a heap block of their own, or, with PMS_CELL_INNER, of a
  *                     place inside the dict entry that holds the cell
- *   DICT LIST         word = offset of the object
+ *   DICT and above    word = offset of the object
  * STR is UTF-8 with lone surrogates encoded like other code points; BIGINT is little-endian
  * two's complement; PACKED is msgpack.  A length of 2^32-1 or more is not storable. */
 enum pms_tag {
@@ -190,8 +190,12 @@ enum pms_tag {
     PMS_TAG_BIGINT = 8,
     PMS_TAG_PACKED = 9,
     PMS_TAG_DICT = 16,
-    PMS_TAG_LIST = 17
+    PMS_TAG_LIST = 17,
+    PMS_TAG_SET = 18,
+    PMS_TAG_DEQUE = 19
 };
+#define PMS_TAG_OBJECT_MIN 16u
+#define PMS_TAG_OBJECTS 16u /* places for kinds of objects */
 #define PMS_CELL_SHORT 1u
 #define PMS_CELL_INNER 2u
 
@@ -217,7 +221,8 @@ struct pms_object_pm {
 static_assert(sizeof(struct pms_object_pm) == 32, "half a line");
 #define PMS_OBJECT_MAGIC 0x4f424a00u
 
-/* Dict: linear hashing for look-up, a doubly linked list for insertion order.
+/* Dict, and set (all values NONE): linear hashing for look-up, a doubly linked list for
+ * insertion order.
  * 2^level + split buckets.  Bucket b of a table is found by b:  b < 8: inner[b]; else with
  * k = floor(log2 b): level directory word k - 3; see table.h. */
 struct pms_dict_pm {
@@ -263,13 +268,13 @@ struct pms_far_key_pm {
 };
 static_assert(sizeof(struct pms_far_key_pm) == 16, "two words");
 
-/* List: a counted B+tree.  Leaves hold cells, nodes hold children with their counts. */
+/* List, deque: a counted B+tree.  Leaves hold cells, nodes hold children with their counts. */
 struct pms_list_pm {
     struct pms_object_pm obj;
     uint64_t count;
     uint64_t root;   /* offset of a leaf (height 0) or node; 0 if the list is empty */
     uint64_t height; /* of the root: 0 = leaf */
-    uint64_t zero;
+    uint64_t bound;  /* deque: 1 + its largest length; 0: without limit, and in every list */
 };
 static_assert(sizeof(struct pms_list_pm) == 64, "one line");
 

@@ -40,19 +40,19 @@
 
 /* The number of items is the word behind the head, in every container. */
 #define ITEM_COUNT sizeof(struct pms_object_pm)
-#define ITEM_BYTES_MIN sizeof(struct pms_cell_pm)
 static_assert(ITEM_COUNT == offsetof(struct pms_dict_pm, count), "count of a dict");
 static_assert(ITEM_COUNT == offsetof(struct pms_list_pm, count), "count of a list");
 
 int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag)
 {
-    if (!pms_off_ok(&pool->heap, off, sizeof(struct pms_list_pm)))
+    if (!pms_off_ok(&pool->heap, off, pms_kind_of(tag)->bytes))
         return PMS_FAIL(PMS_E_CORRUPT, "place of an object", off, tag, 0);
     uint64_t word = pms_get(pool, off);
     if (word != (PMS_OBJECT_MAGIC | tag))
         return PMS_FAIL(PMS_E_CORRUPT, "kind of an object", off, PMS_OBJECT_MAGIC | tag, word);
     /* Callers allocate memory by it. */
-    uint64_t count = pms_get(pool, off + ITEM_COUNT), most = pool->super.size / ITEM_BYTES_MIN;
+    uint64_t count = pms_get(pool, off + ITEM_COUNT);
+    uint64_t most = pool->super.size / pms_kind_of(tag)->item;
     if (count > most)
         return PMS_FAIL(PMS_E_CORRUPT, "number of items of an object", off, most, count);
     return PMS_OK;
@@ -79,12 +79,9 @@ int pms_object_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
         pool->birth = birth;
         pool->birth_room = room;
     }
-    if (tag == PMS_TAG_DICT)
-        PMS_TRY(pms_dict_create(pool, off));
-    else if (tag == PMS_TAG_LIST)
-        PMS_TRY(pms_list_create(pool, off));
-    else
+    if (!pms_tag_is_object(tag))
         return PMS_FAIL(PMS_E_INVAL, "object tag", 0, PMS_TAG_LIST, tag);
+    PMS_TRY(pms_kind_of(tag)->create(pool, tag, off));
     if (pms_handle_find(pool, *off)) /* its bits say free: its kind may be another one, too */
         return PMS_FAIL(PMS_E_CORRUPT, "a new object lies where somebody looks at another",
                         *off, 0, 0);
@@ -191,8 +188,7 @@ static int reap_one(struct pms_pool *pool, uint64_t off, uint32_t *budget)
     if (refs != 0)
         return PMS_FAIL(PMS_E_CORRUPT, "references of an orphan", off, 0, refs);
     PMS_TRY(orphan_unlink(pool, off));
-    int status = tag == PMS_TAG_DICT ? pms_dict_teardown(pool, off, budget)
-                                     : pms_list_teardown(pool, off, budget);
+    int status = pms_kind_of(tag)->teardown(pool, off, budget);
     if (status != PMS_MISSING)
         return status;
     PMS_TRY(pms_object_orphan(pool, off));

@@ -18,16 +18,11 @@
 
 #include "value.h"
 
-/* What the kinds of objects provide (table.h, vec.h, which stand above this module). */
-int pms_dict_create(struct pms_pool *pool, uint64_t *off);
-int pms_dict_teardown(struct pms_pool *pool, uint64_t dict, uint32_t *budget);
-int pms_list_create(struct pms_pool *pool, uint64_t *off);
-int pms_list_teardown(struct pms_pool *pool, uint64_t list, uint32_t *budget);
-
 /* Allocate and initialise; refs 0, NOT in the orphan list: the same operation must link it
  * with a cell (pms_cell_make), or call pms_object_orphan. */
 int pms_object_create(struct pms_pool *pool, uint32_t tag, uint64_t *off);
-/* Is there an object with this tag at off?  PMS_E_CORRUPT if not. */
+/* Is there an object with this tag, which must be one of an object, at off?  PMS_E_CORRUPT if
+ * not. */
 int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag);
 int pms_object_ref(struct pms_pool *pool, uint64_t off);
 int pms_object_unref(struct pms_pool *pool, uint64_t off); /* 0 left: becomes an orphan */

@@ -30,7 +30,7 @@
 
 uint64_t pms_key_hash(const struct pms_pool *pool, const struct pms_key *key);
 
-int pms_dict_create(struct pms_pool *pool, uint64_t *off);
+int pms_dict_create(struct pms_pool *pool, uint32_t tag, uint64_t *off); /* DICT, SET */
 uint64_t pms_dict_len(const struct pms_pool *pool, uint64_t dict);
 /* PMS_MISSING if the key is not there. */
 int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,

@@ -8,11 +8,11 @@
 
 #define MERGES_MAX 8 /* a delete; 4 keep D4 */
 
-int pms_dict_create(struct pms_pool *pool, uint64_t *off)
+int pms_dict_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
 {
     struct pms_dict_pm dict;
     memset(&dict, 0, sizeof dict);
-    dict.obj.magic_kind = PMS_OBJECT_MAGIC | PMS_TAG_DICT;
+    dict.obj.magic_kind = PMS_OBJECT_MAGIC | tag;
     dict.shape = PMS_LEVEL_MIN;
     PMS_TRY(pms_alloc(&pool->heap, sizeof dict, off));
     pms_init_bytes(&pool->ws, *off, &dict, sizeof dict);
@@ -270,7 +270,7 @@ int pms_dict_clear(struct pms_pool *pool, uint64_t dict)
     if (pms_get(pool, PMS_DICT_AT(dict, count)) == 0)
         return PMS_OK;
     memset(word, 0, sizeof word);
-    word[0] = PMS_OBJECT_MAGIC | PMS_TAG_DICT;
+    word[0] = pms_get(pool, dict); /* its magic */
     for (size_t i = from; i < sizeof word / 8; i++)
         word[i] = pms_get(pool, dict + 8 * i);
     PMS_TRY(pms_alloc(&pool->heap, sizeof word, &copy));

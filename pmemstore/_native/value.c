@@ -54,13 +54,12 @@ int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t c
     case PMS_TAG_BIGINT:
     case PMS_TAG_PACKED:
         return make_bytes(pool, value, cell);
-    case PMS_TAG_DICT:
-    case PMS_TAG_LIST:
+    default:
+        if (!pms_tag_is_object(value->tag))
+            return PMS_FAIL(PMS_E_INVAL, "value tag", 0, PMS_TAG_LIST, value->tag);
         PMS_TRY(pms_object_check(pool, value->num, value->tag));
         cell[1] = value->num;
         return pms_object_ref(pool, value->num);
-    default:
-        return PMS_FAIL(PMS_E_INVAL, "value tag", 0, PMS_TAG_LIST, value->tag);
     }
 }
 
@@ -103,12 +102,11 @@ int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out)
     case PMS_TAG_BIGINT:
     case PMS_TAG_PACKED:
         return read_bytes(pool, off, word0, out);
-    case PMS_TAG_DICT:
-    case PMS_TAG_LIST:
+    default:
+        if (!pms_tag_is_object(out->tag))
+            return PMS_FAIL(PMS_E_CORRUPT, "tag of a value", off, PMS_TAG_LIST, out->tag);
         PMS_TRY(pms_object_check(pool, pms_get(pool, off + 8), out->tag));
         break;
-    default:
-        return PMS_FAIL(PMS_E_CORRUPT, "tag of a value", off, PMS_TAG_LIST, out->tag);
     }
     out->num = pms_get(pool, off + 8);
     out->data = NULL;

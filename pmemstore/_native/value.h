@@ -12,7 +12,7 @@
 struct pms_val {
     uint32_t tag; /* enum pms_tag */
     uint32_t zero;
-    uint64_t num;     /* INT, FLOAT (bits), DICT and LIST (offset) */
+    uint64_t num;     /* INT, FLOAT (bits), objects (offset) */
     const void *data; /* STR, BYTES, BIGINT, PACKED */
     uint64_t len;
 };
@@ -76,9 +76,26 @@ static inline int pms_tag_is_bytes(uint32_t tag)
 {
     return tag >= PMS_TAG_STR && tag <= PMS_TAG_PACKED;
 }
+
+/* A kind of object: kinds.c, above all of them, has the table. */
+struct pms_kind {
+    const char *name; /* for messages; NULL: no kind has this tag */
+    uint64_t bytes;   /* of the object's struct */
+    uint64_t item;    /* least bytes of an item, which the word behind the head counts */
+    int (*create)(struct pms_pool *pool, uint32_t tag, uint64_t *off);
+    int (*teardown)(struct pms_pool *pool, uint64_t off, uint32_t *budget);
+};
+extern const struct pms_kind pms_kinds[PMS_TAG_OBJECTS]; /* by tag - PMS_TAG_OBJECT_MIN */
+
 static inline int pms_tag_is_object(uint32_t tag)
 {
-    return tag == PMS_TAG_DICT || tag == PMS_TAG_LIST;
+    return tag - PMS_TAG_OBJECT_MIN < PMS_TAG_OBJECTS &&
+           pms_kinds[tag - PMS_TAG_OBJECT_MIN].name != NULL;
+}
+/* The tag must be one of an object. */
+static inline const struct pms_kind *pms_kind_of(uint32_t tag)
+{
+    return &pms_kinds[tag - PMS_TAG_OBJECT_MIN];
 }
 
 /* Word 0 of a cell. */
@@ -95,7 +112,7 @@ int pms_object_ref(struct pms_pool *pool, uint64_t off);
 int pms_object_unref(struct pms_pool *pool, uint64_t off);
 
 /* Make the two words of a cell for value, allocating a block for its bytes if they are longer
- * than 8.  DICT, LIST: the offset must be an object; its reference count goes up. */
+ * than 8.  Objects: the offset must be one; its reference count goes up. */
 int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t cell[2]);
 /* Read a cell that lies at off. */
 int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out);

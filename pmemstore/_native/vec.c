@@ -22,7 +22,8 @@ int pms_vec_load(const struct pms_pool *pool, uint64_t list, struct pms_vec *vec
     if (!pms_off_ok(&pool->heap, list, sizeof(struct pms_list_pm)))
         return PMS_FAIL(PMS_E_CORRUPT, "offset of a list", list, 0, 0);
     uint64_t magic = pms_get(pool, list);
-    if (magic != (PMS_OBJECT_MAGIC | PMS_TAG_LIST))
+    if (magic != (PMS_OBJECT_MAGIC | PMS_TAG_LIST) &&
+        magic != (PMS_OBJECT_MAGIC | PMS_TAG_DEQUE))
         return PMS_FAIL(PMS_E_CORRUPT, "magic of a list", list, PMS_OBJECT_MAGIC | PMS_TAG_LIST,
                         magic);
     uint64_t height = pms_get(pool, PMS_LIST_HEIGHT(list));
@@ -128,10 +129,9 @@ static int find(const struct pms_pool *pool, uint64_t list, uint64_t index,
     return pms_vec_seek(pool, &vec, index, path);
 }
 
-int pms_list_create(struct pms_pool *pool, uint64_t *off)
+int pms_list_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
 {
-    static const struct pms_list_pm empty = {
-        .obj = {.magic_kind = PMS_OBJECT_MAGIC | PMS_TAG_LIST}};
+    const struct pms_list_pm empty = {.obj = {.magic_kind = PMS_OBJECT_MAGIC | tag}};
     PMS_TRY(pms_alloc(&pool->heap, sizeof empty, off));
     pms_init_bytes(&pool->ws, *off, &empty, sizeof empty);
     return PMS_OK;

@@ -25,7 +25,7 @@
 #define PMS_LIST_JOIN_MAX 52u  /* two neighbours with so many items together become one */
 
 /* An empty list; called by pms_object_create, which everybody else calls. */
-int pms_list_create(struct pms_pool *pool, uint64_t *off);
+int pms_list_create(struct pms_pool *pool, uint32_t tag, uint64_t *off); /* LIST, DEQUE */
 uint64_t pms_list_len(const struct pms_pool *pool, uint64_t list);
 /* PMS_MISSING: index >= length. */
 int pms_list_get(struct pms_pool *pool, uint64_t list, uint64_t index, struct pms_val *out);

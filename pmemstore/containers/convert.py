@@ -7,63 +7,30 @@ the interpreter's recursion limit.
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any
 
-from pmemstore._native import lib
+from pmemstore.containers.kinds import Kind, kind_of
 from pmemstore.errors import NotPersistableError, PoolClosedError, StaleRefError
 from pmemstore.values import prefixed
 
-if TYPE_CHECKING:
-    from pmemstore._native import _slots
-else:
-    from pmemstore._native import slots as _slots
-
 __all__ = ["build", "described_when_dead", "volatile"]
-
-DICT: Final[int] = lib.PMS_TAG_DICT
-LIST: Final[int] = lib.PMS_TAG_LIST
-
-
-def _tag(value: object) -> int:
-    """Return the tag of what a value becomes, 0 if it is no container."""
-    kind = type(value)
-    if kind is dict or isinstance(value, _slots.DictBase):
-        return DICT
-    if kind is list or isinstance(value, _slots.ListBase):
-        return LIST
-    return 0
-
-
-def _whole(value: Any) -> Any:
-    # One look at a List, so no other thread's change is seen in part.
-    return value._get_range(0, sys.maxsize) if isinstance(value, _slots.ListBase) else value
-
-
-def _items(value: Any, tag: int) -> Iterator[tuple[Any, Any]]:
-    if tag == LIST:
-        return enumerate(_whole(value))
-    return iter(value._items() if isinstance(value, _slots.DictBase) else value.items())
 
 
 class _Frame:
-    """A container that is being copied: how far, and at which key."""
+    """A container that is being copied: how far, and at which place."""
 
-    __slots__ = ("items", "key", "source", "tag", "target")
+    __slots__ = ("items", "kind", "place", "source", "target")
 
-    def __init__(self, source: Any, target: Any, tag: int) -> None:
+    def __init__(self, source: Any, target: Any, kind: Kind) -> None:
         self.source = source
         self.target = target
-        self.tag = tag
-        self.items = _items(source, tag)
-        self.key: Any = None
+        self.kind = kind
+        self.items = iter(kind.items(source))
+        self.place: Any = None
 
     def store(self, item: Any) -> None:
-        if self.tag == DICT:
-            self.target[self.key] = item
-        else:
-            self.target.append(item)
+        self.kind.store(self.target, self.place, item)
 
 
 def build(pool: Any, value: Any) -> Any:
@@ -83,14 +50,14 @@ def build(pool: Any, value: Any) -> Any:
         NotPersistableError: Something inside; the message names its place.
         ValueError: The value contains itself.
     """
-    tag = _tag(value)
-    if not tag:
+    kind = kind_of(value)
+    if kind is None:
         return NotImplemented
-    top = pool._new(tag)
+    top = kind.new(pool, kind, value)
     made = {id(value): top}
     sources = [value]  # keeps the ids valid
     above = {id(value)}
-    stack = [_Frame(value, top, tag)]
+    stack = [_Frame(value, top, kind)]
     if _bulk(stack[0]):
         return top
     while stack:
@@ -111,17 +78,17 @@ def _fill(
     pool: Any, frame: _Frame, stack: list[_Frame], made: dict[int, Any], above: set[int]
 ) -> _Frame | None:
     """Store items up to the first container that has to be copied, and return that."""
-    for key, item in frame.items:
-        frame.key = key
-        tag = _tag(item)
+    for place, item in frame.items:
+        frame.place = place
+        kind = kind_of(item)
         child = None
-        if tag and getattr(item, "_pool", None) is not pool:
+        if kind is not None and getattr(item, "_pool", None) is not pool:
             if id(item) in above:
                 raise ValueError(f"value{_path(stack)}: the value contains itself")
             stored = made.get(id(item))
             if stored is None:
-                stored = made[id(item)] = pool._new(tag)
-                child = _Frame(item, stored, tag)
+                stored = made[id(item)] = kind.new(pool, kind, item)
+                child = _Frame(item, stored, kind)
         else:
             stored = item
         try:
@@ -134,32 +101,23 @@ def _fill(
 
 
 def _path(stack: list[_Frame]) -> str:
-    return "".join(f"[{frame.key!r}]" for frame in stack)
+    return "".join(f"[{frame.place!r}]" for frame in stack)
 
 
 def _bulk(frame: _Frame) -> bool:
     """Store a container without containers inside in one go; False: it has some."""
-    source = frame.source
-    if frame.tag == DICT:
-        if any(_tag(item) for item in source.values()):
-            return False
-        pairs = list(source.items())
-    else:
-        if any(_tag(item) for item in source):
-            return False
-        pairs = list(source)
+    pairs = list(frame.kind.items(frame.source))
+    if any(kind_of(item) is not None for _, item in pairs):
+        return False
     try:
-        if frame.tag == DICT:
-            frame.target._update_pairs(pairs)
-        else:
-            frame.target.extend(pairs)
+        frame.kind.fill(frame.target, pairs)
     except NotPersistableError:
         return False  # nothing was stored; one by one will tell the place
     return True
 
 
 def volatile(value: Any, memo: dict[int, Any]) -> Any:
-    """Copy a Dict or List with all that is inside to plain dicts and lists, in memory.
+    """Copy a proxy with all that is inside to plain containers, in memory.
 
     Args:
         value: The proxy.
@@ -169,27 +127,23 @@ def volatile(value: Any, memo: dict[int, Any]) -> Any:
         The plain container.
     """
     kept = memo.setdefault(id(memo), [])
-    tag = _tag(value)
-    top: Any = {} if tag == DICT else []
-    memo[id(value)] = top
-    stack = [(value, tag, top)]
+    kind = kind_of(value)
+    assert kind is not None
+    top = memo[id(value)] = kind.empty(value)
+    stack = [(value, kind, top)]
     while stack:
-        source, tag, target = stack.pop()
+        source, kind, target = stack.pop()
         kept.append(source)
-        for key, item in _items(source, tag):
-            inner = _tag(item)
-            if inner:
+        for place, item in kind.items(source):
+            inner = kind_of(item)
+            copied = item
+            if inner is not None:
                 copied = memo.get(id(item))
                 if copied is None:
-                    copied = memo[id(item)] = {} if inner == DICT else []
+                    copied = memo[id(item)] = inner.empty(item)
                     kept.append(item)
                     stack.append((item, inner, copied))
-            else:
-                copied = item
-            if tag == DICT:
-                target[key] = copied
-            else:
-                target.append(copied)
+            kind.put(target, place, copied)
     return top
 
 

@@ -7,6 +7,7 @@ interface.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import (
     ItemsView,
     Iterable,
@@ -19,7 +20,9 @@ from collections.abc import (
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from pmemstore._native import lib
 from pmemstore.containers.convert import described_when_dead, volatile
+from pmemstore.containers.kinds import Kind, register
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
@@ -291,3 +294,16 @@ class DictItems(_View, ItemsView[K, V]):
 # Registered, not inherited: the C type keeps its slots, and "case {...}" matches a Dict.
 MutableMapping.register(Dict)
 assert issubclass(Dict, Mapping)
+
+register(
+    Kind(
+        tag=lib.PMS_TAG_DICT,
+        proxy=Dict,
+        plain=(dict,),
+        items=_pairs,
+        store=operator.setitem,
+        fill=_slots.DictBase._update_pairs,
+        empty=lambda source: {},
+        put=operator.setitem,
+    )
+)

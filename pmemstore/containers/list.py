@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from pmemstore._native import check, ffi, lib
 from pmemstore.containers.convert import described_when_dead, volatile
+from pmemstore.containers.kinds import Kind, register
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
@@ -322,3 +323,26 @@ def _compare(test: Callable[[Any, Any], bool], one: List[Any], other: Any) -> bo
 
 # Registered, not inherited: the C type keeps its slots, and "case [...]" matches a List.
 MutableSequence.register(List)
+
+
+def _items(source: Any) -> Iterable[tuple[int, Any]]:
+    # One look at a List, so no other thread's change is seen in part.
+    return enumerate(source.copy() if isinstance(source, List) else source)
+
+
+def _append(target: Any, place: int, item: Any) -> None:
+    target.append(item)
+
+
+register(
+    Kind(
+        tag=lib.PMS_TAG_LIST,
+        proxy=List,
+        plain=(list,),
+        items=_items,
+        store=_append,
+        fill=lambda target, pairs: target.extend([item for _, item in pairs]),
+        empty=lambda source: [],
+        put=_append,
+    )
+)

@@ -173,7 +173,12 @@ def _block(base: Any, region: Any, offset: int) -> str:
 def _contents(base: Any, begin: int, size: int, at: int) -> str:
     word = int(ffi.cast("uint64_t *", base + begin)[0])
     tag = (word & 0xFFFFFFFF) - lib.PMS_OBJECT_MAGIC
-    structs = {lib.PMS_TAG_DICT: ("dict", "dict_pm"), lib.PMS_TAG_LIST: ("list", "list_pm")}
+    structs = {
+        lib.PMS_TAG_DICT: ("dict", "dict_pm"),
+        lib.PMS_TAG_LIST: ("list", "list_pm"),
+        lib.PMS_TAG_SET: ("set", "dict_pm"),
+        lib.PMS_TAG_DEQUE: ("deque", "list_pm"),
+    }
     if tag in structs:
         name, struct = structs[tag]
         return f"{name} at {begin}, {_field(struct, at)}"

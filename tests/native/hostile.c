@@ -155,7 +155,9 @@ static int see_all(struct walk *w, uint64_t root)
     for (uint32_t i = 0; i < w->look->objects; i++) {
         uint64_t off = w->look->object[i];
         mix(&w->look->shape, off ^ w->look->tag[i]);
-        PMS_TRY(w->look->tag[i] == PMS_TAG_DICT ? see_dict(w, off) : see_list(w, off));
+        uint32_t tag = w->look->tag[i];
+        PMS_TRY(tag == PMS_TAG_DICT || tag == PMS_TAG_SET ? see_dict(w, off)
+                                                          : see_list(w, off));
     }
     return PMS_OK;
 }

@@ -178,7 +178,7 @@ static int run(struct pys_proxy *self, int pairs, PyObject *iterator)
 int pys_bulk_pairs(struct pys_proxy *dict, PyObject *pairs)
 {
     PyObject *items, *iterator;
-    if (PyObject_TypeCheck(pairs, pys.proxy_dict_base))
+    if (PyObject_TypeCheck(pairs, pys.dict_base))
         return run(dict, 1, pys_dict_iter((struct pys_proxy *)pairs, PYS_ITEMS, 0));
     if (!PyDict_Check(pairs))
         return run(dict, 1, PyObject_GetIter(pairs));
@@ -191,7 +191,7 @@ int pys_bulk_pairs(struct pys_proxy *dict, PyObject *pairs)
 int pys_bulk_items(struct pys_proxy *list, PyObject *items)
 {
     PyObject *copy, *iterator;
-    if (!PyObject_TypeCheck(items, pys.proxy_list_base))
+    if (!PyObject_TypeCheck(items, pys.list_base))
         return run(list, 0, PyObject_GetIter(items));
     /* a list that grows by its own items would never end */
     copy = pys_list_range((struct pys_proxy *)items, 0, UINT64_MAX, PYS_ANY_LENGTH);

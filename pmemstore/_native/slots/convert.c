@@ -360,9 +360,10 @@ int pys_take(struct pms_pool *pool, const struct pms_val *value, struct pys_take
     case PMS_TAG_BYTES:
         out->obj = PyBytes_FromStringAndSize(value->data, (Py_ssize_t)value->len);
         break;
-    case PMS_TAG_DICT:
-    case PMS_TAG_LIST:
+    default:
         out->obj = NULL;
+        if (!pms_tag_is_object(value->tag))
+            return PMS_FAIL(PMS_E_CORRUPT, "reading a value of unknown kind", 0, 0, value->tag);
         out->handle = pms_handle_get(pool, value->num, value->tag);
         if (out->handle == NULL)
             return PMS_FAIL(PMS_E_NOMEM, "making a handle", value->num, 0, 0);
@@ -372,9 +373,6 @@ int pys_take(struct pms_pool *pool, const struct pms_val *value, struct pys_take
             out->handle = NULL;
         }
         return PMS_OK;
-    default:
-        out->obj = NULL;
-        return PMS_FAIL(PMS_E_CORRUPT, "reading a value of unknown kind", 0, 0, value->tag);
     }
     return PMS_LIKELY(out->obj != NULL) ? PMS_OK : PMS_E_NOMEM;
 }

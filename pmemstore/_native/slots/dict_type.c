@@ -362,8 +362,6 @@ static PyMethodDef dict_methods[] = {
 static PyType_Slot dict_slots[] = {
     {Py_tp_dealloc, pys_proxy_dealloc},
     {Py_tp_traverse, pys_proxy_traverse},
-    {Py_tp_members, pys_proxy_members},
-    {Py_tp_getset, pys_proxy_getset},
     {Py_tp_methods, dict_methods},
     {Py_tp_hash, PyObject_HashNotImplemented},
     {Py_tp_iter, dict_iter},

@@ -419,8 +419,6 @@ static PyMethodDef list_methods[] = {
 static PyType_Slot list_slots[] = {
     {Py_tp_dealloc, pys_proxy_dealloc},
     {Py_tp_traverse, pys_proxy_traverse},
-    {Py_tp_members, pys_proxy_members},
-    {Py_tp_getset, pys_proxy_getset},
     {Py_tp_methods, list_methods},
     {Py_tp_hash, PyObject_HashNotImplemented},
     {Py_tp_iter, list_iter},

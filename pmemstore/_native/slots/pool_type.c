@@ -44,9 +44,9 @@ static PyObject *pool_address(PyObject *obj, void *closure)
 /* Pool entered: the handle of an object that must be there. */
 static int handle_at(struct pms_pool *pool, uint64_t off, uint32_t tag, struct pms_handle **out)
 {
-    int status = pms_object_check(pool, off, tag);
-    if (status != PMS_OK)
-        return status;
+    if (!pms_tag_is_object(tag))
+        return PMS_FAIL(PMS_E_INVAL, "object tag", off, PMS_TAG_LIST, tag);
+    PMS_TRY(pms_object_check(pool, off, tag));
     *out = pms_handle_get(pool, off, tag);
     return *out != NULL ? PMS_OK : PMS_FAIL(PMS_E_NOMEM, "making a handle", off, 0, 0);
 }

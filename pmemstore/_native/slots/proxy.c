@@ -1,4 +1,4 @@
-/* proxy.c -- what dict and list proxies have in common: one live proxy per object.
+/* proxy.c -- what the proxies of all kinds have in common: one live proxy per object.
  *
  *   handle->proxy   borrowed pointer to the live proxy, or NULL
  *
@@ -7,11 +7,7 @@
  */
 #include "slots.h"
 
-int pys_is_proxy(PyObject *obj)
-{
-    return PyObject_TypeCheck(obj, pys.proxy_dict_base) ||
-           PyObject_TypeCheck(obj, pys.proxy_list_base);
-}
+int pys_is_proxy(PyObject *obj) { return PyObject_TypeCheck(obj, pys.proxy_base); }
 
 PyObject *pys_proxy_live(struct pms_handle *handle)
 {
@@ -23,8 +19,13 @@ PyObject *pys_proxy_of(struct pys_pool *owner, struct pms_handle *handle)
 {
     PyObject *obj = pys_proxy_live(handle);
     if (obj == NULL) {
-        PyTypeObject *type = handle->tag == PMS_TAG_LIST ? pys.list_type : pys.dict_type;
-        struct pys_proxy *proxy = (struct pys_proxy *)PyType_GenericAlloc(type, 0);
+        PyTypeObject *type = pys.proxy_type[handle->tag - PMS_TAG_OBJECT_MIN];
+        struct pys_proxy *proxy = NULL;
+        if (type == NULL)
+            PyErr_Format(PyExc_RuntimeError, "pmemstore: no type was set for a %s",
+                         pms_kind_of(handle->tag)->name);
+        else
+            proxy = (struct pys_proxy *)PyType_GenericAlloc(type, 0);
         if (proxy == NULL) {
             pys_handle_put(handle);
             return NULL;
@@ -83,13 +84,37 @@ static PyObject *get_off(PyObject *self, void *closure)
     return PyLong_FromUnsignedLongLong(((struct pys_proxy *)self)->handle->off);
 }
 
-PyMemberDef pys_proxy_members[] = {
+static PyObject *get_tag(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLong(((struct pys_proxy *)self)->handle->tag);
+}
+
+static PyMemberDef proxy_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct pys_proxy, weak), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
-PyGetSetDef pys_proxy_getset[] = {
+static PyGetSetDef proxy_getset[] = {
     {"_pool", get_pool, NULL, "The pool object that this proxy keeps alive.", NULL},
     {"_offset", get_off, NULL, "Offset of the object in the file.", NULL},
+    {"_tag", get_tag, NULL, "Tag of the object's kind.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot proxy_slots[] = {
+    {Py_tp_dealloc, pys_proxy_dealloc},
+    {Py_tp_traverse, pys_proxy_traverse},
+    {Py_tp_members, proxy_members},
+    {Py_tp_getset, proxy_getset},
+    {Py_tp_doc, "Base of all proxies: an object of an open pool."},
+    {0, NULL},
+};
+
+PyType_Spec pys_proxy_spec = {
+    .name = "pmemstore._native._slots.ProxyBase",
+    .basicsize = sizeof(struct pys_proxy),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = proxy_slots,
 };

@@ -60,47 +60,55 @@ static PyObject *set_note_caller(PyObject *module, PyObject *hook)
     Py_RETURN_NONE;
 }
 
-static int set_type(PyTypeObject **slot, PyObject *type, PyTypeObject *base)
+static PyObject *set_type(PyObject *module, PyObject *args)
 {
-    PyObject *old = (PyObject *)*slot;
-    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, base)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "set_types() takes subclasses of DictBase and ListBase");
-        return -1;
-    }
-    *slot = (PyTypeObject *)pys_ref(type);
-    Py_XDECREF(old);
-    return 0;
-}
-
-static PyObject *set_types(PyObject *module, PyObject *args)
-{
-    PyObject *dict_type, *list_type;
+    unsigned int tag;
+    PyObject *type, *old;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OO:set_types", &dict_type, &list_type) ||
-        set_type(&pys.dict_type, dict_type, pys.proxy_dict_base) < 0 ||
-        set_type(&pys.list_type, list_type, pys.proxy_list_base) < 0)
+    if (!PyArg_ParseTuple(args, "IO!:set_type", &tag, &PyType_Type, &type))
         return NULL;
+    if (!pms_tag_is_object(tag)) {
+        PyErr_Format(PyExc_ValueError, "set_type(): %u is no tag of an object", tag);
+        return NULL;
+    }
+    if (!PyType_IsSubtype((PyTypeObject *)type, pys.proxy_base)) {
+        PyErr_SetString(PyExc_TypeError, "set_type() takes a subclass of ProxyBase");
+        return NULL;
+    }
+    old = (PyObject *)pys.proxy_type[tag - PMS_TAG_OBJECT_MIN];
+    pys.proxy_type[tag - PMS_TAG_OBJECT_MIN] = (PyTypeObject *)pys_ref(type);
+    Py_XDECREF(old);
     Py_RETURN_NONE;
 }
 
+/* In the order of the module's names; those with a name are attributes of the module. */
+static const struct {
+    const char *name;
+    PyTypeObject **slot;
+    PyType_Spec *spec;
+    int is_proxy; /* derived from proxy_base, which stands before it */
+} types[] = {
+    {"PoolBase", &pys.pool_type, &pys_pool_spec, 0},
+    {"TransactionBase", &pys.tx_type, &pys_tx_spec, 0},
+    {"ProxyBase", &pys.proxy_base, &pys_proxy_spec, 0},
+    {"DictBase", &pys.dict_base, &pys_dict_spec, 1},
+    {"ListBase", &pys.list_base, &pys_list_spec, 1},
+    {NULL, &pys.dict_iter_type, &pys_dict_iter_spec, 0},
+    {NULL, &pys.list_iter_type, &pys_list_iter_spec, 0},
+};
+#define TYPES (sizeof types / sizeof *types)
+
 static int make_types(PyObject *module)
 {
-    struct {
-        PyTypeObject **slot;
-        PyType_Spec *spec;
-    } all[] = {
-        {&pys.pool_type, &pys_pool_spec},           {&pys.proxy_dict_base, &pys_dict_spec},
-        {&pys.proxy_list_base, &pys_list_spec},     {&pys.tx_type, &pys_tx_spec},
-        {&pys.dict_iter_type, &pys_dict_iter_spec}, {&pys.list_iter_type, &pys_list_iter_spec},
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        *all[i].slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, all[i].spec, NULL);
-        if (*all[i].slot == NULL)
+    for (size_t i = 0; i < TYPES; i++) {
+        PyObject *bases = NULL;
+        if (types[i].is_proxy && (bases = PyTuple_Pack(1, pys.proxy_base)) == NULL)
+            return -1;
+        *types[i].slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, types[i].spec, bases);
+        Py_XDECREF(bases);
+        if (*types[i].slot == NULL)
             return -1;
     }
-    pys.dict_type = (PyTypeObject *)pys_ref(pys.proxy_dict_base);
-    pys.list_type = (PyTypeObject *)pys_ref(pys.proxy_list_base);
     return 0;
 }
 
@@ -114,13 +122,12 @@ static int exec_module(PyObject *module)
         return -1;
     }
     interpreter = id;
-    if (pys.list_type == NULL && make_types(module) < 0)
+    if (*types[TYPES - 1].slot == NULL && make_types(module) < 0)
         return -1;
-    if (PyModule_AddObjectRef(module, "PoolBase", (PyObject *)pys.pool_type) < 0 ||
-        PyModule_AddObjectRef(module, "DictBase", (PyObject *)pys.proxy_dict_base) < 0 ||
-        PyModule_AddObjectRef(module, "ListBase", (PyObject *)pys.proxy_list_base) < 0 ||
-        PyModule_AddObjectRef(module, "TransactionBase", (PyObject *)pys.tx_type) < 0)
-        return -1;
+    for (size_t i = 0; i < TYPES; i++)
+        if (types[i].name != NULL &&
+            PyModule_AddObjectRef(module, types[i].name, (PyObject *)*types[i].slot) < 0)
+            return -1;
     return 0;
 }
 
@@ -129,7 +136,8 @@ static PyMethodDef module_methods[] = {
      "set_hooks(pack_key, pack_value, unpack, build, raise_status)"},
     {"set_note_caller", set_note_caller, METH_O,
      "set_note_caller(f): f() is called before each write to a recorded pool."},
-    {"set_types", set_types, METH_VARARGS, "set_types(Dict, List): the classes of proxies."},
+    {"set_type", set_type, METH_VARARGS,
+     "set_type(tag, type): the class of the proxies of a kind of objects."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -67,9 +67,10 @@ struct pys_proxy {
 struct pys_state {
     PyObject *pack_key, *pack_value, *unpack, *build, *raise_status; /* hooks, or NULL */
     PyObject *note_caller; /* or NULL: called before an operation of a pool that is recorded */
-    PyTypeObject *pool_type, *proxy_dict_base, *proxy_list_base, *tx_type;
-    PyTypeObject *dict_iter_type, *list_iter_type;
-    PyTypeObject *dict_type, *list_type; /* what proxies are made of */
+    PyTypeObject *pool_type, *tx_type, *dict_iter_type, *list_iter_type;
+    PyTypeObject *proxy_base;                  /* of the bases of all kinds */
+    PyTypeObject *dict_base, *list_base;       /* of the proxies of a kind */
+    PyTypeObject *proxy_type[PMS_TAG_OBJECTS]; /* what proxies are made of, or NULL */
 };
 extern struct pys_state pys;
 
@@ -79,7 +80,7 @@ int pys_raise(struct pys_pool *owner, int status);
 /* KeyError(key); a tuple stays one argument. */
 void pys_raise_key(PyObject *key);
 
-extern PyType_Spec pys_pool_spec, pys_dict_spec, pys_list_spec, pys_tx_spec;
+extern PyType_Spec pys_pool_spec, pys_proxy_spec, pys_dict_spec, pys_list_spec, pys_tx_spec;
 extern PyType_Spec pys_dict_iter_spec, pys_list_iter_spec;
 
 /* ---- enter.c: entering, and waiting without the GIL ---- */
@@ -188,8 +189,6 @@ PyObject *pys_proxy_live(struct pms_handle *handle);
 int pys_is_proxy(PyObject *obj);
 int pys_proxy_traverse(PyObject *self, visitproc visit, void *arg);
 void pys_proxy_dealloc(PyObject *self);
-extern PyMemberDef pys_proxy_members[];
-extern PyGetSetDef pys_proxy_getset[];
 
 /* ---- level.c: transactions, and operations that need one ---- */
 /* A status. */

@@ -1,0 +1,23 @@
+/* kinds.c -- the kinds of objects, by tag: the one list of them.
+ *
+ * What a new kind needs besides: its struct in layout.h, docs/format.md, a walk in check.c, its
+ * types in slots/slots.c and a Kind in pmemstore/containers.
+ */
+#include "table.h"
+#include "vec.h"
+
+#define AT(tag) [(tag) - PMS_TAG_OBJECT_MIN]
+
+#define ENTRY sizeof(struct pms_entry_pm)
+#define CELL sizeof(struct pms_cell_pm)
+
+const struct pms_kind pms_kinds[PMS_TAG_OBJECTS] = {
+    AT(PMS_TAG_DICT) = {"dict", sizeof(struct pms_dict_pm), ENTRY, pms_dict_create,
+                        pms_dict_teardown},
+    AT(PMS_TAG_LIST) = {"list", sizeof(struct pms_list_pm), CELL, pms_list_create,
+                        pms_list_teardown},
+    AT(PMS_TAG_SET) = {"set", sizeof(struct pms_dict_pm), ENTRY, pms_dict_create,
+                       pms_dict_teardown},
+    AT(PMS_TAG_DEQUE) = {"deque", sizeof(struct pms_list_pm), CELL, pms_list_create,
+                         pms_list_teardown},
+};

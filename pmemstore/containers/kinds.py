@@ -1,0 +1,70 @@
+"""Kinds of containers: which plain type becomes which persistent one, and how to copy it.
+
+One ``Kind`` for each tag of an object; the module of a container registers its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pmemstore._native import _slots
+else:
+    from pmemstore._native import slots as _slots
+
+__all__ = ["Kind", "kind_of", "new_object", "register"]
+
+
+def new_object(pool: Any, kind: Kind, source: Any) -> Any:
+    """Make an empty object of a kind, that nothing refers to."""
+    return pool._new(kind.tag)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of container.
+
+    Attributes:
+        tag: Of its objects, as in layout.h.
+        proxy: Class of its proxies.
+        plain: Plain types that become such an object; exactly these, no subclasses.
+        items: All (place, item) of a plain container or a proxy, from one look at it.
+        store: Put an item at its place in a proxy: ``store(proxy, place, item)``.
+        fill: Put all pairs of ``items`` into a new proxy, in one call of the core.
+        empty: A new plain container that is to hold a copy of this one.
+        put: As ``store``, into that plain container.
+        new: Make the object: ``new(pool, kind, source)``; it may take more than the items from
+            its source.
+    """
+
+    tag: int
+    proxy: type
+    plain: tuple[type, ...]
+    items: Callable[[Any], Iterable[tuple[Any, Any]]]
+    store: Callable[[Any, Any, Any], object]
+    fill: Callable[[Any, list[tuple[Any, Any]]], object]
+    empty: Callable[[Any], Any]
+    put: Callable[[Any, Any, Any], object]
+    new: Callable[[Any, Kind, Any], Any] = new_object
+
+
+_by_type: dict[type, Kind] = {}
+_by_tag: dict[int, Kind] = {}
+
+
+def register(kind: Kind) -> None:
+    """Let values of these types be kept in pools, and let the core make these proxies."""
+    _slots.set_type(kind.tag, kind.proxy)
+    _by_tag[kind.tag] = kind
+    for plain in kind.plain:
+        _by_type[plain] = kind
+
+
+def kind_of(value: object) -> Kind | None:
+    """Return the kind of a plain container or of a proxy; None: it is no container."""
+    kind = _by_type.get(type(value))
+    if kind is None and isinstance(value, _slots.ProxyBase):
+        return _by_tag[value._tag]
+    return kind
