@@ -284,7 +284,7 @@ static void aim_at_lists(void)
     aim("list root is gone", FIELD(pms_list_pm, list, root), node);
     aim("list height", FIELD(pms_list_pm, list, height), 1);
     aim("list height", FIELD(pms_list_pm, list, height), 1ull << 32);
-    aim("list reserve", FIELD(pms_list_pm, list, zero), 1);
+    aim("list bound", FIELD(pms_list_pm, list, bound), 1);
     aim("node magic", node, 1ull << 40);
     aim("node kids", node, 1);
     aim("node kids", kid, 0x40);
