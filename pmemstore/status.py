@@ -100,6 +100,9 @@ class CheckResult:
         reachable_bytes: What the root and the orphans lead to.
         leaked_bytes: The difference.
         orphans: Containers that nothing refers to and that will be torn down.
+        unreachable: Containers that only keep each other alive; ``Pool.collect()`` frees them. Each
+            is a problem, or part of one.
+        damage: Problems that are more than that.
         notes: What other tasks were found to have done to the file since it was opened, without
             that anything was lost; a sentence each.
     """
@@ -113,6 +116,8 @@ class CheckResult:
     reachable_bytes: int
     leaked_bytes: int
     orphans: int
+    unreachable: int
+    damage: int
     notes: tuple[str, ...] = ()
 
     @property

@@ -35,6 +35,7 @@ C_LAYERS: list[set[str]] = [
     {"open", "table", "vec"},
     {"kinds"},
     {"check"},
+    {"collect"},
     {"bind"},
     {"slots"},
 ]

@@ -284,17 +284,19 @@ static void meet_orphans(struct pms_check *c)
     uint64_t off = pms_get(c->pool, from), before = 0;
     while (off && !pms_check_over(c)) {
         struct pms_check_object *object = pms_check_find(c, off);
-        if (object) {
+        if (object && (object->orphan || object == c->object)) {
             pms_check_problem(c,
                               "the object at offset %" PRIu64 " is in the list of orphans, but "
                               "%s",
                               off, object->orphan ? "a second time" : "is the root");
             return;
         }
-        if (!pms_check_block(c, off, sizeof(struct pms_object_pm), "an orphan", from))
+        if (!object &&
+            !pms_check_block(c, off, sizeof(struct pms_object_pm), "an orphan", from))
             return;
         uint32_t tag = header_tag(c, off);
-        object = pms_check_meet(c, off, tag ? tag : PMS_TAG_LIST, from);
+        if (!object)
+            object = pms_check_meet(c, off, tag ? tag : PMS_TAG_LIST, from);
         if (!object)
             return;
         object->orphan = 1;
@@ -311,6 +313,16 @@ static void meet_orphans(struct pms_check *c)
         from = off + offsetof(struct pms_object_pm, orphan_next);
         off = pms_get(c->pool, from);
     }
+}
+
+/* What somebody looks at, for a collection. */
+static void meet_handles(struct pms_check *c)
+{
+    const struct pms_pool *pool = c->pool;
+    for (uint32_t slot = 0; slot < pool->handle_slots; slot++)
+        for (const struct pms_handle *handle = pool->handle_slot[slot];
+             handle && !pms_check_over(c); handle = handle->next)
+            pms_check_meet(c, handle->off, handle->tag, 0);
 }
 
 static void (*const walk_kind[PMS_TAG_OBJECTS])(struct pms_check *c, uint64_t off) = {
@@ -332,19 +344,32 @@ static void walk_objects(struct pms_check *c, uint32_t first)
 
 /* ---- leaks ---- */
 
+/* An object that nothing refers to but what cannot be reached either, and all that it leads to. */
+static void walk_garbage(struct pms_check *c, uint64_t off, uint32_t tag, uint64_t capacity)
+{
+    uint32_t first = c->object_count;
+    uint64_t objects = c->out->objects, bytes = c->out->reachable_bytes;
+    if (!pms_check_meet(c, off, tag, off))
+        return;
+    walk_objects(c, first);
+    c->out->damage--; /* of the problem that follows */
+    c->out->unreachable += c->out->objects - objects;
+    pms_check_problem(c,
+                      "the %s at offset %" PRIu64 ", %" PRIu64
+                      " bytes, is unreachable; it leads to %" PRIu64 " more objects, %" PRIu64
+                      " bytes in all, that are unreachable too",
+                      pms_kind_of(tag)->name, off, capacity, c->out->objects - objects - 1,
+                      c->out->reachable_bytes - bytes);
+}
+
 static void walk_unreachable(struct pms_check *c)
 {
     uint64_t capacity;
     uint64_t off = pms_check_unused(c, c->heap_start, &capacity);
     for (; off && !pms_check_over(c); off = pms_check_unused(c, off + 16, &capacity)) {
         uint32_t tag = header_tag(c, off);
-        if (!tag || capacity < pms_kind_of(tag)->bytes)
-            continue;
-        uint32_t first = c->object_count;
-        pms_check_problem(c, "the %s at offset %" PRIu64 ", %" PRIu64 " bytes, is unreachable",
-                          pms_kind_of(tag)->name, off, capacity);
-        if (pms_check_meet(c, off, tag, off))
-            walk_objects(c, first);
+        if (tag && capacity >= pms_kind_of(tag)->bytes)
+            walk_garbage(c, off, tag, capacity);
     }
 }
 
@@ -383,33 +408,49 @@ static void check_references(struct pms_check *c)
     }
 }
 
+int pms_check_all(struct pms_check *c)
+{
+    memset(c->out, 0, sizeof *c->out);
+    check_super(c);
+    check_anchors(c);
+    check_root_page(c);
+    PMS_TRY(pms_check_heap(c));
+    if (pms_check_over(c))
+        return PMS_OK;
+    meet_root(c);
+    if (c->collecting) {
+        meet_handles(c);
+        walk_objects(c, 0);
+        c->live = c->object_count;
+    }
+    meet_orphans(c);
+    walk_objects(c, c->live);
+    uint64_t reachable = c->out->reachable_bytes;
+    walk_unreachable(c);
+    tell_leaks(c);
+    check_references(c);
+    c->out->reachable_bytes = reachable;
+    c->out->leaked_bytes = c->out->allocated_bytes - reachable;
+    c->out->damage += c->out->problems;
+    return PMS_OK;
+}
+
+int pms_check_end(struct pms_check *c, int status)
+{
+    free(c->allocated);
+    free(c->used);
+    free(c->chained);
+    free(c->page_kind);
+    free(c->object);
+    free(c->slot);
+    return c->nomem ? PMS_FAIL_NOMEM("check the pool", 0) : status;
+}
+
 int pms_pool_check(struct pms_pool *pool, pms_problem_fn report, void *context,
                    struct pms_check_result *out)
 {
     struct pms_check_result unused;
     struct pms_check c = {
         .pool = pool, .report = report, .context = context, .out = out ? out : &unused};
-    memset(c.out, 0, sizeof *c.out);
-    check_super(&c);
-    check_anchors(&c);
-    check_root_page(&c);
-    int status = pms_check_heap(&c);
-    if (status == PMS_OK && !pms_check_over(&c)) {
-        meet_root(&c);
-        meet_orphans(&c);
-        walk_objects(&c, 0);
-        uint64_t reachable = c.out->reachable_bytes;
-        walk_unreachable(&c);
-        tell_leaks(&c);
-        check_references(&c);
-        c.out->reachable_bytes = reachable;
-        c.out->leaked_bytes = c.out->allocated_bytes - reachable;
-    }
-    free(c.allocated);
-    free(c.used);
-    free(c.chained);
-    free(c.page_kind);
-    free(c.object);
-    free(c.slot);
-    return c.nomem ? PMS_FAIL_NOMEM("check the pool", 0) : status;
+    return pms_check_end(&c, pms_check_all(&c));
 }

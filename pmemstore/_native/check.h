@@ -4,7 +4,7 @@
  * that can be reached from the root and from the list of orphans, each link, count and
  * reference; that each allocated block is used exactly once, and that nothing is allocated
  * that cannot be reached.  An object that only a cycle of unreachable objects refers to is
- * told as such.  What the log holds is not looked at: recovery has done that.
+ * told as such, with what it leads to; pms_pool_collect (collect.h) frees these.  What the log holds is not looked at: recovery has done that.
  *
  * Time: O(pages + allocated blocks).  DRAM: 1/42 of the pool's size, and 32 bytes an object.
  */
@@ -28,6 +28,8 @@ struct pms_check_result {
     uint64_t reachable_bytes; /* from the root and the orphans */
     uint64_t leaked_bytes;    /* the rest */
     uint64_t orphans;         /* objects that wait to be torn down: no problem */
+    uint64_t unreachable; /* objects that only such objects refer to: a collection frees them */
+    uint64_t damage;      /* problems but those that tell of them */
 };
 /* The pool must be entered for reading.  Returns PMS_OK also when there are problems. */
 int pms_pool_check(struct pms_pool *pool, pms_problem_fn report, void *context,

@@ -34,6 +34,9 @@ struct pms_check {
     int stopped; /* the caller has heard enough */
     int nomem;
 
+    int collecting; /* start from the root and the handles; then come the orphans */
+    uint32_t live;  /* collecting: so many objects were found before the orphans */
+
     uint64_t heap_start, heap_end; /* bytes [start, end) that the bits speak of */
     uint64_t *allocated, *used, *chained;
     uint8_t *page_kind; /* by page from heap_start: 0, or class + 1, or PMS_CHECK_RUN */
@@ -46,6 +49,10 @@ struct pms_check {
 #define PMS_CHECK_RUN 255u
 
 /* ---- check.c ---- */
+/* All of the check, in a state with pool, report, context, out and collecting set; then the end,
+ * which gives back its memory and returns the status, or PMS_E_NOMEM. */
+int pms_check_all(struct pms_check *c);
+int pms_check_end(struct pms_check *c, int status);
 void pms_check_problem(struct pms_check *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static inline int pms_check_over(const struct pms_check *c) { return c->stopped || c->nomem; }

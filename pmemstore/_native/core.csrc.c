@@ -1,4 +1,5 @@
 #include "bind.h"
+#include "collect.h"
 #include "machine.h"
 #include "map.h"
 #include "map_user.h"

@@ -33,8 +33,6 @@
 #define HEAD (PMS_ROOT_OFF + offsetof(struct pms_root_pm, orphans))
 
 #define SLOTS_MIN 64u
-#define COLLECT_BUDGET 4096u
-#define COLLECT_BUDGET_MIN 32u
 
 /* ---- objects ---- */
 
@@ -178,6 +176,11 @@ int pms_object_unref(struct pms_pool *pool, uint64_t off)
     return refs == 1 ? pms_object_orphan(pool, off) : PMS_OK;
 }
 
+int pms_object_end(struct pms_pool *pool, uint64_t off)
+{
+    return pms_get(pool, REFS(off)) ? PMS_OK : pms_free(&pool->heap, off);
+}
+
 /* ---- reaping ---- */
 
 static int reap_one(struct pms_pool *pool, uint64_t off, uint32_t *budget)
@@ -224,6 +227,8 @@ static int reap(struct pms_pool *pool, uint32_t budget)
 
 int pms_object_reap(struct pms_pool *pool, uint32_t budget)
 {
+    if (pool->collecting) /* K3 of collect.c */
+        return PMS_OK;
     if (pool->reap_stopped) {
         pool->reap_due = 0;
         return PMS_OK;
@@ -232,52 +237,6 @@ int pms_object_reap(struct pms_pool *pool, uint32_t budget)
     if (status == PMS_E_CORRUPT && !pool->ws.failed) /* with it, a write of ours was lost */
         pool->reap_stopped = 1;
     return status;
-}
-
-/* One unit of work of a collection.  *round: 1 in the first; 0 when it is the last. */
-static int collect_step(struct pms_pool *pool, uint32_t budget, int64_t *freed, int *round)
-{
-    struct pms_heap_stats stats;
-    uint64_t ticket = 0;
-    int status = PMS_OK;
-    PMS_TRY(pms_enter_write_wait(pool, NULL, -1));
-    if (*round == 1) {
-        pool->reap_due = 2;
-        status = pms_heap_statistics(&pool->heap, &stats);
-        *freed = (int64_t)stats.used_bytes;
-    }
-    if (status == PMS_OK)
-        status = pms_object_reap(pool, budget);
-    *round = pool->reap_due ? *round + 1 : 0;
-    if (status == PMS_OK && *round == 0) {
-        status = pms_heap_statistics(&pool->heap, &stats);
-        *freed -= (int64_t)stats.used_bytes;
-    }
-    status = pms_leave_write(pool, status, &ticket);
-    if (status == PMS_OK && ticket)
-        status = pms_wait_durable(pool, ticket);
-    return status;
-}
-
-int pms_pool_collect(struct pms_pool *pool, uint64_t *freed_bytes)
-{
-    int64_t freed = 0;
-    int round = 1;
-    uint32_t budget = COLLECT_BUDGET;
-    if (pms_tx_depth(pool))
-        return PMS_FAIL(PMS_E_TX, "collecting inside a transaction", 0, 0, 0);
-    while (round) {
-        int again = round, status = collect_step(pool, budget, &freed, &round);
-        if (status == PMS_E_FULL && budget > COLLECT_BUDGET_MIN) {
-            /* A large unit may need pages for the log, and there are none: less at a time. */
-            budget = COLLECT_BUDGET_MIN;
-            round = again;
-            status = pms_pool_checkpoint(pool);
-        }
-        PMS_TRY(status);
-    }
-    *freed_bytes = freed > 0 ? (uint64_t)freed : 0;
-    return PMS_OK;
 }
 
 /* ---- handles ---- */

@@ -30,9 +30,10 @@ int pms_object_orphan(struct pms_pool *pool, uint64_t off);
 
 /* Tear down up to budget entries of orphans without handles.  *left: some remain. */
 int pms_object_reap(struct pms_pool *pool, uint32_t budget);
-/* Tear down all of them: several units of work; PMS_E_TX inside a transaction.  PMS_E_INTR:
- * run signal handlers, call again for the rest. */
-int pms_pool_collect(struct pms_pool *pool, uint64_t *freed_bytes);
+/* The last step of a kind's teardown, when nothing but the object's own block is left: frees that.
+ * An object that still has references is being emptied (collect.h): it stays, and must be a
+ * sound empty one of its kind. */
+int pms_object_end(struct pms_pool *pool, uint64_t off);
 
 /* Called once by pms_pool_open, and by the pms_pool_drop that frees the pool's struct; a handle
  * has its share of pool->refs and gives it back through pms_pool_drop (open.h tells). */

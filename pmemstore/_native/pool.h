@@ -86,6 +86,7 @@ struct pms_pool {
     uint64_t writes;       /* +1 at each leave_write, roll-back and abort: iterators look */
     uint32_t reap_due;     /* orphans may be waiting; see object.c */
     uint32_t reap_stopped; /* the list of orphans is damaged: left alone */
+    uint32_t collecting;   /* a collection has a list of garbage: see collect.c */
     uint64_t reap_cursor;  /* orphan to look at next; 0: the first */
     /* set by object.c */
     int (*reap)(struct pms_pool *pool, uint32_t budget);

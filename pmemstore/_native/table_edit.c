@@ -301,5 +301,5 @@ int pms_dict_teardown(struct pms_pool *pool, uint64_t dict, uint32_t *budget)
     if (pms_dict_buckets(&shape) != 8)
         return PMS_FAIL(PMS_E_CORRUPT, "shape of an empty dict", dict, 8,
                         pms_dict_buckets(&shape));
-    return pms_free(&pool->heap, dict);
+    return pms_object_end(pool, dict);
 }

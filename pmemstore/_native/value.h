@@ -83,6 +83,8 @@ struct pms_kind {
     uint64_t bytes;   /* of the object's struct */
     uint64_t item;    /* least bytes of an item, which the word behind the head counts */
     int (*create)(struct pms_pool *pool, uint32_t tag, uint64_t *off);
+    /* Take away up to *budget items, and at last the object, by pms_object_end.  PMS_MISSING: the
+     * budget is used up, and what is left is a sound object. */
     int (*teardown)(struct pms_pool *pool, uint64_t off, uint32_t *budget);
 };
 extern const struct pms_kind pms_kinds[PMS_TAG_OBJECTS]; /* by tag - PMS_TAG_OBJECT_MIN */

@@ -418,5 +418,5 @@ int pms_list_teardown(struct pms_pool *pool, uint64_t list, uint32_t *budget)
         PMS_TRY(cut(pool, &vec, &path, n));
         *budget -= n;
     }
-    return pms_free(&pool->heap, list);
+    return pms_object_end(pool, list);
 }

@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         medium(options.medium or facts.get("medium", "direct")),
     ):
         copy = shutil.copy(options.image, Path(folder) / "image")
-        subject: PoolSubject | MappingSubject = PoolSubject(invariant)
+        subject: PoolSubject | MappingSubject = PoolSubject(
+            invariant, cycles=bool(facts.get("cycles"))
+        )
         if facts.get("kind") == "mapping" and invariant is not None:
             subject = MappingSubject(invariant)
         outcome = subject.judge(str(copy), told)

@@ -47,6 +47,7 @@ def crash_check(
     nested: int = 24,
     seconds: float = 60.0,
     seed: int = 0,
+    cycles: bool = False,
     keep: str | os.PathLike[str] | None = ".pmemstore-crashes",
     progress: Callable[[Tally], object] | None = None,
 ) -> CrashReport:
@@ -75,6 +76,8 @@ def crash_check(
         nested: Recoveries that are crashed in turn, and some of these once more.
         seconds: For each medium; then the rest is skipped, and the report says so.
         seed: Of the samples.
+        cycles: Containers that only keep each other alive are fine, if ``Pool.collect()`` frees
+            them and ``check()`` finds nothing after that.
         keep: Folder for the image of a violation; None: it is not kept.
         progress: Called now and then with the counts; None: a line on stderr, if that is a
             terminal.
@@ -118,7 +121,7 @@ def crash_check(
         with pools.open(path, "w", recorder=recorder) as pool:
             workload(pool)
 
-    subject = PoolSubject(invariant, follow)
+    subject = PoolSubject(invariant, follow, cycles)
     budget = Budget(images=images, nested=nested, seconds=seconds, seed=seed)
     return _check(subject, prepare, run, media, budget, keep, progress, invariant)
 
@@ -266,7 +269,7 @@ def _violation(
     image, replay = None, ""
     if keep is not None:
         try:
-            image = _keep(Path(keep), found, name, isinstance(subject, PoolSubject))
+            image = _keep(Path(keep), found, name, subject)
         except OSError as error:  # the violation must be told all the same
             replay = f"nothing was kept: {error}"
     if image is not None:
@@ -287,14 +290,15 @@ def _violation(
     )
 
 
-def _keep(folder: Path, found: Found, name: str, is_pool: bool) -> Path:
+def _keep(folder: Path, found: Found, name: str, subject: Subject) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2b(found.image, digest_size=6).hexdigest()
     image = folder / f"crash-{digest}.image"
     image.write_bytes(found.image)
     facts: dict[str, Any] = {
         "medium": name,
-        "kind": "pool" if is_pool else "mapping",
+        "kind": "pool" if isinstance(subject, PoolSubject) else "mapping",
+        "cycles": isinstance(subject, PoolSubject) and subject.cycles,
         "problem": f"{found.when} {found.problem}",
         "acknowledged": [repr(value) for value in found.acknowledged],
         "missing": [str(item) for item in found.missing],

@@ -257,9 +257,11 @@ class PoolSubject:
         self,
         invariant: Callable[..., object] | None,
         follow: Callable[[Pool], object] | None = None,
+        cycles: bool = False,
     ) -> None:
         self._invariant = _Invariant(invariant)
         self._follow = follow
+        self.cycles = cycles
         self.uses_acknowledged = self._invariant.uses_acknowledged
 
     def judge(
@@ -313,6 +315,9 @@ class PoolSubject:
         try:
             result = pool.check()
             found = contents(pool)
+            if self.cycles and result.unreachable and not result.damage:
+                pool.collect()
+                result = pool.check()
         except PmemstoreError as error:
             return Outcome(None, f"the pool cannot be read: {error}")
         text = repr(found)

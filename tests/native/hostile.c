@@ -603,6 +603,17 @@ static void again(struct hostile_stage *stage, uint64_t state)
     close_pool(pool, 1);
 }
 
+/* R7 */
+static void refuses_to_collect(struct pms_pool *pool, struct told told)
+{
+    struct pms_check_result result;
+    uint64_t freed, commits = pool->tx.commits;
+    int status = pms_pool_collect(pool, &freed);
+    RULE(status == PMS_E_CORRUPT, "collecting a damaged pool yields %d", status);
+    RULE(pool->tx.commits == commits, "collecting a damaged pool has committed something");
+    RULE(problems(pool, &result).all == told.all, "a collection has changed a damaged pool");
+}
+
 void hostile_try(struct hostile_stage *stage, char flag, uint64_t seed,
                  struct hostile_result *out)
 {
@@ -613,7 +624,8 @@ void hostile_try(struct hostile_stage *stage, char flag, uint64_t seed,
     out->opened = open_stage(stage, flag, &pool);
     if (out->opened != PMS_OK)
         return;
-    out->problems = problems(pool, &out->check).all;
+    struct told told = problems(pool, &out->check);
+    out->problems = told.all;
     hostile_walk(pool, &look);
     out->walked = look.status;
     out->state = look.state;
@@ -623,6 +635,8 @@ void hostile_try(struct hostile_stage *stage, char flag, uint64_t seed,
     int sound = out->problems == 0;
     RULE(!sound || look.status == PMS_OK, "the check says sound, and reading %d", /* R3 */
          look.status);
+    if (flag == 'w' && seed % 4 == 1 && !is_sound(told))
+        refuses_to_collect(pool, told);
     if (flag == 'w' && seed) {
         hostile_use(pool, &look, seed, sound);
         struct told left = problems(pool, &result);

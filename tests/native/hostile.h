@@ -11,6 +11,8 @@
  *       it was closed and opened
  *   R5  changes of a pool that is not sound yield a status, and no signal
  *   R6  memory stays below HOSTILE_MEMORY_MAX; time is the caller's (an alarm)
+ *   R7  a collection of a pool that is not sound is PMS_E_CORRUPT, and changes nothing: what looks
+ *       like garbage there may be somebody's data
  *
  * A rule that does not hold prints what happened and calls abort().
  */

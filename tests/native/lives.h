@@ -12,6 +12,7 @@
 #define PMS_TEST_LIVES_H
 
 #include "_native/check.h"
+#include "_native/collect.h"
 #include "_native/open.h"
 #include "_native/table.h"
 #include "_native/vec.h"

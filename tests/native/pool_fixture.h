@@ -7,6 +7,7 @@
 #define PMS_TEST_POOL_FIXTURE_H
 
 #include "_native/check.h"
+#include "_native/collect.h"
 #include "_native/open.h"
 
 #include <string.h>

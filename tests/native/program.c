@@ -1,6 +1,7 @@
 /* program.c -- random programs for a world: units, transactions with levels inside them. */
 #include "world.h"
 
+#include "_native/collect.h"
 #include "check.h"
 
 static void random_step(struct world *w)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "_native/check.h"
+#include "_native/collect.h"
 #include "_native/hash.h"
 #include "check.h"
 
