@@ -25,6 +25,8 @@ struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t lin
 {
     if (map->count == 0)
         return NULL;
+    if (map->line[map->last].off == line_off)
+        return &map->line[map->last];
     uint32_t mask = map->slots - 1;
     for (uint32_t i = line_hash(line_off) & mask; map->slot[i]; i = (i + 1) & mask) {
         struct pms_line_ov *line = &map->line[map->slot[i] - 1];
@@ -60,15 +62,20 @@ static int linemap_grow(struct pms_linemap *map)
 
 struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
 {
+    if (map->count && map->line[map->last].off == line_off)
+        return &map->line[map->last];
     if (map->count == map->room && linemap_grow(map) != PMS_OK)
         return NULL;
     uint32_t mask = map->slots - 1, i;
     for (i = line_hash(line_off) & mask; map->slot[i]; i = (i + 1) & mask) {
         struct pms_line_ov *line = &map->line[map->slot[i] - 1];
-        if (line->off == line_off)
+        if (line->off == line_off) {
+            map->last = map->slot[i] - 1;
             return line;
+        }
     }
     map->slot[i] = map->count + 1;
+    map->last = map->count;
     struct pms_line_ov *line = &map->line[map->count++];
     line->off = line_off;
     line->mask = 0;
@@ -95,7 +102,7 @@ void pms_linemap_clear(struct pms_linemap *map)
     } else {
         memset(map->slot, 0, map->slots * sizeof *map->slot);
     }
-    map->count = 0;
+    map->count = map->last = 0;
 }
 
 void pms_linemap_free(struct pms_linemap *map)
@@ -227,17 +234,17 @@ const void *pms_rd_bytes(struct pms_wset *ws, uint64_t off, size_t len)
 
 /* ---- writing ---- */
 
-static int journal_add(struct pms_wset *ws, uint64_t off, uint64_t old)
+/* Room for one more entry. */
+static int journal_reserve(struct pms_wset *ws)
 {
-    if (ws->journal_count == ws->journal_room) {
-        size_t room = ws->journal_room ? ws->journal_room * 2 : 256;
-        struct pms_journal_entry *j = realloc(ws->journal, room * sizeof *j);
-        if (!j)
-            return PMS_E_NOMEM;
-        ws->journal = j;
-        ws->journal_room = room;
-    }
-    ws->journal[ws->journal_count++] = (struct pms_journal_entry){off, old};
+    if (PMS_LIKELY(ws->journal_count < ws->journal_room))
+        return PMS_OK;
+    size_t room = ws->journal_room ? ws->journal_room * 2 : 256;
+    struct pms_journal_entry *j = realloc(ws->journal, room * sizeof *j);
+    if (!j)
+        return PMS_E_NOMEM;
+    ws->journal = j;
+    ws->journal_room = room;
     return PMS_OK;
 }
 
@@ -249,35 +256,37 @@ static inline int in_newest_fresh(const struct pms_wset *ws, uint64_t off)
     return off - f->off < f->len;
 }
 
-static void write_word(struct pms_wset *ws, uint64_t off, uint64_t word)
+/* One look-up serves the old word and the new one.  journaling: keep the old word. */
+static void write_word(struct pms_wset *ws, uint64_t off, uint64_t word, int journaling)
 {
-    struct pms_line_ov *line = NULL;
     /* A line that an older word of this unit waits in must not be bypassed. */
-    if (in_newest_fresh(ws, off)) {
-        line = pms_linemap_find(&ws->overlay, off & ~63ull);
-        if (!line) {
-            pms_store_u64(ws->medium, off, word);
-            return;
-        }
-    } else {
-        line = pms_linemap_get(&ws->overlay, off & ~63ull);
-        if (!line) {
-            ws->failed = 1;
-            return;
-        }
-    }
+    int fresh = in_newest_fresh(ws, off);
+    struct pms_line_ov *line = fresh ? pms_linemap_find(&ws->overlay, off & ~63ull)
+                                     : pms_linemap_get(&ws->overlay, off & ~63ull);
     uint32_t i = (uint32_t)(off >> 3) & 7u;
+    if ((!fresh && !line) || (journaling && journal_reserve(ws) != PMS_OK)) {
+        ws->failed = 1;
+        return;
+    }
+    if (journaling) {
+        struct pms_journal_entry *entry = &ws->journal[ws->journal_count++];
+        entry->off = off;
+        if (line && line->mask >> i & 1u)
+            entry->old = line->word[i];
+        else
+            memcpy(&entry->old, ws->medium->base + off, 8);
+    }
+    if (!line) {
+        pms_store_u64(ws->medium, off, word);
+        return;
+    }
     line->word[i] = word;
     line->mask |= 1u << i;
 }
 
 void pms_wr(struct pms_wset *ws, uint64_t off, uint64_t word)
 {
-    if (ws->journaling && journal_add(ws, off, pms_rd(ws, off)) != PMS_OK) {
-        ws->failed = 1;
-        return;
-    }
-    write_word(ws, off, word);
+    write_word(ws, off, word, ws->journaling);
 }
 
 void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len)
@@ -319,7 +328,7 @@ void pms_wset_rollback(struct pms_wset *ws, size_t mark)
 {
     while (ws->journal_count > mark) {
         struct pms_journal_entry *e = &ws->journal[--ws->journal_count];
-        write_word(ws, e->off, e->old);
+        write_word(ws, e->off, e->old, 0);
     }
 }
 

@@ -43,6 +43,7 @@ struct pms_linemap { /* off -> line, insertion order kept in line[] */
     struct pms_line_ov *line;
     uint32_t *slot; /* open addressing: index + 1, 0 = empty */
     uint32_t count, room, slots;
+    uint32_t last; /* index of the line that was written last: most writes stay in it */
 };
 
 struct pms_journal_entry {
