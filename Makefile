@@ -1,5 +1,6 @@
 # make test, lint, types, native-test: what .ci/run runs. make run: the first example.
-# make bench: microbenchmarks, and the comparison with other stores on tmpfs and on a disk.
+# make bench: microbenchmarks, and the comparison with other stores on tmpfs and on a disk; minutes.
+# make bench-full: with 10 million items; hours.  make counts: take the committed counts anew.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,17 +14,27 @@ PACKAGE := pyproject.toml CMakeLists.txt LICENSE $(shell find pmemstore -type f 
 C_FILES := $(shell find pmemstore/_native tests/native tests/fuzz tests/mutants tests/daxvm benchmarks \
 	-name '*.[ch]')
 
-.PHONY: run bench test test-all daxvm daxvm-slice lint format types native-test native-asan native-plain native-door fuzz mutants mutants-slice clean
+# Prints the requirements of an extra, without what they are extras of.
+extra = $(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*project["optional-dependencies"]["$(1)"], sep="\n")'
+
+.PHONY: run bench bench-full bench-check counts test test-all daxvm daxvm-slice lint format types native-test native-asan native-plain native-door fuzz mutants mutants-slice clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.stamp-run
 	$(BIN)/python examples/01_wordindex.py
 
-bench: $(VENV)/.stamp-test
-	$(PIP) install lmdb
+# BENCH_DIRS: a directory on each medium.  The figures are kept in benchmarks/results/, the tables
+# and plots go to docs/.
+BENCH_DIRS ?= /dev/shm .
+bench bench-full: $(VENV)/.stamp-bench
 	$(BIN)/pytest benchmarks/test_micro.py --benchmark-sort=name --benchmark-columns=median,iqr,rounds
-	$(BIN)/python benchmarks/compare.py --dir /dev/shm --items 20000
-	$(BIN)/python benchmarks/compare.py --dir .
+	$(BIN)/python benchmarks/run.py --size $(if $(filter %-full,$@),full,quick) \
+		$(foreach dir,$(BENCH_DIRS),--dir $(dir)) --json benchmarks/results/$@.json --docs docs
+
+# All contenders, in a tiny slice: that each stores and gives back the same contents.
+bench-check: $(VENV)/.stamp-bench
+	$(BIN)/pytest tests/test_benchmarks.py
 
 # The pytest program, not "python -m pytest": that would import the source tree in place of the
 # installed package, and the source tree has no compiled core.
@@ -96,13 +107,17 @@ $(VENV)/.stamp-test: $(BIN)/python $(PACKAGE)
 	$(PIP) install '.[test]'
 	@touch $@
 
+# The contenders too; one that cannot be installed is reported as missing, by run.py.
+$(VENV)/.stamp-bench: $(VENV)/.stamp-test
+	for peer in $$($(call extra,bench)); do $(PIP) install "$$peer" || echo "missing: $$peer"; done
+	@touch $@
+
 $(VENV)/.stamp-cmake: | $(BIN)/python
 	command -v cmake >/dev/null || $(PIP) install cmake
 	@touch $@
 
 # The tools alone: linting needs no compiled core.
 $(VENV)/.stamp-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-		print(*project["optional-dependencies"]["dev"], sep="\n")' > $(VENV)/dev-requirements.txt
+	$(call extra,dev) > $(VENV)/dev-requirements.txt
 	$(PIP) install -r $(VENV)/dev-requirements.txt
 	@touch $@
