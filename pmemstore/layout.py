@@ -21,16 +21,16 @@ CONSTANTS = (  # noqa: SIM905 - a table is easier to compare with layout.h
     "ENTRY_BYTES ENTRY_FRESH ENTRY_EXTENT ENTRY_WORDS_MAX "
     "DESC_BYTES PAGE_FREE PAGE_SPAN PAGE_BIGSPAN PAGE_RUN SPAN_PAGES BIGSPAN_PAGES "
     "TAG_EMPTY TAG_NONE TAG_FALSE TAG_TRUE TAG_INT TAG_FLOAT TAG_STR TAG_BYTES TAG_BIGINT "
-    "TAG_PACKED TAG_DICT TAG_LIST TAG_SET TAG_DEQUE "
+    "TAG_PACKED TAG_DICT TAG_LIST TAG_SET TAG_DEQUE TAG_ARRAY "
     "TAG_OBJECT_MIN TAG_OBJECTS CELL_SHORT CELL_INNER OBJECT_MAGIC "
     "DICT_DIR_WORDS DICT_SEG_BUCKETS KEY_INNER_MAX KEY_FAR "
-    "LEAF_CELLS LEAF_MAGIC NODE_KIDS NODE_MAGIC"
+    "LEAF_CELLS LEAF_MAGIC NODE_KIDS NODE_MAGIC ARRAY_DIMS"
 ).split()
 
 #: Structs of layout.h, without their prefix pms_, in its order.
 STRUCTS = (  # noqa: SIM905 - as above
     "region_pm super_pm anchor_pm frame_pm root_pm cell_pm object_pm dict_pm entry_pm far_key_pm "
-    "list_pm leaf_pm kid_pm node_pm"
+    "list_pm leaf_pm kid_pm node_pm array_pm"
 ).split()
 
 

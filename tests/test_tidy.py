@@ -32,7 +32,7 @@ C_LAYERS: list[set[str]] = [
     {"pool"},
     {"value"},
     {"object"},
-    {"open", "table", "vec"},
+    {"array", "open", "table", "vec"},
     {"kinds"},
     {"check"},
     {"collect"},

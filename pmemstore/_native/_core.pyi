@@ -160,6 +160,7 @@ class _Lib:
     PMS_LEAF_MAGIC: Final[int]
     PMS_NODE_KIDS: Final[int]
     PMS_NODE_MAGIC: Final[int]
+    PMS_ARRAY_DIMS: Final[int]
     PMS_MODE_DIRECT: Final[int]
     PMS_MODE_FILE: Final[int]
     PMS_FRAME_UNDO: Final[int]
@@ -184,6 +185,7 @@ class _Lib:
     PMS_TAG_LIST: Final[int]
     PMS_TAG_SET: Final[int]
     PMS_TAG_DEQUE: Final[int]
+    PMS_TAG_ARRAY: Final[int]
     PMS_TAG_OBJECT_MIN: Final[int]
     PMS_TAG_OBJECTS: Final[int]
 

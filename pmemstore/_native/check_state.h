@@ -4,6 +4,7 @@
  *   check_heap.c     page descriptors -> which blocks are allocated; who uses them
  *   check_dict.c     a dict: its buckets, its order, its keys
  *   check_list.c     a list: its tree
+ *   check_array.c    an array: its header and its block
  *   check_cell.c     a cell
  *
  * Three bits of DRAM for each 16 bytes of heap, at the place of a block's first byte:
@@ -79,6 +80,8 @@ uint64_t pms_check_unused(struct pms_check *c, uint64_t off, uint64_t *capacity)
 void pms_check_dict(struct pms_check *c, uint64_t dict);
 /* ---- check_list.c ---- */
 void pms_check_list(struct pms_check *c, uint64_t list);
+/* ---- check_array.c ---- */
+void pms_check_array(struct pms_check *c, uint64_t array);
 /* ---- check_cell.c ---- */
 /* The cell at off.  [inner, inner_end): where INNER bytes may lie; both 0 for lists. */
 void pms_check_cell(struct pms_check *c, uint64_t off, uint64_t inner, uint64_t inner_end);

@@ -3,6 +3,7 @@
  * What a new kind needs besides: its struct in layout.h, docs/format.md, a walk in check.c, its
  * types in slots/slots.c and a Kind in pmemstore/containers.
  */
+#include "array.h"
 #include "table.h"
 #include "vec.h"
 
@@ -20,4 +21,6 @@ const struct pms_kind pms_kinds[PMS_TAG_OBJECTS] = {
                        pms_dict_teardown},
     AT(PMS_TAG_DEQUE) = {"deque", sizeof(struct pms_list_pm), CELL, pms_list_create,
                          pms_list_teardown},
+    AT(PMS_TAG_ARRAY) = {"array", sizeof(struct pms_array_pm), 1, pms_array_create,
+                         pms_array_teardown},
 };

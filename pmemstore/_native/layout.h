@@ -192,7 +192,8 @@ enum pms_tag {
     PMS_TAG_DICT = 16,
     PMS_TAG_LIST = 17,
     PMS_TAG_SET = 18,
-    PMS_TAG_DEQUE = 19
+    PMS_TAG_DEQUE = 19,
+    PMS_TAG_ARRAY = 22
 };
 #define PMS_TAG_OBJECT_MIN 16u
 #define PMS_TAG_OBJECTS 16u /* places for kinds of objects */
@@ -301,5 +302,20 @@ struct pms_node_pm {
 };
 static_assert(sizeof(struct pms_node_pm) == 1024, "a size class");
 #define PMS_NODE_MAGIC 0x4e4f4445ull
+
+/* Array: elements of one size and type, in C order, in one block. */
+#define PMS_ARRAY_DIMS 32u
+struct pms_array_pm {
+    struct pms_object_pm obj;
+    uint64_t count;    /* elements: the product of the shape */
+    uint64_t block;    /* offset of the block; the elements begin at its first line; 0: none */
+    uint64_t capacity; /* bytes from there on that elements may take; a multiple of 8 */
+    uint32_t item;     /* bytes of an element, at least 1 */
+    uint32_t ndim;
+    struct pms_cell_pm type; /* STR: what an element is; docs/format.md, "Array" */
+    uint64_t zero[2];
+    uint64_t shape[PMS_ARRAY_DIMS]; /* those behind ndim are 0 */
+};
+static_assert(sizeof(struct pms_array_pm) == 352, "a size class");
 
 #endif

@@ -159,6 +159,12 @@ int pms_map_forget(struct pms_map *map, uint64_t off, uint64_t len)
     return PMS_OK;
 }
 
+void pms_map_keep(struct pms_map *map)
+{
+    map->medium.fd = -1; /* a fork() must not close what has that number by then */
+    (void)mprotect(map->medium.base, pms_page_up(map->size), PROT_READ);
+}
+
 void pms_map_close(struct pms_map *map)
 {
     if (!map->medium.base)

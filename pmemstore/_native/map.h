@@ -66,6 +66,10 @@ int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len);
 /* Private maps: drop the private copies of the pages; the next access reads the file. */
 int pms_map_forget(struct pms_map *map, uint64_t off, uint64_t len);
 
+/* The descriptor is about to be closed, but somebody still reads the mapping: let nobody store to
+ * it any more.  It stays in the list of live mappings; pms_map_close ends it. */
+void pms_map_keep(struct pms_map *map);
+
 /* Unmap and leave the list.  Does not close fd. */
 void pms_map_close(struct pms_map *map);
 

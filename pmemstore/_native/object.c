@@ -40,6 +40,7 @@
 #define ITEM_COUNT sizeof(struct pms_object_pm)
 static_assert(ITEM_COUNT == offsetof(struct pms_dict_pm, count), "count of a dict");
 static_assert(ITEM_COUNT == offsetof(struct pms_list_pm, count), "count of a list");
+static_assert(ITEM_COUNT == offsetof(struct pms_array_pm, count), "count of an array");
 
 int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag)
 {

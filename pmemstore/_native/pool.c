@@ -2,6 +2,7 @@
 #include "pool.h"
 
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 /* Orphans torn down with each unit: entries, not objects. */
@@ -297,9 +298,14 @@ int pms_pool_close(struct pms_pool *pool)
     }
     pool->closed = 1;
     int fd = pool->map.medium.fd;
-    pms_map_close(&pool->map);
-    if (fd >= 0)
+    if (pool->views)
+        pms_map_keep(&pool->map);
+    else
+        pms_map_close(&pool->map);
+    if (fd >= 0) {
+        (void)flock(fd, LOCK_UN); /* a mapping that stays would keep the lock */
         close(fd);
+    }
     uint64_t durable = pool->tx.ticket_durable;
     pms_tx_free(&pool->tx);
     pool->tx.ticket_durable = durable; /* threads that wait for a commit still look at it */
@@ -309,6 +315,16 @@ int pms_pool_close(struct pms_pool *pool)
     pms_pool_wake(pool);
     pms_pool_unlock(pool);
     return status;
+}
+
+void pms_pool_unview(struct pms_pool *pool)
+{
+    if (pool->fork_epoch != atomic_load(&pms_fork_epoch))
+        return;
+    pms_pool_lock(pool);
+    if (--pool->views == 0 && pool->closed)
+        pms_map_close(&pool->map);
+    pms_pool_unlock(pool);
 }
 
 /* ---- statistics ---- */

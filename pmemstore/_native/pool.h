@@ -92,6 +92,7 @@ struct pms_pool {
     int (*reap)(struct pms_pool *pool, uint32_t budget);
     void (*rolled_back)(struct pms_pool *pool, size_t birth_mark);
     uint32_t refs;      /* open pool 1 + handles; under the lock */
+    uint32_t views;     /* pointers into the mapping that others hold; under the lock */
     uint32_t doomed;    /* the transaction could not be rolled back in part: only as a whole */
     int64_t timeout_ns; /* what the binding lets operations wait; < 0: no limit */
     uint64_t limit;     /* bytes that this session may grow the pool to */
@@ -103,8 +104,14 @@ struct pms_pool {
 };
 
 /* ---- life: see also open.h ---- */
-/* Roll back an open transaction, checkpoint, unlock, unmap.  Handles stay valid memory. */
+/* Roll back an open transaction, checkpoint, unlock, unmap.  Handles stay valid memory.  While
+ * others hold views the mapping stays, for reading alone, and goes with the last of them. */
 int pms_pool_close(struct pms_pool *pool);
+/* A pointer into the mapping is handed out: the pool is entered.  And it is given back: by any
+ * thread, also after close, not between enter and leave; somebody's handle keeps the pool's struct.
+ * In the child of a fork() nothing happens. */
+static inline void pms_pool_view(struct pms_pool *pool) { pool->views++; }
+void pms_pool_unview(struct pms_pool *pool);
 int pms_pool_grow(struct pms_pool *pool, uint64_t size); /* to at least size bytes */
 int pms_pool_checkpoint(struct pms_pool *pool);
 

@@ -198,9 +198,10 @@ static int scratch_reserve(struct pms_wset *ws, size_t len)
     return PMS_OK;
 }
 
-/* Does the overlay have a word of [off, off+len)? */
-static int overlay_touches(const struct pms_wset *ws, uint64_t off, size_t len)
+int pms_wset_touches(const struct pms_wset *ws, uint64_t off, uint64_t len)
 {
+    if (ws->overlay.count == 0 || len == 0)
+        return 0;
     uint64_t first = off & ~63ull, last = (off + len - 1) & ~63ull;
     if ((last - first) / 64 < ws->overlay.count) {
         for (uint64_t at = first; at <= last; at += 64)
@@ -217,7 +218,7 @@ static int overlay_touches(const struct pms_wset *ws, uint64_t off, size_t len)
 const void *pms_rd_bytes(struct pms_wset *ws, uint64_t off, size_t len)
 {
     const uint8_t *direct = ws->medium->base + off;
-    if (PMS_LIKELY(ws->overlay.count == 0) || len == 0 || !overlay_touches(ws, off, len))
+    if (PMS_LIKELY(ws->overlay.count == 0) || len == 0 || !pms_wset_touches(ws, off, len))
         return direct;
     size_t padded = (len + 7) & ~(size_t)7;
     if (scratch_reserve(ws, padded) != PMS_OK)

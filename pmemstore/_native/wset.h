@@ -96,6 +96,9 @@ static inline uint64_t pms_rd(const struct pms_wset *ws, uint64_t off)
  * or to scratch memory that lives until the next call.  NULL: no memory. */
 const void *pms_rd_bytes(struct pms_wset *ws, uint64_t off, size_t len);
 
+/* Does the overlay have a word of the lines of [off, off+len)? */
+int pms_wset_touches(const struct pms_wset *ws, uint64_t off, uint64_t len);
+
 /* Change the word at off (multiple of 8). */
 void pms_wr(struct pms_wset *ws, uint64_t off, uint64_t word);
 /* Change bytes; off a multiple of 8; the last word is padded with zeroes. */

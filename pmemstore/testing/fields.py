@@ -178,6 +178,7 @@ def _contents(base: Any, begin: int, size: int, at: int) -> str:
         lib.PMS_TAG_LIST: ("list", "list_pm"),
         lib.PMS_TAG_SET: ("set", "dict_pm"),
         lib.PMS_TAG_DEQUE: ("deque", "list_pm"),
+        lib.PMS_TAG_ARRAY: ("array", "array_pm"),
     }
     if tag in structs:
         name, struct = structs[tag]
