@@ -15,7 +15,7 @@ Example:
 """
 
 from pmemstore.alloc import ClassUsage, HeapUsage
-from pmemstore.containers import Dict, List
+from pmemstore.containers import Array, Dict, List
 from pmemstore.errors import (
     DurabilityError,
     HealthWarning,
@@ -41,6 +41,7 @@ from pmemstore.tx import Transaction
 __version__ = "0.1.0"
 
 __all__ = [
+    "Array",
     "BadRange",
     "CheckResult",
     "ClassUsage",

@@ -1,6 +1,7 @@
 """Persistent containers: one file each.  Use them through ``pmemstore.Dict`` and so on."""
 
+from pmemstore.containers.array import Array, ArrayWrite
 from pmemstore.containers.dict import Dict
 from pmemstore.containers.list import List
 
-__all__ = ["Dict", "List"]
+__all__ = ["Array", "ArrayWrite", "Dict", "List"]

@@ -5,6 +5,7 @@ One ``Kind`` for each tag of an object; the module of a container registers its 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class Kind:
         tag: Of its objects, as in layout.h.
         proxy: Class of its proxies.
         plain: Plain types that become such an object; exactly these, no subclasses.
+        late: The same by (module, name), of modules that are not imported for their sake.
         items: All (place, item) of a plain container or a proxy, from one look at it.
         store: Put an item at its place in a proxy: ``store(proxy, place, item)``.
         fill: Put all pairs of ``items`` into a new proxy, in one call of the core.
@@ -48,10 +50,12 @@ class Kind:
     empty: Callable[[Any], Any]
     put: Callable[[Any, Any, Any], object]
     new: Callable[[Any, Kind, Any], Any] = new_object
+    late: tuple[tuple[str, str], ...] = ()
 
 
 _by_type: dict[type, Kind] = {}
 _by_tag: dict[int, Kind] = {}
+_late: dict[str, dict[str, Kind]] = {}  # by module and name
 
 
 def register(kind: Kind) -> None:
@@ -60,11 +64,26 @@ def register(kind: Kind) -> None:
     _by_tag[kind.tag] = kind
     for plain in kind.plain:
         _by_type[plain] = kind
+    for module, name in kind.late:
+        _late.setdefault(module, {})[name] = kind
 
 
 def kind_of(value: object) -> Kind | None:
     """Return the kind of a plain container or of a proxy; None: it is no container."""
     kind = _by_type.get(type(value))
-    if kind is None and isinstance(value, _slots.ProxyBase):
+    if kind is not None:
+        return kind
+    if isinstance(value, _slots.ProxyBase):
         return _by_tag[value._tag]
+    return _late_kind(type(value))
+
+
+def _late_kind(plain: type) -> Kind | None:
+    module: object = plain.__module__  # a class may have set it to anything
+    if not isinstance(module, str) or module not in _late:
+        return None
+    kind = _late[module].get(plain.__qualname__)
+    if getattr(sys.modules.get(module), plain.__qualname__, None) is not plain or kind is None:
+        return None
+    _by_type[plain] = kind
     return kind

@@ -87,3 +87,15 @@ void pys_handle_put(struct pms_handle *handle)
     pms_handle_put(handle);
     PyEval_RestoreThread(saved);
 }
+
+void pys_unview(struct pms_pool *pool)
+{
+    PyThreadState *saved;
+    if (PMS_LIKELY(pys_waiting == 0)) {
+        pms_pool_unview(pool);
+        return;
+    }
+    saved = PyEval_SaveThread();
+    pms_pool_unview(pool);
+    PyEval_RestoreThread(saved);
+}

@@ -93,8 +93,10 @@ static const struct {
     {"ProxyBase", &pys.proxy_base, &pys_proxy_spec, 0},
     {"DictBase", &pys.dict_base, &pys_dict_spec, 1},
     {"ListBase", &pys.list_base, &pys_list_spec, 1},
+    {"ArrayBase", &pys.array_base, &pys_array_spec, 1},
     {NULL, &pys.dict_iter_type, &pys_dict_iter_spec, 0},
     {NULL, &pys.list_iter_type, &pys_list_iter_spec, 0},
+    {NULL, &pys.array_bytes_type, &pys_array_bytes_spec, 0},
 };
 #define TYPES (sizeof types / sizeof *types)
 

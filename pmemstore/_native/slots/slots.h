@@ -31,12 +31,15 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include "array.h"
 #include "check.h"
 #include "table.h"
 #include "vec.h"
 
 #define PYS_RAISED (-1)  /* a status: the Python exception is already set */
 #define PYS_NO_ITEM (-2) /* a status: index out of range, dict or list empty */
+#define PYS_PINNED (-3)  /* a status: buffers of an array would move */
+#define PYS_PENDING (-4) /* a status: the open transaction has changed an array */
 
 #define PYS_LEVELS 8 /* depths whose roll-backs iterators tell apart; deeper ones count as 7 */
 
@@ -63,13 +66,24 @@ struct pys_proxy {
     PyObject *weak;
 };
 
+struct pys_array {
+    struct pys_proxy proxy;
+    Py_ssize_t exports; /* buffers that others hold */
+    /* The type of an array never changes, so what was learnt of it stays true. */
+    int learnt;
+    uint32_t item;
+    char code;       /* of struct, if an element is a native number; else 0 */
+    char format[24]; /* of a buffer; "": it has none */
+};
+
 /* ---- slots.c: the module ---- */
 struct pys_state {
     PyObject *pack_key, *pack_value, *unpack, *build, *raise_status; /* hooks, or NULL */
     PyObject *note_caller; /* or NULL: called before an operation of a pool that is recorded */
     PyTypeObject *pool_type, *tx_type, *dict_iter_type, *list_iter_type;
-    PyTypeObject *proxy_base;                  /* of the bases of all kinds */
-    PyTypeObject *dict_base, *list_base;       /* of the proxies of a kind */
+    PyTypeObject *proxy_base;                         /* of the bases of all kinds */
+    PyTypeObject *dict_base, *list_base, *array_base; /* of the proxies of a kind */
+    PyTypeObject *array_bytes_type;
     PyTypeObject *proxy_type[PMS_TAG_OBJECTS]; /* what proxies are made of, or NULL */
 };
 extern struct pys_state pys;
@@ -82,6 +96,7 @@ void pys_raise_key(PyObject *key);
 
 extern PyType_Spec pys_pool_spec, pys_proxy_spec, pys_dict_spec, pys_list_spec, pys_tx_spec;
 extern PyType_Spec pys_dict_iter_spec, pys_list_iter_spec;
+extern PyType_Spec pys_array_spec, pys_array_bytes_spec;
 
 /* ---- enter.c: entering, and waiting without the GIL ---- */
 extern int pys_waiting; /* threads that are between releasing and taking the GIL in a wait */
@@ -94,6 +109,7 @@ int pys_wait_read(struct pms_pool *pool, const struct pms_handle *handle);
 int pys_wait_write(struct pms_pool *pool, const struct pms_handle *handle);
 int pys_wait_durable(struct pms_pool *pool, uint64_t ticket);
 void pys_handle_put(struct pms_handle *handle);
+void pys_unview(struct pms_pool *pool);
 
 static inline int pys_enter_read(struct pms_pool *pool, const struct pms_handle *handle)
 {
@@ -222,6 +238,18 @@ int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
 #define PYS_ANY_LENGTH UINT64_MAX
 PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count,
                          uint64_t length);
+
+/* ---- array_type.c, array_buffer.c ---- */
+/* See that the type has been learnt.  -1: raised. */
+int pys_array_learn(struct pys_array *self);
+/* Code and format of a type's text. */
+void pys_array_format(struct pys_array *self, const char *type, uint64_t len);
+/* Raise what a status of an array says.  NULL. */
+PyObject *pys_array_failed(struct pys_array *self, int status);
+int pys_array_getbuffer(PyObject *self, Py_buffer *view, int flags);
+void pys_array_releasebuffer(PyObject *self, Py_buffer *view);
+/* An object that exports all elements as plain bytes, whatever their type. */
+PyObject *pys_array_bytes(PyObject *self, PyObject *unused);
 
 /* ---- dict_iter.c, list_iter.c ---- */
 enum pys_iter_kind { PYS_KEYS = 0, PYS_VALUES = 1, PYS_ITEMS = 2 };
