@@ -15,7 +15,7 @@ Example:
 """
 
 from pmemstore.alloc import ClassUsage, HeapUsage
-from pmemstore.containers import Array, Dict, List
+from pmemstore.containers import Array, Dict, List, SortedDict, SortedSet
 from pmemstore.errors import (
     DurabilityError,
     HealthWarning,
@@ -66,6 +66,8 @@ __all__ = [
     "PoolStats",
     "PreparedWrite",
     "SchemaMismatchError",
+    "SortedDict",
+    "SortedSet",
     "StaleRefError",
     "Transaction",
     "TransactionError",

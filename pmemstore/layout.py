@@ -21,16 +21,22 @@ CONSTANTS = (  # noqa: SIM905 - a table is easier to compare with layout.h
     "ENTRY_BYTES ENTRY_FRESH ENTRY_EXTENT ENTRY_WORDS_MAX "
     "DESC_BYTES PAGE_FREE PAGE_SPAN PAGE_BIGSPAN PAGE_RUN SPAN_PAGES BIGSPAN_PAGES "
     "TAG_EMPTY TAG_NONE TAG_FALSE TAG_TRUE TAG_INT TAG_FLOAT TAG_STR TAG_BYTES TAG_BIGINT "
-    "TAG_PACKED TAG_DICT TAG_LIST TAG_SET TAG_DEQUE TAG_ARRAY "
+    "TAG_PACKED TAG_DICT TAG_LIST TAG_SET TAG_DEQUE TAG_SORTED_DICT TAG_SORTED_SET "
+    "TAG_ARRAY "
     "TAG_OBJECT_MIN TAG_OBJECTS CELL_SHORT CELL_INNER OBJECT_MAGIC "
     "DICT_DIR_WORDS DICT_SEG_BUCKETS KEY_INNER_MAX KEY_FAR "
-    "LEAF_CELLS LEAF_MAGIC NODE_KIDS NODE_MAGIC ARRAY_DIMS"
+    "LEAF_CELLS LEAF_MAGIC NODE_KIDS NODE_MAGIC ARRAY_DIMS "
+    "ORDER_NONE ORDER_NUMBER ORDER_STR ORDER_BYTES ORDER_TUPLE ORDER_DATE ORDER_DATETIME "
+    "ORDER_INSTANT ORDER_TIME ORDER_TIMEDELTA ORDER_UUID "
+    "SORTED_REFS SORTED_LEAF_MAGIC SORTED_KIDS SORTED_NODE_MAGIC"
 ).split()
 
 #: Structs of layout.h, without their prefix pms_, in its order.
 STRUCTS = (  # noqa: SIM905 - as above
     "region_pm super_pm anchor_pm frame_pm root_pm cell_pm object_pm dict_pm entry_pm far_key_pm "
-    "list_pm leaf_pm kid_pm node_pm array_pm"
+    "list_pm leaf_pm kid_pm node_pm "
+    "sorted_pm sorted_entry_pm sorted_ref_pm sorted_leaf_pm sorted_kid_pm sorted_node_pm "
+    "array_pm"
 ).split()
 
 

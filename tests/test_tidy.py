@@ -32,7 +32,7 @@ C_LAYERS: list[set[str]] = [
     {"pool"},
     {"value"},
     {"object"},
-    {"array", "open", "table", "vec"},
+    {"array", "open", "sorted", "table", "vec"},
     {"kinds"},
     {"check"},
     {"collect"},

@@ -331,6 +331,8 @@ static void (*const walk_kind[PMS_TAG_OBJECTS])(struct pms_check *c, uint64_t of
     [PMS_TAG_SET - PMS_TAG_OBJECT_MIN] = pms_check_dict,
     [PMS_TAG_DEQUE - PMS_TAG_OBJECT_MIN] = pms_check_list,
     [PMS_TAG_ARRAY - PMS_TAG_OBJECT_MIN] = pms_check_array,
+    [PMS_TAG_SORTED_DICT - PMS_TAG_OBJECT_MIN] = pms_check_sorted,
+    [PMS_TAG_SORTED_SET - PMS_TAG_OBJECT_MIN] = pms_check_sorted,
 };
 
 /* Objects from number `first` on, and what they lead to. */

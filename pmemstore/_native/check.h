@@ -11,6 +11,7 @@
 #ifndef PMS_CHECK_H
 #define PMS_CHECK_H
 
+#include "sorted.h"
 #include "table.h"
 #include "vec.h"
 

@@ -4,6 +4,7 @@
  * types in slots/slots.c and a Kind in pmemstore/containers.
  */
 #include "array.h"
+#include "sorted.h"
 #include "table.h"
 #include "vec.h"
 
@@ -11,6 +12,7 @@
 
 #define ENTRY sizeof(struct pms_entry_pm)
 #define CELL sizeof(struct pms_cell_pm)
+#define SORTED_ENTRY sizeof(struct pms_sorted_entry_pm)
 
 const struct pms_kind pms_kinds[PMS_TAG_OBJECTS] = {
     AT(PMS_TAG_DICT) = {"dict", sizeof(struct pms_dict_pm), ENTRY, pms_dict_create,
@@ -23,4 +25,8 @@ const struct pms_kind pms_kinds[PMS_TAG_OBJECTS] = {
                          pms_list_teardown},
     AT(PMS_TAG_ARRAY) = {"array", sizeof(struct pms_array_pm), 1, pms_array_create,
                          pms_array_teardown},
+    AT(PMS_TAG_SORTED_DICT) = {"sorted dict", sizeof(struct pms_sorted_pm), SORTED_ENTRY,
+                               pms_sorted_create, pms_sorted_teardown},
+    AT(PMS_TAG_SORTED_SET) = {"sorted set", sizeof(struct pms_sorted_pm), SORTED_ENTRY,
+                              pms_sorted_create, pms_sorted_teardown},
 };

@@ -193,6 +193,8 @@ enum pms_tag {
     PMS_TAG_LIST = 17,
     PMS_TAG_SET = 18,
     PMS_TAG_DEQUE = 19,
+    PMS_TAG_SORTED_DICT = 20,
+    PMS_TAG_SORTED_SET = 21,
     PMS_TAG_ARRAY = 22
 };
 #define PMS_TAG_OBJECT_MIN 16u
@@ -317,5 +319,71 @@ struct pms_array_pm {
     uint64_t shape[PMS_ARRAY_DIMS]; /* those behind ndim are 0 */
 };
 static_assert(sizeof(struct pms_array_pm) == 352, "a size class");
+
+/* Sorted dict, and sorted set (all values NONE): a counted B+tree of references to entries, in
+ * the order of the keys' images; see sorted.h. */
+struct pms_sorted_pm {
+    struct pms_object_pm obj;
+    uint64_t count;
+    uint64_t root;   /* offset of a leaf (height 0) or node; 0 if there are no entries */
+    uint64_t height; /* of the root: 0 = leaf */
+    uint64_t order;  /* enum pms_order: what all keys are; 0 if there are none */
+};
+static_assert(sizeof(struct pms_sorted_pm) == 64, "one line");
+
+/* What a key is: keys of different kinds have no order, as in Python.  Inside tuples the byte
+ * before each item. */
+enum pms_order {
+    PMS_ORDER_NONE = 1, /* inside tuples alone */
+    PMS_ORDER_NUMBER = 2,
+    PMS_ORDER_STR = 3,
+    PMS_ORDER_BYTES = 4,
+    PMS_ORDER_TUPLE = 5,
+    PMS_ORDER_DATE = 6,
+    PMS_ORDER_DATETIME = 7, /* naive */
+    PMS_ORDER_INSTANT = 8,  /* aware datetime */
+    PMS_ORDER_TIME = 9,     /* naive */
+    PMS_ORDER_TIMEDELTA = 10,
+    PMS_ORDER_UUID = 11
+};
+
+/* Entry: 32 bytes; if the key is BIGINT or PACKED a word with the length of its image and the
+ * image, padded to 8; if the key's bytes are INNER these, padded to 8; then room for the value's
+ * bytes up to the block's end.  An entry's key never changes. */
+struct pms_sorted_entry_pm {
+    struct pms_cell_pm key;
+    struct pms_cell_pm value;
+};
+static_assert(sizeof(struct pms_sorted_entry_pm) == 32, "a size class");
+
+/* A leaf has room for 3, 7, 15, 31 or 63 references; only a leaf that is the root has less than
+ * 63. */
+#define PMS_SORTED_REFS 63u
+struct pms_sorted_ref_pm {
+    uint64_t entry;
+    uint64_t prefix; /* first 8 bytes of the image, the first one highest, padded with zeroes */
+};
+struct pms_sorted_leaf_pm {
+    uint64_t head; /* PMS_SORTED_LEAF_MAGIC << 32 | room << 16 | references in use */
+    uint64_t zero;
+    struct pms_sorted_ref_pm refs[PMS_SORTED_REFS];
+};
+static_assert(sizeof(struct pms_sorted_leaf_pm) == 1024, "a size class");
+#define PMS_SORTED_LEAF_MAGIC 0x534c4546ull
+
+#define PMS_SORTED_KIDS 31u
+struct pms_sorted_kid_pm {
+    uint64_t off;
+    uint64_t count;  /* entries below */
+    uint64_t least;  /* the first of them */
+    uint64_t prefix; /* of its image */
+};
+struct pms_sorted_node_pm {
+    uint64_t head; /* PMS_SORTED_NODE_MAGIC << 32 | kids in use */
+    uint64_t zero[3];
+    struct pms_sorted_kid_pm kids[PMS_SORTED_KIDS];
+};
+static_assert(sizeof(struct pms_sorted_node_pm) == 1024, "a size class");
+#define PMS_SORTED_NODE_MAGIC 0x534e4f44ull
 
 #endif

@@ -41,6 +41,7 @@
 static_assert(ITEM_COUNT == offsetof(struct pms_dict_pm, count), "count of a dict");
 static_assert(ITEM_COUNT == offsetof(struct pms_list_pm, count), "count of a list");
 static_assert(ITEM_COUNT == offsetof(struct pms_array_pm, count), "count of an array");
+static_assert(ITEM_COUNT == offsetof(struct pms_sorted_pm, count), "count of a sorted dict");
 
 int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag)
 {

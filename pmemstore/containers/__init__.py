@@ -3,5 +3,7 @@
 from pmemstore.containers.array import Array, ArrayWrite
 from pmemstore.containers.dict import Dict
 from pmemstore.containers.list import List
+from pmemstore.containers.sorted import SortedDict
+from pmemstore.containers.sorted_set import SortedSet
 
-__all__ = ["Array", "ArrayWrite", "Dict", "List"]
+__all__ = ["Array", "ArrayWrite", "Dict", "List", "SortedDict", "SortedSet"]

@@ -124,7 +124,7 @@ class Dict(_Base[K, V]):
         Complexity:
             O(number of items); one commit.
         """
-        pairs = _pairs(other)
+        pairs = item_pairs(other)
         if items:
             pairs.extend(items.items())
         if pairs:
@@ -202,7 +202,7 @@ def _plain(mapping: Any) -> Any:
     return mapping.copy() if isinstance(mapping, Dict) else mapping
 
 
-def _pairs(other: Any) -> list[tuple[Any, Any]]:
+def item_pairs(other: Any) -> list[tuple[Any, Any]]:
     """Collect items as dict.update() would, with its errors, before anything is written."""
     if isinstance(other, Dict):
         return other._items()
@@ -300,7 +300,7 @@ register(
         tag=lib.PMS_TAG_DICT,
         proxy=Dict,
         plain=(dict,),
-        items=_pairs,
+        items=item_pairs,
         store=operator.setitem,
         fill=_slots.DictBase._update_pairs,
         empty=lambda source: {},

@@ -179,6 +179,8 @@ def _contents(base: Any, begin: int, size: int, at: int) -> str:
         lib.PMS_TAG_SET: ("set", "dict_pm"),
         lib.PMS_TAG_DEQUE: ("deque", "list_pm"),
         lib.PMS_TAG_ARRAY: ("array", "array_pm"),
+        lib.PMS_TAG_SORTED_DICT: ("sorted dict", "sorted_pm"),
+        lib.PMS_TAG_SORTED_SET: ("sorted set", "sorted_pm"),
     }
     if tag in structs:
         name, struct = structs[tag]
@@ -187,4 +189,8 @@ def _contents(base: Any, begin: int, size: int, at: int) -> str:
         return f"leaf of a list at {begin}, {_field('leaf_pm', at)}"
     if word >> 32 == lib.PMS_NODE_MAGIC:
         return f"node of a list at {begin}, {_field('node_pm', at)}"
+    if word >> 32 == lib.PMS_SORTED_LEAF_MAGIC:
+        return f"leaf of a sorted dict at {begin}, {_field('sorted_leaf_pm', at)}"
+    if word >> 32 == lib.PMS_SORTED_NODE_MAGIC:
+        return f"node of a sorted dict at {begin}, {_field('sorted_node_pm', at)}"
     return f"block of {size} bytes at {begin}, byte {at}"

@@ -224,7 +224,7 @@ static int is_atom(PyObject *obj)
            PyBytes_Check(obj) || PyFloat_Check(obj);
 }
 
-static int value_pack(PyObject *obj, struct pys_value *out)
+int pys_value_pack(PyObject *obj, struct pys_value *out)
 {
     PyObject *result, *tag, *data;
     int status = -1;
@@ -268,7 +268,7 @@ int pys_value_read(struct pys_pool *owner, PyObject *obj, struct pys_value *out)
     }
     if (value_ref(owner, obj, out))
         return 0;
-    return is_atom(obj) ? value_pack(obj, out) : 1;
+    return is_atom(obj) ? pys_value_pack(obj, out) : 1;
 }
 
 PyObject *pys_value_local(PyObject *obj)
@@ -297,7 +297,7 @@ int pys_value_build(struct pys_pool *owner, PyObject *obj, struct pys_value *out
         return -1;
     if (built == Py_NotImplemented) {
         Py_DECREF(built);
-        return value_pack(obj, out);
+        return pys_value_pack(obj, out);
     }
     if (!value_ref(owner, built, out)) {
         PyErr_Format(PyExc_TypeError, "build() must return a proxy of the pool, not %R", built);

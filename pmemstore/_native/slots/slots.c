@@ -4,6 +4,7 @@
  * is refused with ImportError.
  */
 #include "slots.h"
+#include "slots_sorted.h"
 
 struct pys_state pys;
 static int64_t interpreter = -1;
@@ -60,6 +61,15 @@ static PyObject *set_note_caller(PyObject *module, PyObject *hook)
     Py_RETURN_NONE;
 }
 
+static PyObject *set_order_hook(PyObject *module, PyObject *hook)
+{
+    PyObject *old = pys.order_image;
+    (void)module;
+    pys.order_image = pys_ref(hook);
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
+}
+
 static PyObject *set_type(PyObject *module, PyObject *args)
 {
     unsigned int tag;
@@ -94,6 +104,9 @@ static const struct {
     {"DictBase", &pys.dict_base, &pys_dict_spec, 1},
     {"ListBase", &pys.list_base, &pys_list_spec, 1},
     {"ArrayBase", &pys.array_base, &pys_array_spec, 1},
+    {"SortedDictBase", &pys.sorted_dict_base, &pys_sorted_dict_spec, 1},
+    {"SortedSetBase", &pys.sorted_set_base, &pys_sorted_set_spec, 1},
+    {NULL, &pys.sorted_iter_type, &pys_sorted_iter_spec, 0},
     {NULL, &pys.dict_iter_type, &pys_dict_iter_spec, 0},
     {NULL, &pys.list_iter_type, &pys_list_iter_spec, 0},
     {NULL, &pys.array_bytes_type, &pys_array_bytes_spec, 0},
@@ -138,6 +151,8 @@ static PyMethodDef module_methods[] = {
      "set_hooks(pack_key, pack_value, unpack, build, raise_status)"},
     {"set_note_caller", set_note_caller, METH_O,
      "set_note_caller(f): f() is called before each write to a recorded pool."},
+    {"set_order_hook", set_order_hook, METH_O,
+     "set_order_hook(f): f(key, lookup) is the kind and image of a key of a sorted container."},
     {"set_type", set_type, METH_VARARGS,
      "set_type(tag, type): the class of the proxies of a kind of objects."},
     {NULL, NULL, 0, NULL},

@@ -79,11 +79,13 @@ struct pys_array {
 /* ---- slots.c: the module ---- */
 struct pys_state {
     PyObject *pack_key, *pack_value, *unpack, *build, *raise_status; /* hooks, or NULL */
+    PyObject *order_image; /* of keys of sorted containers; or NULL */
     PyObject *note_caller; /* or NULL: called before an operation of a pool that is recorded */
     PyTypeObject *pool_type, *tx_type, *dict_iter_type, *list_iter_type;
     PyTypeObject *proxy_base;                         /* of the bases of all kinds */
     PyTypeObject *dict_base, *list_base, *array_base; /* of the proxies of a kind */
     PyTypeObject *array_bytes_type;
+    PyTypeObject *sorted_iter_type, *sorted_dict_base, *sorted_set_base;
     PyTypeObject *proxy_type[PMS_TAG_OBJECTS]; /* what proxies are made of, or NULL */
 };
 extern struct pys_state pys;
@@ -179,6 +181,8 @@ static inline void pys_key_done(struct pys_key *key)
 /* 0: done, 1: has to be built, in a transaction, by pys_value_build; -1: raised. */
 int pys_value_read(struct pys_pool *owner, PyObject *obj, struct pys_value *out);
 int pys_value_build(struct pys_pool *owner, PyObject *obj, struct pys_value *out);
+/* By the hook pack_value: what becomes BIGINT or PACKED.  0, or -1: raised. */
+int pys_value_pack(PyObject *obj, struct pys_value *out);
 /* Before the transaction in which a value is built: a container of another pool as a plain one.
  * Reading it inside would hold one pool while waiting for the other.  New reference, or NULL. */
 PyObject *pys_value_local(PyObject *obj);

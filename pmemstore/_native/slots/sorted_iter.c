@@ -1,0 +1,337 @@
+/* sorted_iter.c -- ranges of a sorted dict or set: iterators, and lists from one look.
+ *
+ *   next             index of the entry that is served next
+ *   left             how many are to be served
+ *   ahead[head..count)   entries taken but not yet served; in reverse from the end
+ *
+ * As strict as the iterator of a dict (dict_iter.c says how): RuntimeError once a key came or
+ * went.  One entry into the core takes a run of up to AHEAD_MAX entries.
+ */
+#include <stdlib.h>
+
+#include "slots_sorted.h"
+
+#define AHEAD_MAX 64
+#define AHEAD_FIRST 8
+
+struct ahead {
+    struct pys_taken key, value;
+};
+
+struct sorted_iter {
+    PyObject ob_base;
+    struct pys_proxy *sorted; /* NULL: exhausted */
+    int kind, reverse;
+    uint32_t level; /* index into owner->aborts */
+    uint64_t aborts, version, writes;
+    uint64_t length; /* of the whole, when it began */
+    uint64_t next, left;
+    unsigned head, count, batch;
+    struct ahead ahead[AHEAD_MAX];
+};
+
+static void drop_ahead(struct sorted_iter *self)
+{
+    unsigned head = self->head, count = self->count;
+    self->head = self->count = 0;
+    for (; head < count; head++) {
+        pys_taken_drop(&self->ahead[head].key);
+        pys_taken_drop(&self->ahead[head].value);
+    }
+}
+
+/* Pool entered: the range as indices [*start, *stop).  *blame: the key that was tried last. */
+static int resolve(struct pys_proxy *self, const struct pys_span *span, uint64_t length,
+                   uint64_t *start, uint64_t *stop, PyObject **blame)
+{
+    struct pms_pool *pool = pys_core(self);
+    uint64_t off = self->handle->off;
+    *start = span->start;
+    *stop = span->stop < length ? span->stop : length;
+    if (span->low != NULL) {
+        *blame = span->low->obj;
+        PMS_TRY(pms_sorted_bound(pool, off, &span->low->key, span->low_open, start));
+    }
+    if (span->high != NULL) {
+        *blame = span->high->obj;
+        PMS_TRY(pms_sorted_bound(pool, off, &span->high->key, !span->high_open, stop));
+    }
+    return PMS_OK;
+}
+
+PyObject *pys_sorted_iter(struct pys_proxy *sorted, int kind, int reverse,
+                          const struct pys_span *span)
+{
+    struct pms_pool *pool = pys_core(sorted);
+    struct sorted_iter *self;
+    PyObject *blame = NULL;
+    uint64_t length = 0, version = 0, start = 0, stop = 0;
+    uint32_t depth = 0;
+    int status = pys_enter_read(pool, sorted->handle);
+    if (status == PMS_OK) {
+        length = pms_sorted_len(pool, sorted->handle->off);
+        version = sorted->handle->version;
+        status = pys_leave_read(pool, resolve(sorted, span, length, &start, &stop, &blame));
+        depth = pms_tx_depth(pool);
+    }
+    if (status != PMS_OK) {
+        pys_order_raise(sorted, status, blame);
+        return NULL;
+    }
+    self = (struct sorted_iter *)PyType_GenericAlloc(pys.sorted_iter_type, 0);
+    if (self == NULL)
+        return NULL;
+    self->sorted = (struct pys_proxy *)pys_ref(sorted);
+    self->kind = kind;
+    self->reverse = reverse;
+    self->length = length;
+    self->version = version;
+    self->left = start < stop ? stop - start : 0;
+    self->next = reverse ? stop - 1 : start;
+    self->level = depth < PYS_LEVELS ? depth : PYS_LEVELS - 1;
+    self->aborts = sorted->owner->aborts[self->level];
+    self->batch = AHEAD_FIRST;
+    return (PyObject *)self;
+}
+
+static int unchanged(const struct sorted_iter *self)
+{
+    const struct pms_handle *handle = self->sorted->handle;
+    return handle->version == self->version && handle->state == PMS_HANDLE_LIVE &&
+           self->sorted->owner->aborts[self->level] == self->aborts;
+}
+
+/* May what was taken ahead still be served? */
+static int is_fresh(const struct sorted_iter *self)
+{
+    const struct pms_pool *pool = pys_core(self->sorted);
+    return unchanged(self) && !pool->closed &&
+           (self->kind == PYS_KEYS || pys_writes(pool) == self->writes);
+}
+
+/* ---- taking ---- */
+
+/* Key and value of an entry, as the kind asks for. */
+static int take_entry(struct pms_pool *pool, int kind, uint64_t entry, struct pys_taken *key,
+                      struct pys_taken *value)
+{
+    struct pms_val k, v;
+    PMS_TRY(pms_sorted_entry(pool, entry, kind != PYS_VALUES ? &k : NULL,
+                             kind != PYS_KEYS ? &v : NULL));
+    if (kind != PYS_VALUES)
+        PMS_TRY(pys_take(pool, &k, key));
+    return kind != PYS_KEYS ? pys_take(pool, &v, value) : PMS_OK;
+}
+
+/* Entries [start, start + count), which must be there, into zeroed places. */
+static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
+                    struct ahead *out)
+{
+    struct pms_pool *pool = pys_core(self);
+    uint64_t ref, refs, done = 0;
+    while (done < count) {
+        PMS_TRY(pms_sorted_run(pool, self->handle->off, start + done, &ref, &refs));
+        for (; refs > 0 && done < count; refs--, done++, ref += 16)
+            PMS_TRY(
+                take_entry(pool, kind, pms_get(pool, ref), &out[done].key, &out[done].value));
+    }
+    return PMS_OK;
+}
+
+/* Take the next entries.  PMS_E_CHANGED: *length is what it is now. */
+static int look_ahead(struct sorted_iter *self, uint64_t *length)
+{
+    struct pms_handle *handle = self->sorted->handle;
+    struct pms_pool *pool = handle->pool;
+    uint64_t count = self->left < self->batch ? self->left : self->batch;
+    int status = pys_enter_read(pool, handle);
+    if (status != PMS_OK)
+        return status;
+    self->writes = pys_writes(pool);
+    if (!unchanged(self)) {
+        *length = pms_sorted_len(pool, handle->off);
+        status = PMS_E_CHANGED;
+    } else if (count) {
+        memset(self->ahead, 0, count * sizeof self->ahead[0]);
+        self->count = (unsigned)count;
+        status =
+            take_run(self->sorted, self->kind,
+                     self->reverse ? self->next + 1 - count : self->next, count, self->ahead);
+    }
+    return pys_leave_read(pool, status);
+}
+
+/* ---- serving ---- */
+
+/* Empties both. */
+static PyObject *give(struct pys_pool *owner, int kind, struct ahead *ahead)
+{
+    struct ahead taken = *ahead; /* unpacking may come back here */
+    PyObject *key = NULL, *value = NULL, *item = NULL;
+    memset(ahead, 0, sizeof *ahead);
+    if (kind != PYS_ITEMS)
+        return pys_give(owner, kind == PYS_KEYS ? &taken.key : &taken.value);
+    key = pys_give(owner, &taken.key);
+    value = key != NULL ? pys_give(owner, &taken.value) : NULL;
+    pys_taken_drop(&taken.value);
+    item = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return item;
+}
+
+static PyObject *serve(struct sorted_iter *self)
+{
+    struct ahead *ahead =
+        self->reverse ? &self->ahead[--self->count] : &self->ahead[self->head++];
+    struct pys_proxy *sorted = (struct pys_proxy *)pys_ref(self->sorted);
+    PyObject *result;
+    self->next = self->reverse ? self->next - 1 : self->next + 1;
+    self->left--;
+    result = give(sorted->owner, self->kind, ahead);
+    Py_DECREF(sorted);
+    return result;
+}
+
+static PyObject *changed(struct sorted_iter *self, uint64_t length)
+{
+    const char *name =
+        self->sorted->handle->tag == PMS_TAG_SORTED_SET ? "SortedSet" : "SortedDict";
+    PyErr_Format(PyExc_RuntimeError,
+                 length != self->length ? "%s changed size during iteration"
+                                        : "%s keys changed during iteration",
+                 name);
+    return NULL;
+}
+
+static PyObject *sorted_iter_next(PyObject *obj)
+{
+    struct sorted_iter *self = (struct sorted_iter *)obj;
+    uint64_t length = 0;
+    int status;
+    if (self->sorted == NULL)
+        return NULL;
+    if (self->head < self->count) {
+        if (PMS_LIKELY(is_fresh(self)))
+            return serve(self);
+        self->batch = 1;
+    } else if (self->batch < AHEAD_MAX && self->length != 0) {
+        self->batch = self->batch < AHEAD_FIRST ? self->batch * 2 : AHEAD_MAX;
+    }
+    drop_ahead(self);
+    if (self->sorted == NULL) /* what was dropped came back and went to the end */
+        return NULL;
+    status = look_ahead(self, &length);
+    if (PMS_LIKELY(status == PMS_OK)) {
+        if (self->count > 0)
+            return serve(self);
+        Py_CLEAR(self->sorted);
+        return NULL;
+    }
+    if (status == PMS_E_CHANGED)
+        changed(self, length);
+    else
+        pys_raise(self->sorted->owner, status);
+    drop_ahead(self);
+    return NULL;
+}
+
+static PyObject *sorted_iter_hint(PyObject *obj, PyObject *unused)
+{
+    struct sorted_iter *self = (struct sorted_iter *)obj;
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->sorted != NULL && unchanged(self) ? self->left
+                                                                               : 0);
+}
+
+static int sorted_iter_traverse(PyObject *obj, visitproc visit, void *arg)
+{
+    struct sorted_iter *self = (struct sorted_iter *)obj;
+    Py_VISIT(Py_TYPE(obj));
+    Py_VISIT(self->sorted);
+    for (unsigned i = self->head; i < self->count; i++) {
+        Py_VISIT(self->ahead[i].key.obj);
+        Py_VISIT(self->ahead[i].value.obj);
+    }
+    return 0;
+}
+
+static void sorted_iter_dealloc(PyObject *obj)
+{
+    struct sorted_iter *self = (struct sorted_iter *)obj;
+    PyTypeObject *type = Py_TYPE(obj);
+    PyObject_GC_UnTrack(obj);
+    drop_ahead(self);
+    Py_CLEAR(self->sorted);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
+    Py_DECREF(type);
+}
+
+/* ---- lists ---- */
+
+/* Pool entered: how many of the items are there; PYS_NO_ITEM: it has another length. */
+static int measure(struct pys_proxy *self, uint64_t start, uint64_t length, uint64_t *count)
+{
+    uint64_t have = pms_sorted_len(pys_core(self), self->handle->off);
+    if (length != PYS_ANY_LENGTH && length != have)
+        return PYS_NO_ITEM;
+    have = start < have ? have - start : 0;
+    *count = *count < have ? *count : have;
+    return PMS_OK;
+}
+
+PyObject *pys_sorted_list(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
+                          uint64_t length)
+{
+    struct pms_pool *pool = pys_core(self);
+    struct ahead *taken = NULL;
+    PyObject *list = NULL;
+    int status = pys_enter_read(pool, self->handle);
+    if (status == PMS_OK) {
+        status = measure(self, start, length, &count);
+        if (status == PMS_OK)
+            taken = calloc(count != 0 ? (size_t)count : 1, sizeof *taken);
+        if (status == PMS_OK)
+            status = taken != NULL ? take_run(self, kind, start, count, taken)
+                                   : PMS_FAIL(PMS_E_NOMEM, "copying a sorted dict", 0,
+                                              count * sizeof *taken, 0);
+        status = pys_leave_read(pool, status);
+    }
+    if (status == PYS_NO_ITEM)
+        return pys_ref(Py_None);
+    if (status == PMS_OK)
+        list = PyList_New((Py_ssize_t)count);
+    else
+        pys_raise(self->owner, status);
+    for (uint64_t i = 0; list != NULL && i < count; i++) {
+        PyObject *item = give(self->owner, kind, &taken[i]);
+        if (item == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SetItem(list, (Py_ssize_t)i, item);
+    }
+    for (uint64_t i = 0; list == NULL && taken != NULL && i < count; i++) {
+        pys_taken_drop(&taken[i].key);
+        pys_taken_drop(&taken[i].value);
+    }
+    free(taken);
+    return list;
+}
+
+static PyMethodDef sorted_iter_methods[] = {
+    {"__length_hint__", sorted_iter_hint, METH_NOARGS, "How many items are left, at a guess."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot sorted_iter_slots[] = {
+    {Py_tp_dealloc, sorted_iter_dealloc}, {Py_tp_traverse, sorted_iter_traverse},
+    {Py_tp_methods, sorted_iter_methods}, {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, sorted_iter_next},   {0, NULL},
+};
+
+PyType_Spec pys_sorted_iter_spec = {
+    .name = "pmemstore._native._slots.SortedIterator",
+    .basicsize = sizeof(struct sorted_iter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = sorted_iter_slots,
+};

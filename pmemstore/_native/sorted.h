@@ -1,0 +1,73 @@
+/* sorted.h -- the persistent sorted dict and sorted set: a counted B+tree of entries.
+ *
+ *   header: count root height order        node: {kid, entries below, least, prefix} x <= 31
+ *                  |                          |
+ *                  +--> node --> node --> leaf: {entry, prefix} x <= 63
+ *                                                  |
+ *                                                  +--> entry: key, value, [image]
+ *
+ * Keys are compared by their images (struct pms_order_key), strings of bytes that memcmp puts
+ * into Python's order; docs/format.md has their making.  All keys of one container are of one
+ * kind (header.order), so the images need not tell it.  A prefix is the first eight bytes of
+ * an image as a big-endian number: only where prefixes are equal is an entry read.
+ *
+ * get, set, delete, the place of a key, the key of a place: O(log n).  A change rewrites at most
+ * two blocks of a level.  Blocks off the right edge are at least a third full; an ascending load
+ * leaves them full.  Entries do not move.
+ *
+ * PMS_MIXED: the key has no order among those that are there.  Nothing was changed.
+ */
+#ifndef PMS_SORTED_H
+#define PMS_SORTED_H
+
+#include "object.h"
+#include "sorted_image.h"
+
+#define PMS_SORTED_HEIGHT_MAX                                                                  \
+    12u                 /* PMS_POOL_MAX has no room for the entries of a higher tree */
+#define PMS_MIXED (-16) /* a status */
+
+/* A key.  stored gives it back as it was put: FALSE, TRUE, INT, FLOAT, STR, BYTES, BIGINT or
+ * PACKED; look-ups need only its tag and number, and only if it is a number of 64 bits. */
+struct pms_order_key {
+    uint32_t order; /* enum pms_order */
+    uint32_t zero;
+    uint64_t prefix; /* pms_image_prefix(image, len) */
+    const uint8_t *image;
+    uint64_t len;
+    struct pms_val stored;
+};
+
+/* Empty; called by pms_object_create, which everybody else calls. */
+int pms_sorted_create(struct pms_pool *pool, uint32_t tag, uint64_t *off);
+uint64_t pms_sorted_len(const struct pms_pool *pool, uint64_t sorted);
+/* PMS_MISSING: the key is not there (also if it is of another kind). */
+int pms_sorted_get(struct pms_pool *pool, uint64_t sorted, const struct pms_order_key *key,
+                   struct pms_val *out);
+/* The place of a key. */
+int pms_sorted_index(struct pms_pool *pool, uint64_t sorted, const struct pms_order_key *key,
+                     uint64_t *index);
+/* How many keys are less than this one; after: or equal to it. */
+int pms_sorted_bound(struct pms_pool *pool, uint64_t sorted, const struct pms_order_key *key,
+                     int after, uint64_t *index);
+/* Insert, or replace the value in place (the first key stays). */
+int pms_sorted_set(struct pms_pool *pool, uint64_t sorted, const struct pms_order_key *key,
+                   const struct pms_val *value);
+int pms_sorted_del(struct pms_pool *pool, uint64_t sorted, const struct pms_order_key *key);
+/* The entry at a place; PMS_MISSING: index >= length. */
+int pms_sorted_at(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t *entry);
+/* Key and value of an entry; either may be NULL.  Readable until the next call. */
+int pms_sorted_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
+                     struct pms_val *value);
+/* Iterate: the offset of the reference of `index`, and how many references from it on lie in
+ * its leaf.  Good until the handle's version changes. */
+int pms_sorted_run(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t *ref,
+                   uint64_t *refs);
+/* Delete `count` entries from index on: O(count + log n), O(1) for all of many. */
+int pms_sorted_del_range(struct pms_pool *pool, uint64_t sorted, uint64_t index,
+                         uint64_t count);
+int pms_sorted_clear(struct pms_pool *pool, uint64_t sorted); /* as pms_dict_clear */
+/* Remove up to *budget entries from the end; as pms_dict_teardown. */
+int pms_sorted_teardown(struct pms_pool *pool, uint64_t sorted, uint32_t *budget);
+
+#endif
