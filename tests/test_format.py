@@ -14,6 +14,7 @@ import lzma
 import re
 import shutil
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,6 +296,10 @@ class Reader:
             return self.dict(word)
         if tag == CONSTANTS["TAG_LIST"]:
             return self.list(word)
+        if tag == CONSTANTS["TAG_SET"]:
+            return self.set(word)
+        if tag == CONSTANTS["TAG_DEQUE"]:
+            return self.deque(word)
         if flags == CONSTANTS["CELL_SHORT"]:
             return self.scalar(tag, self.data[at + 8 : at + 8 + length])
         if tag >= CONSTANTS["TAG_STR"]:
@@ -357,8 +362,13 @@ class Reader:
         self.block(block, 8 << k)
         return self.number(block + 8 * (b - (1 << k)))
 
-    def dict(self, off: int) -> dict[Any, Any]:
-        self.object(off, CONSTANTS["TAG_DICT"], "dict_pm")
+    def set(self, off: int) -> set[Any]:
+        found = self.dict(off, CONSTANTS["TAG_SET"])
+        assert all(value is None for value in found.values())
+        return set(found)
+
+    def dict(self, off: int, tag: int = CONSTANTS["TAG_DICT"]) -> dict[Any, Any]:
+        self.object(off, tag, "dict_pm")
         level, split = (shape := self.get("dict_pm", off, "shape")) & 255, shape >> 8
         in_buckets = set()
         for b in range((1 << level) + split):
@@ -386,8 +396,14 @@ class Reader:
 
     # -- list
 
-    def list(self, off: int) -> list[Any]:
-        self.object(off, CONSTANTS["TAG_LIST"], "list_pm")
+    def deque(self, off: int) -> deque[Any]:
+        found = self.list(off, CONSTANTS["TAG_DEQUE"])
+        bound = self.get("list_pm", off, "bound")
+        assert bound == 0 or len(found) < bound
+        return deque(found, bound - 1 if bound else None)
+
+    def list(self, off: int, tag: int = CONSTANTS["TAG_LIST"]) -> list[Any]:
+        self.object(off, tag, "list_pm")
         root, height = self.get("list_pm", off, "root"), self.get("list_pm", off, "height")
         found = list(self.items(root, height)) if root else []
         assert len(found) == self.get("list_pm", off, "count")
@@ -508,6 +524,11 @@ def test_second_reader_finds_what_the_library_finds(
             del pool.root["dict"][f"key {i}"]
         pool.root["list"][700:900] = ["s" * n for n in range(50)]
         pool.root["copy"] = copy.deepcopy(pool.root["dict"])
+        pool.root["set"] = {*range(500), "text", ("tuple", 1), "far" * 500}
+        pool.root["set"] -= set(range(0, 500, 7))
+        pool.root["deque"] = deque(maxlen=150)
+        pool.root["deque"].extend(range(400))
+        pool.root["deque"].appendleft({"in a deque"})
         here = copy.deepcopy(pool.root)
     assert Reader(path.read_bytes()).root() == here
 

@@ -1,4 +1,4 @@
-/* check_dict.c -- the check of a dict: buckets and order hold the same entries.
+/* check_dict.c -- the check of a dict or set: buckets and order hold the same entries.
  *
  * First the buckets: each entry in a chain is marked "chained", and its key is hashed again.
  * Then the order: each entry is taken as used, must be chained (the mark goes away), and its
@@ -11,6 +11,7 @@
  *   C17  count == entries in the order == entries in the buckets (D1)
  *   C18  keys: a known tag, a length that fits it, zero padding, UTF-8; far keys in a block of
  *        their own
+ *   C19  all values of a set are NONE
  */
 #include <inttypes.h>
 
@@ -21,6 +22,7 @@ struct dict {
     uint64_t off;
     struct pms_dict_shape shape;
     uint64_t chained; /* entries found in buckets */
+    int is_set;
 };
 
 /* ---- keys ---- */
@@ -204,6 +206,16 @@ static void check_entry(struct pms_check *c, uint64_t entry, uint64_t capacity)
     pms_check_cell(c, PMS_ENTRY_VALUE(entry), inner, entry + capacity);
 }
 
+static void check_element(struct pms_check *c, const struct dict *dict, uint64_t entry)
+{
+    uint64_t word = pms_get(c->pool, PMS_ENTRY_VALUE(entry));
+    if (word != PMS_CELL_WORD0(PMS_TAG_NONE, 0, 0))
+        pms_check_problem(c,
+                          "the entry at offset %" PRIu64 " of the set at offset %" PRIu64
+                          " has a value: %#" PRIx64,
+                          entry, dict->off, word);
+}
+
 /* Returns the number of entries in the order. */
 static uint64_t check_order(struct pms_check *c, const struct dict *dict, int whole)
 {
@@ -226,6 +238,8 @@ static uint64_t check_order(struct pms_check *c, const struct dict *dict, int wh
                               " has the predecessor %#" PRIx64 ", not the entry at %" PRIu64,
                               entry, dict->off, prev, before);
         check_entry(c, entry, capacity);
+        if (dict->is_set)
+            check_element(c, dict, entry);
         n++;
         before = entry;
         from = PMS_ENTRY_NEXT(entry);
@@ -242,6 +256,7 @@ static uint64_t check_order(struct pms_check *c, const struct dict *dict, int wh
 void pms_check_dict(struct pms_check *c, uint64_t off)
 {
     struct dict dict = {.off = off};
+    dict.is_set = pms_get(c->pool, off) == (PMS_OBJECT_MAGIC | PMS_TAG_SET);
     uint64_t count = pms_get(c->pool, PMS_DICT_AT(off, count));
     pms_check_zero(c, PMS_DICT_AT(off, zero), 24, "the reserve of a dict");
     int whole = pms_dict_shape(c->pool, off, &dict.shape) == PMS_OK;

@@ -1,4 +1,4 @@
-/* check_list.c -- the check of a list: its tree holds what its counts say.
+/* check_list.c -- the check of a list or deque: its tree holds what its counts say.
  *
  * Walks the tree depth first with one frame for each level, at most PMS_LIST_HEIGHT_MAX + 1.
  *
@@ -6,6 +6,7 @@
  *   C8   every block: magic, room, items in use, a capacity for its room
  *   C9   cells below each kid, and in the whole list, are as many as the counts say
  *   C10  blocks off the right edge are at least a third full; a root node has two kids
+ *   C20  a list has no bound; a deque has none, or fewer items than it
  */
 #include <inttypes.h>
 
@@ -140,8 +141,14 @@ void pms_check_list(struct pms_check *c, uint64_t list)
     uint64_t root = pms_get(c->pool, PMS_LIST_ROOT(list));
     uint64_t height = pms_get(c->pool, PMS_LIST_HEIGHT(list)), cells = 0;
     struct walk w = {.list = list, .height = (uint32_t)height};
+    uint64_t bound = pms_get(c->pool, PMS_LIST_BOUND(list));
     if (pms_get(c->pool, list) == (PMS_OBJECT_MAGIC | PMS_TAG_LIST))
-        pms_check_zero(c, list + offsetof(struct pms_list_pm, bound), 8, "the bound of a list");
+        pms_check_zero(c, PMS_LIST_BOUND(list), 8, "the bound of a list");
+    else if (bound && count >= bound)
+        pms_check_problem(c,
+                          "the deque at offset %" PRIu64 " has %" PRIu64
+                          " items, but its bound is %" PRIu64,
+                          list, count, bound);
     if (height > PMS_LIST_HEIGHT_MAX || (!root && height)) {
         pms_check_problem(c, "the list at offset %" PRIu64 " has a wrong height: %" PRIu64,
                           list, height);

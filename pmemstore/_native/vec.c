@@ -11,6 +11,7 @@
  *   V3  every block has at least one item; off the right edge at least PMS_LIST_FILL_MIN
  *   V4  a leaf that is not the root has room for PMS_LEAF_CELLS; a root node has two kids
  *   V5  items behind the used ones are undefined
+ *   V6  bound == 0 in a list; in a deque 0, or count < bound
  */
 #include "vec_tree.h"
 

@@ -38,6 +38,8 @@ int pms_list_append(struct pms_pool *pool, uint64_t list, const struct pms_val *
 int pms_list_del(struct pms_pool *pool, uint64_t list, uint64_t index);
 /* Delete `count` items from index on: O(count + log n), O(1) for all of many. */
 int pms_list_del_range(struct pms_pool *pool, uint64_t list, uint64_t index, uint64_t count);
+/* Take an item out and put it back so that it has index `to`: O(log n), the cell as it is. */
+int pms_list_move(struct pms_pool *pool, uint64_t list, uint64_t from, uint64_t to);
 int pms_list_swap(struct pms_pool *pool, uint64_t list, uint64_t a, uint64_t b);
 int pms_list_reverse(struct pms_pool *pool, uint64_t list);
 int pms_list_clear(struct pms_pool *pool, uint64_t list); /* as pms_dict_clear */

@@ -198,6 +198,16 @@ static int insert_item(struct pms_pool *pool, const struct pms_vec *vec,
     }
 }
 
+/* The way to a place before cell `index`, or behind the last one. */
+static int seek_place(const struct pms_pool *pool, const struct pms_vec *vec, uint64_t index,
+                      struct pms_vec_path *path)
+{
+    uint64_t append = index == vec->count;
+    PMS_TRY(pms_vec_seek(pool, vec, index - append, path));
+    path->at[0] += (uint32_t)append;
+    return PMS_OK;
+}
+
 int pms_list_insert(struct pms_pool *pool, uint64_t list, uint64_t index,
                     const struct pms_val *value)
 {
@@ -207,11 +217,8 @@ int pms_list_insert(struct pms_pool *pool, uint64_t list, uint64_t index,
     PMS_TRY(pms_vec_load(pool, list, &vec));
     if (index > vec.count)
         return PMS_MISSING;
-    if (vec.root) {
-        int append = index == vec.count;
-        PMS_TRY(pms_vec_seek(pool, &vec, index - (uint64_t)append, &path));
-        path.at[0] += (uint32_t)append;
-    }
+    if (vec.root)
+        PMS_TRY(seek_place(pool, &vec, index, &path));
     PMS_TRY(pms_cell_make(pool, value, cell.word));
     if (vec.root) {
         PMS_TRY(insert_item(pool, &vec, &path, &cell));
@@ -402,6 +409,26 @@ int pms_list_del(struct pms_pool *pool, uint64_t list, uint64_t index)
     if (index >= pms_list_len(pool, list))
         return PMS_MISSING;
     return pms_list_del_range(pool, list, index, 1);
+}
+
+int pms_list_move(struct pms_pool *pool, uint64_t list, uint64_t from, uint64_t to)
+{
+    struct pms_vec vec;
+    struct pms_vec_path path;
+    struct item cell;
+    PMS_TRY(pms_vec_load(pool, list, &vec));
+    if (from >= vec.count || to >= vec.count)
+        return PMS_MISSING;
+    if (from == to)
+        return PMS_OK;
+    PMS_TRY(pms_vec_seek(pool, &vec, from, &path));
+    PMS_TRY(read_items(pool, path.off[0], path.at[0], 1, &cell));
+    PMS_TRY(take_out(pool, path.off[0], path.used[0], path.at[0], 1));
+    PMS_TRY(settle(pool, &vec, &path, path.used[0] - 1, 1));
+    PMS_TRY(seek_place(pool, &vec, to, &path));
+    PMS_TRY(insert_item(pool, &vec, &path, &cell));
+    pms_object_changed(pool, list);
+    return PMS_OK;
 }
 
 int pms_list_teardown(struct pms_pool *pool, uint64_t list, uint32_t *budget)

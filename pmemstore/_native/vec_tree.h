@@ -43,5 +43,6 @@ static inline uint64_t pms_vec_item(uint64_t block, uint32_t at)
 #define PMS_LIST_COUNT(list) ((list) + offsetof(struct pms_list_pm, count))
 #define PMS_LIST_ROOT(list) ((list) + offsetof(struct pms_list_pm, root))
 #define PMS_LIST_HEIGHT(list) ((list) + offsetof(struct pms_list_pm, height))
+#define PMS_LIST_BOUND(list) ((list) + offsetof(struct pms_list_pm, bound))
 
 #endif

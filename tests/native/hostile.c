@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "_native/vec_deque.h"
 #include "hash.h"
 
 #define HASHED_MAX (64ull << 20) /* bytes of values that one walk looks at */
@@ -302,6 +303,45 @@ static int change_list(struct use *u, uint64_t list, const struct pms_val *value
     }
 }
 
+/* What may be done to a deque; the rest is as with lists. */
+static int change_deque(struct use *u, uint64_t deque, const struct pms_val *value)
+{
+    uint64_t len = pms_list_len(u->pool, deque);
+    switch (draw(u, 8)) {
+    case 0:
+    case 1:
+        return pms_deque_push(u->pool, deque, PMS_DEQUE_LEFT, value);
+    case 2:
+        return pms_deque_insert(u->pool, deque, draw(u, len), value);
+    case 3:
+        return pms_deque_rotate(u->pool, deque, draw(u, len < 100 ? len : 100));
+    case 4:
+        return pms_list_move(u->pool, deque, draw(u, len), draw(u, len));
+    case 5:
+        return pms_list_del(u->pool, deque, draw(u, len));
+    default:
+        return pms_deque_push(u->pool, deque, PMS_DEQUE_RIGHT, value);
+    }
+}
+
+static int change_object(struct use *u, const struct pms_handle *h, const struct pms_val *value)
+{
+    const struct pms_val none = {.tag = PMS_TAG_NONE};
+    struct pms_key key;
+    switch (h->tag) {
+    case PMS_TAG_DICT:
+        return change_dict(u, h->off, value);
+    case PMS_TAG_SET:
+        key = some_key(u);
+        return draw(u, 3) ? pms_dict_set(u->pool, h->off, &key, &none)
+                          : delete_some_entry(u, h->off);
+    case PMS_TAG_DEQUE:
+        return change_deque(u, h->off, value);
+    default:
+        return change_list(u, h->off, value);
+    }
+}
+
 static void change_one(struct use *u)
 {
     struct pms_val value;
@@ -311,9 +351,7 @@ static void change_one(struct use *u)
     some_value(u, &value);
     if (enter(u) != PMS_OK)
         return;
-    int status = h->state == PMS_HANDLE_LIVE
-                     ? (h->tag == PMS_TAG_DICT ? change_dict : change_list)(u, h->off, &value)
-                     : PMS_OK;
+    int status = h->state == PMS_HANDLE_LIVE ? change_object(u, h, &value) : PMS_OK;
     leave(u, status, "be changed");
 }
 

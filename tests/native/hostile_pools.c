@@ -5,6 +5,8 @@
 
 #include <sys/random.h>
 
+#include "_native/vec_deque.h"
+
 #define KINDS_BYTES (2ull << 20)
 #define KILLED_BYTES (1ull << 20)
 #define KINDS_LOG 16384u
@@ -115,6 +117,23 @@ static void fill_kinds(struct fixture *f, uint64_t dict, uint64_t small)
         append(f, small, value[i]);
 }
 
+/* A set of many elements, and a deque that is full. */
+static void fill_set_and_deque(struct fixture *f, uint64_t set, uint64_t deque)
+{
+    const struct pms_key packed = {
+        .tag = PMS_TAG_PACKED, .stored_tag = PMS_TAG_PACKED, .data = filler, .len = 18};
+    const struct pms_val none = {.tag = PMS_TAG_NONE}, text = bytes_of(PMS_TAG_STR, 30);
+    put(f, set, packed, none);
+    put(f, set, fixture_key("element"), none);
+    CHECK_EQ(OP(f->pool, pms_deque_set_bound(f->pool, deque, 71)), PMS_OK);
+    fixture_begin(f->pool);
+    for (uint64_t i = 0; i < 30; i++) /* levels 3 and 4 of buckets */
+        put(f, set, int_key(i), none);
+    for (uint64_t i = 0; i < 75; i++) /* a tree of height 1 */
+        CHECK_EQ(OP(f->pool, pms_deque_push(f->pool, deque, i % 3 == 0, &text)), PMS_OK);
+    fixture_commit(f->pool);
+}
+
 static uint64_t put_object(struct fixture *f, uint32_t tag, const char *name)
 {
     uint64_t off = 0;
@@ -158,7 +177,10 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
     uint64_t small = put_object(&f, PMS_TAG_LIST, "small");
     uint64_t tiny = put_object(&f, PMS_TAG_LIST, "tiny");
     uint64_t middle = put_object(&f, PMS_TAG_LIST, "middle");
+    uint64_t set = put_object(&f, PMS_TAG_SET, "set");
+    uint64_t deque = put_object(&f, PMS_TAG_DEQUE, "deque");
     fill_kinds(&f, dict, small);
+    fill_set_and_deque(&f, set, deque);
     fixture_begin(f.pool);
     for (uint64_t i = 100; i < 140; i++) /* levels 3, 4 and 5 of buckets */
         put(&f, dict, int_key(i), (struct pms_val){.tag = PMS_TAG_INT, .num = i});

@@ -5,11 +5,12 @@
  * the check finds a problem.  Last, wrong bytes at random places meet all operations: any
  * status is fine, a crash is not.
  */
+#include "_native/vec_deque.h"
 #include "pool_fixture.h"
 
 #include <fcntl.h>
 
-#define TARGETS_MAX 256
+#define TARGETS_MAX 512
 #define ROUNDS 150
 
 struct target {
@@ -21,7 +22,7 @@ struct target {
 static struct fixture fx;
 static struct target target[TARGETS_MAX];
 static uint32_t target_count;
-static uint64_t dict, list, small, tiny;
+static uint64_t dict, list, small, tiny, set, deque;
 static uint8_t *image;
 static uint64_t image_bytes;
 
@@ -93,6 +94,23 @@ static void fill_objects(void)
     CHECK_EQ(OP(fx.pool, pms_list_append(fx.pool, tiny, &value)), PMS_OK);
 }
 
+/* A set of three kinds of elements, and a deque that is full. */
+static int fill_set_and_deque(void)
+{
+    const struct pms_val none = {.tag = PMS_TAG_NONE}, item = {.tag = PMS_TAG_INT, .num = 5};
+    struct pms_key elements[] = {fixture_key("element"),
+                                 fixture_key("another"),
+                                 {.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT, .num = 7}};
+    PMS_TRY(fixture_put_object(&fx, PMS_TAG_SET, "set", &set));
+    for (int i = 0; i < 3; i++)
+        PMS_TRY(put(set, &elements[i], &none));
+    PMS_TRY(fixture_put_object(&fx, PMS_TAG_DEQUE, "deque", &deque));
+    PMS_TRY(pms_deque_set_bound(fx.pool, deque, 5));
+    for (int i = 0; i < 6; i++)
+        PMS_TRY(pms_deque_push(fx.pool, deque, PMS_DEQUE_RIGHT, &item));
+    return PMS_OK;
+}
+
 static void fill(void)
 {
     CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, "dict", &dict)), PMS_OK);
@@ -101,6 +119,7 @@ static void fill(void)
     CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_LIST, "tiny", &tiny)), PMS_OK);
     fill_kinds();
     fill_objects();
+    CHECK_EQ(OP(fx.pool, fill_set_and_deque()), PMS_OK);
     fixture_begin(fx.pool);
     for (uint64_t i = 100; i < 9500; i++) {
         struct pms_key key = {.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT, .num = i};
@@ -317,6 +336,24 @@ static void aim_at_lists(void)
     }
 }
 
+static void aim_at_set_and_deque(void)
+{
+    uint64_t entry = 0;
+    CHECK_EQ(pms_list_len(fx.pool, deque), 4);
+    aim("bound of a deque", FIELD(pms_list_pm, deque, bound), 5 ^ 4);
+    aim("bound of a deque", FIELD(pms_list_pm, deque, bound), 5 ^ 1);
+    aim("deque count", FIELD(pms_list_pm, deque, count), 8);
+    aim("set count", FIELD(pms_dict_pm, set, count), 2);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(pms_dict_next(fx.pool, set, &entry), PMS_OK);
+        aim_at_entry("element", entry);
+        aim("value of an element", FIELD(pms_entry_pm, entry, value),
+            PMS_TAG_NONE ^ PMS_TAG_TRUE);
+        aim("value of an element", FIELD(pms_entry_pm, entry, value),
+            PMS_TAG_NONE ^ PMS_TAG_INT);
+    }
+}
+
 static void aim_everywhere(void)
 {
     CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
@@ -326,6 +363,9 @@ static void aim_everywhere(void)
     aim_at_object(fx.root);
     aim_at_object(dict);
     aim_at_object(list);
+    aim_at_object(set);
+    aim_at_object(deque);
+    aim_at_set_and_deque();
     aim_at_dict();
     aim_at_entries();
     aim_at_lists();
@@ -381,7 +421,7 @@ static void test_an_undamaged_pool_has_no_problem(void)
     CHECK_EQ(fixture_try_open(&fx, 'r'), PMS_OK);
     CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
     CHECK_EQ(result.orphans, 2);
-    CHECK_EQ(result.objects, 7);
+    CHECK_EQ(result.objects, 9);
     CHECK_EQ(result.entries, 4 + 8 + 9400);
     CHECK_EQ(result.cells, 4 + 8 + 9400 + 9400 + 10 + 2);
     CHECK_EQ(result.leaked_bytes, 0);
