@@ -1,7 +1,8 @@
 """Persistent objects in one memory-mapped file.
 
-Dicts and lists that live in a pool file, and transactions that survive ``kill -9`` and power
-loss: on persistent memory without a system call, on any other file with one synchronous write.
+Dicts, lists, sets and deques that live in a pool file, and transactions that survive ``kill -9``
+and power loss: on persistent memory without a system call, on any other file with one synchronous
+write.
 
 Example:
     >>> import pmemstore
@@ -15,7 +16,7 @@ Example:
 """
 
 from pmemstore.alloc import ClassUsage, HeapUsage
-from pmemstore.containers import Array, Dict, List, SortedDict, SortedSet
+from pmemstore.containers import Array, Deque, Dict, List, Set, SortedDict, SortedSet
 from pmemstore.errors import (
     DurabilityError,
     HealthWarning,
@@ -45,6 +46,7 @@ __all__ = [
     "BadRange",
     "CheckResult",
     "ClassUsage",
+    "Deque",
     "Dict",
     "Durability",
     "DurabilityError",
@@ -66,6 +68,7 @@ __all__ = [
     "PoolStats",
     "PreparedWrite",
     "SchemaMismatchError",
+    "Set",
     "SortedDict",
     "SortedSet",
     "StaleRefError",

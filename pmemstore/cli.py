@@ -18,7 +18,7 @@ from typing import Any
 
 from pmemstore import doctor
 from pmemstore import opening as pools
-from pmemstore.containers import Dict, List
+from pmemstore.containers import Deque, Dict, List, Set
 from pmemstore.errors import PmemstoreError
 from pmemstore.pool import Pool
 
@@ -147,6 +147,9 @@ def _stats(pool: Pool, options: argparse.Namespace) -> int:
     return 0
 
 
+_CONTAINERS = (Dict, List, Set, Deque)
+
+
 def _dump(pool: Pool, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_plain(pool.root, options), indent=2, ensure_ascii=False, default=repr))
@@ -167,7 +170,7 @@ def _rest(value: Any, limit: int) -> int:
 
 def _lines(value: Any, label: str, level: int, options: argparse.Namespace) -> Iterator[str]:
     indent = "    " * level
-    if not isinstance(value, (Dict, List)):
+    if not isinstance(value, _CONTAINERS):
         yield f"{indent}{label}: {_short(value)}"
         return
     kind = type(value).__name__
@@ -188,13 +191,13 @@ def _short(value: Any, width: int = 100) -> str:
 
 def _plain(value: Any, options: argparse.Namespace, level: int = 0) -> Any:
     """Return what json can print; keys become text, and what is left out is counted."""
-    if not isinstance(value, (Dict, List)):
+    if not isinstance(value, _CONTAINERS):
         return value
     if level >= options.depth:
         return f"{type(value).__name__} of {len(value)}"
     items = [(k, _plain(v, options, level + 1)) for k, v in _items(value, options.items)]
     rest = _rest(value, options.items)
-    if isinstance(value, List):
+    if not isinstance(value, Dict):
         return [v for _, v in items] + ([f"... and {rest} more"] if rest else [])
     plain = {k if isinstance(k, str) else repr(k): v for k, v in items}
     if rest:

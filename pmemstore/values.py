@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -139,11 +140,13 @@ def _hint(obj: object) -> str:
         return "convert a numpy scalar with its item(), an array with its tolist()"
     return (
         "convert it to one of None, bool, int, float, complex, str, bytes, tuple, frozenset, "
-        "dict, list, range, datetime, date, time, timedelta, Decimal, Fraction, UUID"
+        "dict, list, set, deque, range, datetime, date, time, timedelta, Decimal, Fraction, UUID"
     )
 
 
 _EXACT_HINTS: dict[type, str] = {
+    set: "inside a tuple or frozenset convert it with frozenset(), or make the outer one a list",
+    deque: "inside a tuple or frozenset convert it with tuple(), or make the outer one a list",
     list: "inside a tuple or frozenset convert it with tuple(), or make the outer one a list",
     dict: "inside a tuple or frozenset convert it with tuple(d.items()), or make the outer one a "
     "list",
@@ -159,7 +162,8 @@ _HINTS: list[tuple[type | tuple[type, ...], str]] = [
     (dict, "only a plain dict becomes persistent: convert it with dict()"),
     (list, "only a plain list becomes persistent: convert it with list()"),
     (frozenset, "convert it with frozenset()"),
-    (set, "convert it with frozenset(), or keep a dict of its items"),
+    (set, "only a plain set becomes persistent: convert it with set()"),
+    (deque, "only a plain deque becomes persistent: convert it with collections.deque()"),
     (datetime, "only exact datetimes with a timezone, a ZoneInfo with a key, or none"),
     ((date, time, timedelta, Decimal, Fraction, UUID, complex, range), "its type is a subclass"),
 ]

@@ -5,7 +5,7 @@ import math
 import socket
 import sys
 import threading
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
@@ -225,7 +225,8 @@ Colour = IntEnum("Colour", "RED")
         (Point(1, 2), r"Point: .*tuple\(\)"),
         (OrderedDict(a=1), r"collections.OrderedDict: .*dict\(\)"),
         (bytearray(b"x"), r"bytearray: .*bytes\(\)"),
-        ({1, 2}, r"set: .*frozenset\(\)"),
+        (({1, 2},), r"\[0\]: set: .*frozenset\(\)"),
+        ((deque([1]),), r"\[0\]: collections.deque: .*tuple\(\)"),
     ],
 )
 def test_refusal_names_the_place_and_the_remedy(

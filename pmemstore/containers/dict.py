@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import (
+    Collection,
     ItemsView,
     Iterable,
     Iterator,
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from pmemstore._native import lib
 from pmemstore.containers.convert import described_when_dead, volatile
 from pmemstore.containers.kinds import Kind, register
+from pmemstore.errors import NotPersistableError
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
@@ -35,6 +37,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _KEYS, _VALUES, _ITEMS = 0, 1, 2
+
+# Up to this part of a dict is looked up one by one; more: the whole is read first.
+_FEW = 8
 
 if TYPE_CHECKING:
     _Base = _slots.DictBase
@@ -180,7 +185,7 @@ class Dict(_Base[K, V]):
         missing = object()
         for key, value in own:
             found = other.get(key, missing)
-            if found is not value and (found is missing or found != value):
+            if found is not value and (found is missing or not found == value):
                 return False
         return True
 
@@ -248,16 +253,96 @@ class _View:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self)!r})"
 
+    def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle or copy {type(self).__name__}: it is a view of a persistent Dict. "
+            "Use list() to get what it shows."
+        )
 
-class DictKeys(_View, KeysView[K]):
-    """View of the keys of a Dict."""
+
+class _SetView(_View):
+    """Set algebra of a view: that of the builtin's view of a copy, which one look makes."""
 
     __slots__ = ()
-    _kind = _KEYS
+
+    def _plain(self) -> Any:
+        raise NotImplementedError
 
     @classmethod
     def _from_iterable(cls, items: Iterable[Any]) -> set[Any]:
         return set(items)
+
+    def _common(self, other: Any) -> set[Any] | None:
+        """Return those of a few others that are in the view; None: they are not few."""
+        if not isinstance(other, Collection) or _FEW * len(other) >= len(self._mapping):
+            return None
+        try:
+            return {item for item in other if item in self}
+        except NotPersistableError:  # only a comparison in memory can tell what it equals
+            return None
+
+    def isdisjoint(self, other: Iterable[Any], /) -> bool:
+        """Return whether the view and the other have no item in common."""
+        common = self._common(other)
+        return not common if common is not None else self._plain().isdisjoint(_held(other))
+
+    def __and__(self, other: Any, /) -> Any:
+        common = self._common(other)
+        return common if common is not None else self._plain().__and__(_held(other))
+
+    def __rand__(self, other: Any, /) -> Any:
+        return self._plain().__rand__(_held(other))
+
+    def __or__(self, other: Any, /) -> Any:
+        return self._plain().__or__(_held(other))
+
+    def __ror__(self, other: Any, /) -> Any:
+        return self._plain().__ror__(_held(other))
+
+    def __sub__(self, other: Any, /) -> Any:
+        return self._plain().__sub__(_held(other))
+
+    def __rsub__(self, other: Any, /) -> Any:
+        return self._plain().__rsub__(_held(other))
+
+    def __xor__(self, other: Any, /) -> Any:
+        return self._plain().__xor__(_held(other))
+
+    def __rxor__(self, other: Any, /) -> Any:
+        return self._plain().__rxor__(_held(other))
+
+    def __eq__(self, other: object, /) -> Any:
+        return self._plain().__eq__(_held(other))
+
+    def __lt__(self, other: Any, /) -> Any:
+        return self._plain().__lt__(_held(other))
+
+    def __le__(self, other: Any, /) -> Any:
+        return self._plain().__le__(_held(other))
+
+    def __gt__(self, other: Any, /) -> Any:
+        return self._plain().__gt__(_held(other))
+
+    def __ge__(self, other: Any, /) -> Any:
+        return self._plain().__ge__(_held(other))
+
+
+def _held(other: Any) -> Any:
+    """What builtin views work with, of a view of ours or a Set."""
+    if isinstance(other, _SetView):
+        return other._plain()
+    return set(other._keys()) if isinstance(other, _slots.SetBase) else other
+
+
+class DictKeys(_SetView, KeysView[K]):
+    """View of the keys of a Dict."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment] # as the builtin
+    _kind = _KEYS
+
+    def _plain(self) -> Any:
+        return dict.fromkeys(self._mapping._keys()).keys()
 
     def __contains__(self, key: object) -> bool:
         return key in self._mapping
@@ -273,15 +358,15 @@ class DictValues(_View, ValuesView[V]):
         return any(item is value or item == value for item in self)
 
 
-class DictItems(_View, ItemsView[K, V]):
+class DictItems(_SetView, ItemsView[K, V]):
     """View of the items of a Dict."""
 
     __slots__ = ()
+    __hash__ = None  # type: ignore[assignment] # as the builtin
     _kind = _ITEMS
 
-    @classmethod
-    def _from_iterable(cls, items: Iterable[Any]) -> set[Any]:
-        return set(items)
+    def _plain(self) -> Any:
+        return self._mapping.copy().items()
 
     def __contains__(self, item: object) -> bool:
         if not isinstance(item, tuple) or len(item) != 2:

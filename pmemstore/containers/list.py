@@ -156,18 +156,6 @@ class List(_Base[T]):
             raise ValueError(f"{value!r} is not in list")
         return i
 
-    def _find(self, value: Any, low: int, high: int) -> int:
-        for i, item in enumerate(self if low == 0 else self[low:high], low):
-            if i >= high:
-                break
-            if item is value or item == value:
-                return i
-        return -1
-
-    def count(self, value: Any, /) -> int:
-        """Return how many items equal the value.  O(n)."""
-        return sum(1 for item in self if item is value or item == value)
-
     # ---- change
 
     def remove(self, value: Any, /) -> None:

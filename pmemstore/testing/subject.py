@@ -8,13 +8,14 @@ import hashlib
 import inspect
 import os
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pmemstore import opening as pools
-from pmemstore.containers import Dict, List
+from pmemstore.containers import Deque, Dict, List, Set
 from pmemstore.errors import PmemstoreError
 from pmemstore.mapping import Mapping
 from pmemstore.pool import Pool
@@ -144,10 +145,10 @@ def contents(pool: Pool) -> tuple[object, ...]:
         O(size of the pool).
     """
     numbers: dict[int, int] = {}
-    waiting: list[Dict[Any, Any] | List[Any]] = []
+    waiting: list[Dict[Any, Any] | List[Any] | Set[Any] | Deque[Any]] = []
 
     def plain(value: object) -> object:
-        if not isinstance(value, Dict | List):
+        if not isinstance(value, Dict | List | Set | Deque):
             return _stable(value)
         if value._offset not in numbers:
             numbers[value._offset] = len(waiting)
@@ -159,6 +160,10 @@ def contents(pool: Pool) -> tuple[object, ...]:
     for container in waiting:  # which grows while we go
         if isinstance(container, Dict):
             found.append({key: plain(value) for key, value in container.items()})
+        elif isinstance(container, Set):
+            found.append(tuple(map(_stable, container)))  # in its order
+        elif isinstance(container, Deque):
+            found.append(deque(map(plain, container), container.maxlen))
         else:
             found.append([plain(value) for value in container])
     return tuple(found)
@@ -178,6 +183,11 @@ def shown(found: tuple[object, ...]) -> str:
 
         if isinstance(container, dict):
             return "{" + ", ".join(f"{k!r}: {text(v)}" for k, v in container.items()) + "}"
+        if isinstance(container, tuple):
+            return "{" + ", ".join(map(repr, container)) + "}" if container else "set()"
+        if isinstance(container, deque):
+            bound = f", maxlen={container.maxlen}" if container.maxlen is not None else ""
+            return "deque([" + ", ".join(map(text, container)) + f"]{bound})"
         assert isinstance(container, list)
         return "[" + ", ".join(map(text, container)) + "]"
 

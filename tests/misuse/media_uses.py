@@ -14,13 +14,14 @@ import json
 import os
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pmemstore
-from pmemstore import Dict, List, Mapping, PmemstoreError, Pool, Transaction
+from pmemstore import Deque, Dict, List, Mapping, PmemstoreError, Pool, Set, Transaction
 
 SIZE = 1 << 20
 BIG = "x" * 5000
@@ -59,11 +60,16 @@ TARGETS: dict[str, tuple[Any, Use]] = {
     "Pool": (Pool, lambda pool: pool),
     "Dict": (Dict, lambda pool: pool.root["dict"]),
     "List": (List, lambda pool: pool.root["list"]),
+    "Set": (Set, lambda pool: pool.root["set"]),
+    "Deque": (Deque, lambda pool: pool.root["deque"]),
     "DictKeys": (None, lambda pool: pool.root["dict"].keys()),
     "DictValues": (None, lambda pool: pool.root["dict"].values()),
     "DictItems": (None, lambda pool: pool.root["dict"].items()),
     "DictIterator": (None, lambda pool: begun(iter(pool.root["dict"].items()))),
     "ListIterator": (None, lambda pool: begun(iter(pool.root["list"]))),
+    # Of the same types as the two above.
+    "SetIterator": (object, lambda pool: begun(iter(pool.root["set"]))),
+    "DequeIterator": (object, lambda pool: begun(iter(pool.root["deque"]))),
     "Transaction": (Transaction, entered),
     "Mapping": (Mapping, lambda pool: None),
 }
@@ -143,6 +149,7 @@ SET_USES: dict[str, list[Use]] = {
         *("__rxor__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "isdisjoint"),
     )
 }
+MEMBERS = {f"member {i}" for i in range(0, 300, 50)}
 VIEW_USES: dict[str, list[Use]] = {
     "__len__": [len],
     "__iter__": [drain],
@@ -150,6 +157,7 @@ VIEW_USES: dict[str, list[Use]] = {
     "__contains__": [of("__contains__", "key 7"), of("__contains__", ("key 7", 7))],
     "__repr__": [repr],
     "mapping": [lambda view: dict(view.mapping)],
+    "__reduce_ex__": [of("__reduce_ex__", 2)],
 }
 ITERATOR_USES: dict[str, list[Use]] = {
     "__iter__": [iter],
@@ -251,11 +259,88 @@ USES: dict[str, dict[str, list[Use]]] = {
         "reverse": [change("reverse")],
         "sort": [change("sort")],
     },
+    "Set": {
+        "__contains__": [of("__contains__", "member 150"), of("__contains__", "no such member")],
+        "__copy__": [lambda members: sorted(members.__copy__())],
+        "__deepcopy__": [lambda members: sorted(members.__deepcopy__({}))],
+        "__iter__": [drain],
+        "__len__": [len],
+        "__reduce_ex__": [of("__reduce_ex__", 2)],
+        "__repr__": [repr],
+        "add": [change("add", "new"), change("add", BIG), change("add", "member 150")],
+        "clear": [change("clear")],
+        "copy": [lambda members: sorted(members.copy())],
+        "discard": [change("discard", "member 150"), change("discard", "no such member")],
+        "pop": [change("pop")],
+        "remove": [change("remove", "member 150"), change("remove", ("far", "member " * 9))],
+        **{
+            name: [lambda members, name=name: sorted(getattr(members, name)(MEMBERS), key=repr)]
+            for name in (
+                *("__and__", "__or__", "__sub__", "__xor__", "__rand__", "__ror__", "__rsub__"),
+                *("__rxor__", "union", "intersection", "difference", "symmetric_difference"),
+            )
+        },
+        **{
+            name: [of(name, MEMBERS)]
+            for name in (
+                *("__eq__", "__lt__", "__le__", "__gt__", "__ge__"),
+                *("isdisjoint", "issubset", "issuperset"),
+            )
+        },
+        **{
+            name: [change(name, MEMBERS | {BIG})]
+            for name in (
+                *("__ior__", "__iand__", "__isub__", "__ixor__", "update"),
+                *("intersection_update", "difference_update", "symmetric_difference_update"),
+            )
+        },
+    },
+    "Deque": {
+        "__add__": [of("__add__", deque([1]))],
+        "__contains__": [of("__contains__", "item 150")],
+        "__copy__": [lambda items: list(items.__copy__())],
+        "__deepcopy__": [of("__deepcopy__", {})],
+        "__delitem__": [change("__delitem__", 150)],
+        "__eq__": [of("__eq__", deque(["item 0"])), lambda items: items == deque(items)],
+        "__ge__": [of("__ge__", deque(["item 0"]))],
+        "__getitem__": [of("__getitem__", 150)],
+        "__gt__": [of("__gt__", deque(["item 0"]))],
+        "__iadd__": [change("__iadd__", [BIG] * 20)],
+        "__imul__": [change("__imul__", 2)],
+        "__iter__": [drain],
+        "__le__": [of("__le__", deque(["item 0"]))],
+        "__len__": [len],
+        "__lt__": [of("__lt__", deque(["item 0"]))],
+        "__mul__": [of("__mul__", 2)],
+        "__radd__": [of("__radd__", deque([1]))],
+        "__reduce_ex__": [of("__reduce_ex__", 2)],
+        "__repr__": [repr],
+        "__reversed__": [lambda items: list(reversed(items))],
+        "__rmul__": [of("__rmul__", 2)],
+        "__setitem__": [change("__setitem__", 150, BIG)],
+        "append": [change("append", BIG), change("append", [[BIG]])],
+        "appendleft": [change("appendleft", BIG)],
+        "clear": [change("clear")],
+        "copy": [of("copy")],
+        "count": [of("count", "item 3")],
+        "extend": [change("extend", [BIG] * 20)],
+        "extendleft": [change("extendleft", [BIG] * 20)],
+        "index": [of("index", "item 250")],
+        "insert": [change("insert", 100, BIG)],
+        "maxlen": [lambda items: items.maxlen],
+        "pop": [change("pop")],
+        "popleft": [change("popleft")],
+        "remove": [change("remove", "item 250")],
+        "reverse": [change("reverse")],
+        "rotate": [change("rotate", 70), change("rotate", -1)],
+    },
     "DictKeys": VIEW_USES | SET_USES,
     "DictValues": VIEW_USES | {"__eq__": [of("__eq__", 1)]},
     "DictItems": VIEW_USES | SET_USES,
     "DictIterator": ITERATOR_USES,
     "ListIterator": ITERATOR_USES,
+    "SetIterator": ITERATOR_USES,
+    "DequeIterator": ITERATOR_USES,
     "Transaction": {
         "__enter__": [of("__enter__"), lambda block: entered(block._pool)],
         "__exit__": [leave, lambda block: leave(block, KeyError("roll back"))],
@@ -316,12 +401,16 @@ def furnish(path: Path) -> None:
         pool.root["dict"].update({f"big {i}": f"{i}" * 9000 for i in range(8)})
         pool.root["dict"].update({f"inner {i}": {"a": [i, "long " * 30]} for i in range(5)})
         pool.root["list"] = [f"item {i}" for i in range(400)]
+        pool.root["set"] = {f"member {i}" for i in range(300)} | {("far", "member " * 9)}
+        pool.root["deque"] = deque((f"item {i}" for i in range(400)), 500)
 
 
 def plain(value: Any) -> Any:
     """Something that can be compared when the pool is gone.  Statistics: that there are any."""
-    if is_dataclass(value) or not isinstance(value, (int, str, bytes, list, tuple, dict, set)):
-        return repr(value) if isinstance(value, (Dict, List)) else type(value).__name__
+    if is_dataclass(value) or not isinstance(
+        value, (int, str, bytes, list, tuple, dict, set, deque)
+    ):
+        return repr(value) if isinstance(value, (Dict, List, Set, Deque)) else type(value).__name__
     return repr(value)
 
 

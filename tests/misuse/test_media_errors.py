@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ OFFSETS = [0, pytest.param(8192, marks=pytest.mark.slow), HEAP, HEAP + 90_112]
 
 def test_no_public_operation_is_missed(pool: pmemstore.Pool) -> None:
     """A new method has no use in the table: then this fails, and tells its name."""
-    pool.root.update({"dict": {1: 1}, "list": [1]})
+    pool.root.update({"dict": {1: 1}, "list": [1], "set": {1}, "deque": deque([1])})
     for name, (kind, make) in media_uses.TARGETS.items():
         if kind is None:
             kind = type(make(pool))
@@ -63,5 +64,5 @@ def test_lost_pages_are_an_exception_at_every_operation(
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["wrong"] == []
     if kind == "truncate" and offset in (0, HEAP):
-        for name in ("Pool", "Dict", "List", "DictItems", "DictIterator", "ListIterator"):
+        for name in media_uses.USES.keys() - {"Transaction", "Mapping", "DictKeys", "DictValues"}:
             assert result["media"][name] > 0

@@ -140,7 +140,7 @@ Point = namedtuple("Point", "x y")
 REFUSED: dict[str, tuple[Any, str]] = {
     "object": ([1, {"a": (0, Plain())}], r"\[1\]\['a'\]\[1\]: .*Plain"),
     "function": ({"f": len}, r"\['f'\]: builtin_function_or_method"),
-    "set": ([[{1, 2}]], r"\[0\]\[0\]: set.*frozenset"),
+    "set in a tuple": ([[({1, 2},)]], r"\[0\]\[0\]\[0\]: set.*frozenset"),
     "list in a tuple": ({"t": (1, [2])}, r"\['t'\]\[1\]: list.*tuple\(\)"),
     "bytearray": ([bytearray(b"x")], r"\[0\]: bytearray.*bytes\(\)"),
     "subclass of str": ({"s": Text("x")}, r"\['s'\]: .*Text"),

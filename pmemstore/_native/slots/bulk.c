@@ -1,4 +1,4 @@
-/* bulk.c -- update() and extend(): many items as one unit of work.
+/* bulk.c -- update(), extend() and their like: many items as one unit of work.
  *
  *   iterate and convert, up to BATCH items | enter, store them, leave | ...
  *
@@ -11,7 +11,7 @@
 
 struct bulk {
     struct pys_proxy *self;
-    int pairs;
+    enum pys_bulk_act act;
     int in_level;
     struct pys_level level;
     unsigned count;
@@ -20,12 +20,18 @@ struct bulk {
     struct pys_value value[BATCH];
 };
 
+static int has_key(const struct bulk *bulk) { return bulk->act <= PYS_BULK_REMOVE; }
+static int has_value(const struct bulk *bulk)
+{
+    return bulk->act == PYS_BULK_PAIRS || bulk->act >= PYS_BULK_APPEND;
+}
+
 static void forget(struct bulk *bulk)
 {
     unsigned count = bulk->count;
     bulk->count = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (bulk->pairs)
+        if (has_key(bulk))
             pys_key_done(&bulk->key[i]);
         pys_value_done(&bulk->value[i]);
         Py_CLEAR(bulk->hold[i][0]);
@@ -45,6 +51,32 @@ static int open_level(struct bulk *bulk)
     return 0;
 }
 
+/* Pool entered for writing. */
+static int apply_one(struct bulk *bulk, unsigned i)
+{
+    const struct pms_val none = {.tag = PMS_TAG_NONE};
+    const struct pms_val *value = &bulk->value[i].val;
+    enum pms_deque_end end = bulk->act == PYS_BULK_PUSH ? PMS_DEQUE_RIGHT : PMS_DEQUE_LEFT;
+    int status = PMS_OK;
+    if (has_value(bulk))
+        PMS_TRY(pys_value_check(&bulk->value[i]));
+    switch (bulk->act) {
+    case PYS_BULK_PAIRS:
+        return pys_dict_put(bulk->self, &bulk->key[i].key, value);
+    case PYS_BULK_ADD:
+        return pys_dict_put(bulk->self, &bulk->key[i].key, &none);
+    case PYS_BULK_REMOVE:
+        status = pys_dict_remove(bulk->self, &bulk->key[i].key);
+        return status == PMS_MISSING ? PMS_OK : status;
+    case PYS_BULK_APPEND:
+        return pys_list_put(bulk->self, NULL, value);
+    case PYS_BULK_PUSH:
+    case PYS_BULK_PUSH_LEFT:
+        return pys_deque_put(bulk->self, &end, value);
+    }
+    return status;
+}
+
 /* Store what waits. */
 static int apply(struct bulk *bulk)
 {
@@ -55,13 +87,8 @@ static int apply(struct bulk *bulk)
         return 0;
     status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
-        for (unsigned i = 0; status == PMS_OK && i < bulk->count; i++) {
-            const struct pys_value *value = &bulk->value[i];
-            status = pys_value_check(value);
-            if (status == PMS_OK)
-                status = bulk->pairs ? pys_dict_put(self, &bulk->key[i].key, &value->val)
-                                     : pys_list_put(self, NULL, &value->val);
-        }
+        for (unsigned i = 0; status == PMS_OK && i < bulk->count; i++)
+            status = apply_one(bulk, i);
         status = pys_leave_write(pool, status);
     }
     if (status != PMS_OK)
@@ -70,41 +97,44 @@ static int apply(struct bulk *bulk)
     return status == PMS_OK ? 0 : -1;
 }
 
-/* Takes over both references; key is NULL in a list. */
+/* Read the value at a free place; builds it if that is needed.  *value may become a copy. */
+static int read_value(struct bulk *bulk, PyObject **value, struct pys_value *out)
+{
+    int built = pys_value_read(bulk->self->owner, *value, out);
+    if (built == 1) {
+        PyObject *local = pys_value_local(*value);
+        if (local == NULL)
+            return -1;
+        Py_DECREF(*value);
+        *value = local;
+        built = open_level(bulk) < 0 ? -1 : pys_value_build(bulk->self->owner, local, out);
+    }
+    return built;
+}
+
+/* Takes over both references; either may be NULL. */
 static int add(struct bulk *bulk, PyObject *key, PyObject *value)
 {
     unsigned i = bulk->count;
-    int built = -1;
     if (i == BATCH) {
         if (open_level(bulk) < 0 || apply(bulk) < 0)
             goto failed;
         i = 0;
     }
-    if (bulk->pairs && pys_key_read(key, &bulk->key[i]) < 0)
+    if (key != NULL && pys_key_read(key, &bulk->key[i]) < 0)
         goto failed;
-    built = pys_value_read(bulk->self->owner, value, &bulk->value[i]);
-    if (built == 1) {
-        PyObject *local = pys_value_local(value);
-        if (local == NULL)
-            goto unread;
-        Py_DECREF(value);
-        value = local;
-        built = open_level(bulk) < 0
-                    ? -1
-                    : pys_value_build(bulk->self->owner, value, &bulk->value[i]);
+    if (value != NULL && read_value(bulk, &value, &bulk->value[i]) < 0) {
+        if (key != NULL)
+            pys_key_done(&bulk->key[i]);
+        goto failed;
     }
-    if (built < 0)
-        goto unread;
     bulk->hold[i][0] = key;
     bulk->hold[i][1] = value;
     bulk->count = i + 1;
     return 0;
-unread:
-    if (bulk->pairs)
-        pys_key_done(&bulk->key[i]);
 failed:
     Py_XDECREF(key);
-    Py_DECREF(value);
+    Py_XDECREF(value);
     return -1;
 }
 
@@ -137,11 +167,11 @@ static int add_all(struct bulk *bulk, PyObject *iterator)
     PyObject *item;
     for (Py_ssize_t i = 0; (item = PyIter_Next(iterator)) != NULL; i++) {
         int done;
-        if (bulk->pairs) {
+        if (bulk->act == PYS_BULK_PAIRS) {
             done = add_pair(bulk, item, i);
             Py_DECREF(item);
         } else {
-            done = add(bulk, NULL, item);
+            done = has_key(bulk) ? add(bulk, item, NULL) : add(bulk, NULL, item);
         }
         if (done < 0)
             return -1;
@@ -149,53 +179,49 @@ static int add_all(struct bulk *bulk, PyObject *iterator)
     return PyErr_Occurred() ? -1 : apply(bulk);
 }
 
-/* Takes over iterator, which may be NULL (raised). */
-static int run(struct pys_proxy *self, int pairs, PyObject *iterator)
+/* What to iterate over.  A proxy as it is now, from one look: it may be the one that changes, and
+ * reading another pool inside a transaction of this one would wait for it while holding this. */
+static PyObject *iterate(enum pys_bulk_act act, PyObject *items)
 {
+    PyObject *list, *iterator;
+    int table =
+        PyObject_TypeCheck(items, pys.dict_base) || PyObject_TypeCheck(items, pys.set_base);
+    if (table)
+        list = pys_dict_list((struct pys_proxy *)items,
+                             act == PYS_BULK_PAIRS ? PYS_ITEMS : PYS_KEYS);
+    else if (PyObject_TypeCheck(items, pys.list_base) ||
+             PyObject_TypeCheck(items, pys.deque_base))
+        list = pys_list_range((struct pys_proxy *)items, 0, UINT64_MAX, PYS_ANY_LENGTH);
+    else if (act == PYS_BULK_PAIRS && PyDict_Check(items))
+        list = PyObject_CallMethod(items, "items", NULL);
+    else
+        return PyObject_GetIter(items);
+    iterator = list != NULL ? PyObject_GetIter(list) : NULL;
+    Py_XDECREF(list);
+    return iterator;
+}
+
+PyObject *pys_bulk(PyObject *self, enum pys_bulk_act act, PyObject *items)
+{
+    PyObject *iterator = iterate(act, items);
     struct bulk *bulk;
     int done;
     if (iterator == NULL)
-        return -1;
+        return NULL;
     bulk = PyMem_Calloc(1, sizeof *bulk);
     if (bulk == NULL) {
         Py_DECREF(iterator);
-        PyErr_NoMemory();
-        return -1;
+        return PyErr_NoMemory();
     }
-    bulk->self = self;
-    bulk->pairs = pairs;
+    bulk->self = (struct pys_proxy *)self;
+    bulk->act = act;
     done = add_all(bulk, iterator);
     forget(bulk);
     if (bulk->in_level && done == 0)
-        done = pys_level_commit(self->owner, &bulk->level);
+        done = pys_level_commit(bulk->self->owner, &bulk->level);
     else if (bulk->in_level)
-        pys_level_abort(self->owner, &bulk->level);
+        pys_level_abort(bulk->self->owner, &bulk->level);
     PyMem_Free(bulk);
     Py_DECREF(iterator);
-    return done;
-}
-
-int pys_bulk_pairs(struct pys_proxy *dict, PyObject *pairs)
-{
-    PyObject *items, *iterator;
-    if (PyObject_TypeCheck(pairs, pys.dict_base))
-        return run(dict, 1, pys_dict_iter((struct pys_proxy *)pairs, PYS_ITEMS, 0));
-    if (!PyDict_Check(pairs))
-        return run(dict, 1, PyObject_GetIter(pairs));
-    items = PyObject_CallMethod(pairs, "items", NULL);
-    iterator = items != NULL ? PyObject_GetIter(items) : NULL;
-    Py_XDECREF(items);
-    return run(dict, 1, iterator);
-}
-
-int pys_bulk_items(struct pys_proxy *list, PyObject *items)
-{
-    PyObject *copy, *iterator;
-    if (!PyObject_TypeCheck(items, pys.list_base))
-        return run(list, 0, PyObject_GetIter(items));
-    /* a list that grows by its own items would never end */
-    copy = pys_list_range((struct pys_proxy *)items, 0, UINT64_MAX, PYS_ANY_LENGTH);
-    iterator = copy != NULL ? PyObject_GetIter(copy) : NULL;
-    Py_XDECREF(copy);
-    return run(list, 0, iterator);
+    return done == 0 ? pys_ref(Py_None) : NULL;
 }

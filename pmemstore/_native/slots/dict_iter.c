@@ -1,4 +1,4 @@
-/* dict_iter.c -- iterate over a dict in its order, as strictly as the builtin.
+/* dict_iter.c -- iterate over a dict or set in its order, as strictly as the builtin.
  *
  *   ahead[head..count)   entries taken but not yet served
  *
@@ -159,6 +159,16 @@ static PyObject *serve(struct dict_iter *self)
     return result;
 }
 
+static void raise_changed(const struct dict_iter *self, int size)
+{
+    if (self->dict->handle->tag == PMS_TAG_SET)
+        PyErr_SetString(PyExc_RuntimeError, size ? "Set changed size during iteration"
+                                                 : "Set elements changed during iteration");
+    else
+        PyErr_SetString(PyExc_RuntimeError, size ? "dictionary changed size during iteration"
+                                                 : "dictionary keys changed during iteration");
+}
+
 static PyObject *dict_iter_next(PyObject *obj)
 {
     struct dict_iter *self = (struct dict_iter *)obj;
@@ -188,9 +198,7 @@ static PyObject *dict_iter_next(PyObject *obj)
         return NULL;
     }
     if (status == PMS_E_CHANGED)
-        PyErr_SetString(PyExc_RuntimeError, length != self->length
-                                                ? "dictionary changed size during iteration"
-                                                : "dictionary keys changed during iteration");
+        raise_changed(self, length != self->length);
     else
         pys_raise(self->dict->owner, status);
     drop_ahead(self);
@@ -232,21 +240,24 @@ static void dict_iter_dealloc(PyObject *obj)
 
 /* ---- all items at once: no other thread's change is seen in part ---- */
 
-#define ITEM_MIN 16 /* no entry is smaller */
-
 struct items {
+    int kind;
     uint64_t count, room;
-    struct pys_taken *taken; /* pairs of key and value */
+    struct pys_taken *taken; /* keys, or values, or pairs of both */
 };
+
+static uint64_t parts(const struct items *items) { return items->kind == PYS_ITEMS ? 2 : 1; }
 
 static int take_item(struct pms_pool *pool, struct items *items, uint64_t entry)
 {
-    struct pys_taken *taken = &items->taken[2 * items->count++];
+    struct pys_taken *taken = &items->taken[parts(items) * items->count++];
     struct pms_val key, value;
-    memset(taken, 0, 2 * sizeof *taken);
-    PMS_TRY(pms_dict_entry(pool, entry, &key, &value));
-    PMS_TRY(pys_take(pool, &key, &taken[0]));
-    return pys_take(pool, &value, &taken[1]);
+    memset(taken, 0, parts(items) * sizeof *taken);
+    PMS_TRY(pms_dict_entry(pool, entry, items->kind != PYS_VALUES ? &key : NULL,
+                           items->kind != PYS_KEYS ? &value : NULL));
+    if (items->kind != PYS_VALUES)
+        PMS_TRY(pys_take(pool, &key, taken++));
+    return items->kind != PYS_KEYS ? pys_take(pool, &value, taken) : PMS_OK;
 }
 
 /* Pool entered. */
@@ -258,15 +269,15 @@ static int take_items(struct pms_pool *pool, uint64_t dict, struct items *items)
         if (status == PMS_MISSING || (status == PMS_OK && entry == 0))
             return PMS_OK;
         PMS_TRY(status);
-        if (items->count >= pool->super.size / ITEM_MIN)
+        if (items->count >= pool->super.size / sizeof(struct pms_entry_pm))
             return PMS_FAIL(PMS_E_CORRUPT, "copying a dict: its entries go in a circle", dict,
                             length, items->count);
         if (items->count == items->room) {
             uint64_t room = items->room != 0 ? 2 * items->room : 16;
-            struct pys_taken *more = realloc(items->taken, room * 2 * sizeof *more);
+            size_t bytes = room * parts(items) * sizeof *items->taken;
+            struct pys_taken *more = realloc(items->taken, bytes);
             if (more == NULL)
-                return PMS_FAIL(PMS_E_NOMEM, "copying a dict", dict, room * 2 * sizeof *more,
-                                0);
+                return PMS_FAIL(PMS_E_NOMEM, "copying a dict", dict, bytes, 0);
             items->taken = more;
             items->room = room;
         }
@@ -275,7 +286,7 @@ static int take_items(struct pms_pool *pool, uint64_t dict, struct items *items)
     return PMS_OK;
 }
 
-static PyObject *give_item(struct pys_pool *owner, struct pys_taken *taken)
+static PyObject *give_pair(struct pys_pool *owner, struct pys_taken *taken)
 {
     PyObject *key = pys_give(owner, &taken[0]);
     PyObject *value = key != NULL ? pys_give(owner, &taken[1]) : NULL;
@@ -285,10 +296,10 @@ static PyObject *give_item(struct pys_pool *owner, struct pys_taken *taken)
     return item;
 }
 
-PyObject *pys_dict_items(struct pys_proxy *dict)
+PyObject *pys_dict_list(struct pys_proxy *dict, int kind)
 {
     struct pms_pool *pool = pys_core(dict);
-    struct items items = {0};
+    struct items items = {.kind = kind};
     PyObject *list = NULL;
     int status = pys_enter_read(pool, dict->handle);
     if (status == PMS_OK)
@@ -298,13 +309,14 @@ PyObject *pys_dict_items(struct pys_proxy *dict)
     else
         pys_raise(dict->owner, status);
     for (uint64_t i = 0; list != NULL && i < items.count; i++) {
-        PyObject *item = give_item(dict->owner, &items.taken[2 * i]);
+        PyObject *item = kind == PYS_ITEMS ? give_pair(dict->owner, &items.taken[2 * i])
+                                           : pys_give(dict->owner, &items.taken[i]);
         if (item == NULL)
             Py_CLEAR(list);
         else
             PyList_SetItem(list, (Py_ssize_t)i, item);
     }
-    for (uint64_t i = 0; list == NULL && i < 2 * items.count; i++)
+    for (uint64_t i = 0; list == NULL && i < parts(&items) * items.count; i++)
         pys_taken_drop(&items.taken[i]);
     free(items.taken);
     return list;

@@ -1,7 +1,7 @@
 /* dict_type.c -- DictBase: the operations of the persistent dict, one call of the core each. */
 #include "slots.h"
 
-static Py_ssize_t dict_len(PyObject *obj)
+Py_ssize_t pys_dict_length(PyObject *obj)
 {
     struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
@@ -95,6 +95,14 @@ int pys_dict_put(struct pys_proxy *self, void *key, const struct pms_val *value)
     return status;
 }
 
+int pys_dict_remove(struct pys_proxy *self, const struct pms_key *key)
+{
+    int status = pms_dict_del(pys_core(self), self->handle->off, key);
+    if (status == PMS_OK)
+        self->handle->version++;
+    return status;
+}
+
 static int dict_delete(struct pys_proxy *self, PyObject *key)
 {
     struct pms_pool *pool = pys_core(self);
@@ -104,9 +112,7 @@ static int dict_delete(struct pys_proxy *self, PyObject *key)
         return -1;
     status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
-        status = pms_dict_del(pool, self->handle->off, &k.key);
-        if (status == PMS_OK)
-            self->handle->version++;
+        status = pys_dict_remove(self, &k.key);
         status = pys_leave_write(pool, status);
     }
     pys_key_done(&k);
@@ -154,9 +160,7 @@ static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs
         if (status == PMS_OK)
             status = pys_take(pool, &val, &taken);
         if (status == PMS_OK)
-            status = pms_dict_del(pool, self->handle->off, &k.key);
-        if (status == PMS_OK)
-            self->handle->version++;
+            status = pys_dict_remove(self, &k.key);
         status = pys_leave_write(pool, status);
     }
     pys_key_done(&k);
@@ -252,7 +256,7 @@ static PyObject *dict_popitem(PyObject *obj, PyObject *args, PyObject *kwargs)
     struct pms_val key, val;
     uint64_t dict = self->handle->off, entry = 0;
     int status, last = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:popitem", names, &last))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$p:popitem", names, &last))
         return NULL;
     status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
@@ -284,7 +288,7 @@ static PyObject *dict_popitem(PyObject *obj, PyObject *args, PyObject *kwargs)
     return result;
 }
 
-static PyObject *dict_clear(PyObject *obj, PyObject *unused)
+PyObject *pys_dict_empty(PyObject *obj, PyObject *unused)
 {
     struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
@@ -305,9 +309,7 @@ static PyObject *dict_clear(PyObject *obj, PyObject *unused)
 
 static PyObject *dict_update(PyObject *self, PyObject *pairs)
 {
-    if (pys_bulk_pairs((struct pys_proxy *)self, pairs) < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return pys_bulk(self, PYS_BULK_PAIRS, pairs);
 }
 
 static PyObject *dict_iter(PyObject *self)
@@ -324,7 +326,19 @@ static PyObject *dict_reversed(PyObject *self, PyObject *unused)
 static PyObject *dict_items(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    return pys_dict_items((struct pys_proxy *)self);
+    return pys_dict_list((struct pys_proxy *)self, PYS_ITEMS);
+}
+
+static PyObject *dict_keys(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return pys_dict_list((struct pys_proxy *)self, PYS_KEYS);
+}
+
+static PyObject *dict_values(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return pys_dict_list((struct pys_proxy *)self, PYS_VALUES);
 }
 
 static PyObject *dict_iter_kind(PyObject *self, PyObject *args)
@@ -348,13 +362,15 @@ static PyMethodDef dict_methods[] = {
     {"setdefault", FAST(dict_setdefault), METH_FASTCALL,
      "setdefault(key, default=None): the value; default is stored first if there is none."},
     {"popitem", FAST(dict_popitem), METH_VARARGS | METH_KEYWORDS,
-     "popitem(last=True): remove and return the youngest (key, value), or the oldest."},
-    {"clear", dict_clear, METH_NOARGS, "Remove all items, as one unit of work."},
+     "popitem(*, last=True): remove and return the youngest (key, value), or the oldest."},
+    {"clear", pys_dict_empty, METH_NOARGS, "Remove all items, as one unit of work."},
     {"_update_pairs", dict_update, METH_O, "Store all pairs, as one unit of work."},
     {"_iter", dict_iter_kind, METH_VARARGS,
      "_iter(kind, reverse=False): iterate over keys (0), values (1) or items (2)."},
     {"_items", dict_items, METH_NOARGS,
      "A list of all (key, value), from one look at the dict."},
+    {"_keys", dict_keys, METH_NOARGS, "A list of all keys, from one look at the dict."},
+    {"_values", dict_values, METH_NOARGS, "A list of all values, from one look at the dict."},
     {"__reversed__", dict_reversed, METH_NOARGS, "Iterate over the keys, youngest first."},
     {NULL, NULL, 0, NULL},
 };
@@ -365,7 +381,7 @@ static PyType_Slot dict_slots[] = {
     {Py_tp_methods, dict_methods},
     {Py_tp_hash, PyObject_HashNotImplemented},
     {Py_tp_iter, dict_iter},
-    {Py_mp_length, dict_len},
+    {Py_mp_length, pys_dict_length},
     {Py_mp_subscript, dict_subscript},
     {Py_mp_ass_subscript, dict_ass_subscript},
     {Py_sq_contains, dict_contains},

@@ -1,7 +1,8 @@
-/* list_iter.c -- iterate over a list by index, as the builtin does.
+/* list_iter.c -- iterate over a list or deque by index, as the builtins do.
  *
- * Items that are appended meanwhile are seen; a list that shrinks ends the iteration.  What was
- * taken ahead is served only while nobody has written to the pool.
+ * A list: items that are appended meanwhile are seen; one that shrinks ends the iteration.  A
+ * deque whose items came, went or moved: RuntimeError, told by its version and by roll-backs, as
+ * in dict_iter.c.  What was taken ahead is served only while nobody has written to the pool.
  */
 #include "slots.h"
 
@@ -13,7 +14,9 @@ struct list_iter {
     int reverse;
     int64_t index; /* of the item to be served next */
     uint64_t writes;
-    uint64_t length; /* when it last looked */
+    uint64_t length;          /* when it last looked */
+    uint64_t version, aborts; /* when it began */
+    uint32_t level;           /* index into owner->aborts */
     unsigned head, count, batch;
     struct pys_taken ahead[AHEAD_MAX];
 };
@@ -40,9 +43,12 @@ static int measure(struct pys_proxy *list, uint64_t *length)
 PyObject *pys_list_iter(struct pys_proxy *list, int reverse)
 {
     struct list_iter *self;
-    uint64_t length;
+    uint64_t length, version;
+    uint32_t depth;
     if (measure(list, &length) < 0)
         return NULL;
+    version = list->handle->version;
+    depth = pms_tx_depth(pys_core(list));
     self = (struct list_iter *)PyType_GenericAlloc(pys.list_iter_type, 0);
     if (self == NULL)
         return NULL;
@@ -50,6 +56,9 @@ PyObject *pys_list_iter(struct pys_proxy *list, int reverse)
     self->reverse = reverse;
     self->index = reverse ? (int64_t)length - 1 : 0;
     self->length = length;
+    self->version = version;
+    self->level = depth < PYS_LEVELS ? depth : PYS_LEVELS - 1;
+    self->aborts = list->owner->aborts[self->level];
     self->batch = 4;
     return (PyObject *)self;
 }
@@ -61,6 +70,15 @@ static int is_fresh(const struct list_iter *self)
            handle->state == PMS_HANDLE_LIVE;
 }
 
+/* Lists may change. */
+static int unchanged(const struct list_iter *self)
+{
+    const struct pms_handle *handle = self->list->handle;
+    return handle->tag != PMS_TAG_DEQUE ||
+           (handle->version == self->version &&
+            self->list->owner->aborts[self->level] == self->aborts);
+}
+
 /* Take the next items, in the order of the list; none: the end. */
 static int look_ahead(struct list_iter *self)
 {
@@ -70,6 +88,8 @@ static int look_ahead(struct list_iter *self)
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
+    if (!unchanged(self))
+        return pys_leave_read(pool, PMS_E_CHANGED);
     self->writes = pys_writes(pool);
     self->length = pms_list_len(pool, handle->off);
     if (self->index < 0 || index >= self->length) {
@@ -126,7 +146,10 @@ static PyObject *list_iter_next(PyObject *obj)
         Py_CLEAR(self->list);
         return NULL;
     }
-    pys_raise(self->list->owner, status);
+    if (status == PMS_E_CHANGED)
+        PyErr_SetString(PyExc_RuntimeError, "deque mutated during iteration");
+    else
+        pys_raise(self->list->owner, status);
     drop_ahead(self);
     return NULL;
 }

@@ -6,7 +6,7 @@
 
 #include "slots.h"
 
-static Py_ssize_t list_len(PyObject *obj)
+Py_ssize_t pys_list_length(PyObject *obj)
 {
     struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
@@ -38,7 +38,7 @@ static PyObject *failed(struct pys_proxy *self, int status, const char *message)
     return NULL;
 }
 
-static PyObject *list_item(PyObject *obj, Py_ssize_t index)
+PyObject *pys_list_item(PyObject *obj, Py_ssize_t index, const char *message)
 {
     struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
@@ -56,9 +56,14 @@ static PyObject *list_item(PyObject *obj, Py_ssize_t index)
     }
     if (status == PMS_OK)
         return pys_give(self->owner, &taken);
-    failed(self, status, "list index out of range");
+    failed(self, status, message);
     pys_taken_drop(&taken);
     return NULL;
+}
+
+static PyObject *list_item(PyObject *self, Py_ssize_t index)
+{
+    return pys_list_item(self, index, "list index out of range");
 }
 
 /* sq_item gets negative indices with the length added already: those are out of range. */
@@ -104,7 +109,7 @@ static int put_at(struct pys_proxy *self, void *target, const struct pms_val *va
                             : status;
 }
 
-static int list_delete(struct pys_proxy *self, Py_ssize_t index)
+static int delete_at(struct pys_proxy *self, Py_ssize_t index, const char *message)
 {
     struct pms_pool *pool = pys_core(self);
     uint64_t at;
@@ -119,15 +124,27 @@ static int list_delete(struct pys_proxy *self, Py_ssize_t index)
     }
     if (status == PMS_OK)
         return 0;
-    failed(self, status, "list assignment index out of range");
+    failed(self, status, message);
+    return -1;
+}
+
+int pys_list_put_item(PyObject *obj, Py_ssize_t index, PyObject *value, const char *message)
+{
+    struct pys_proxy *self = (struct pys_proxy *)obj;
+    int status;
+    if (value == NULL)
+        return delete_at(self, index, message);
+    status = pys_store(self, value, put_at, &index);
+    if (status == PMS_OK)
+        return 0;
+    failed(self, status, message);
     return -1;
 }
 
 static int list_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
 {
-    struct pys_proxy *self = (struct pys_proxy *)obj;
     Py_ssize_t index = 0;
-    int status, kind = read_index(key, &index);
+    int kind = read_index(key, &index);
     if (kind == 0) {
         PyObject *done = value == NULL
                              ? PyObject_CallMethod(obj, "_delslice", "O", key)
@@ -137,13 +154,7 @@ static int list_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
     }
     if (kind < 0)
         return -1;
-    if (value == NULL)
-        return list_delete(self, index);
-    status = pys_store(self, value, put_at, &index);
-    if (status == PMS_OK)
-        return 0;
-    failed(self, status, "list assignment index out of range");
-    return -1;
+    return pys_list_put_item(obj, index, value, "list assignment index out of range");
 }
 
 int pys_list_put(struct pys_proxy *self, void *unused, const struct pms_val *value)
@@ -194,27 +205,17 @@ static PyObject *list_insert(PyObject *obj, PyObject *const *args, Py_ssize_t na
     return NULL;
 }
 
-static PyObject *list_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
+PyObject *pys_list_pop(PyObject *obj, Py_ssize_t index, const char *empty, const char *range)
 {
     struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
     struct pys_taken taken = {0};
     struct pms_val val;
-    Py_ssize_t index = -1;
     uint64_t at;
-    int status, empty = 0;
-    if (nargs > 1) {
-        PyErr_Format(PyExc_TypeError, "pop expected at most 1 argument, got %zd", nargs);
-        return NULL;
-    }
-    if (nargs == 1) {
-        index = PyNumber_AsSsize_t(args[0], PyExc_IndexError);
-        if (index == -1 && PyErr_Occurred())
-            return NULL;
-    }
+    int status, is_empty = 0;
     status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
-        empty = pms_list_len(pool, self->handle->off) == 0;
+        is_empty = pms_list_len(pool, self->handle->off) == 0;
         status = place(self, index, &at);
         if (status == PMS_OK)
             status = pms_list_get(pool, self->handle->off, at, &val);
@@ -228,16 +229,29 @@ static PyObject *list_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs
     }
     if (status == PMS_OK)
         return pys_give(self->owner, &taken);
-    failed(self, status, empty ? "pop from empty list" : "pop index out of range");
+    failed(self, status, is_empty ? empty : range);
     pys_taken_drop(&taken);
     return NULL;
 }
 
+static PyObject *list_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Py_ssize_t index = -1;
+    if (nargs > 1) {
+        PyErr_Format(PyExc_TypeError, "pop expected at most 1 argument, got %zd", nargs);
+        return NULL;
+    }
+    if (nargs == 1) {
+        index = PyNumber_AsSsize_t(args[0], PyExc_IndexError);
+        if (index == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    return pys_list_pop(self, index, "pop from empty list", "pop index out of range");
+}
+
 static PyObject *list_extend(PyObject *self, PyObject *items)
 {
-    if (pys_bulk_items((struct pys_proxy *)self, items) < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return pys_bulk(self, PYS_BULK_APPEND, items);
 }
 
 /* ---- runs of items ---- */
@@ -362,13 +376,13 @@ static PyObject *change_whole(struct pys_proxy *self, whole_fn change)
     return failed(self, status, "list changed");
 }
 
-static PyObject *list_reverse(PyObject *self, PyObject *unused)
+PyObject *pys_list_reverse(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return change_whole((struct pys_proxy *)self, pms_list_reverse);
 }
 
-static PyObject *list_clear(PyObject *self, PyObject *unused)
+PyObject *pys_list_empty(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return change_whole((struct pys_proxy *)self, pms_list_clear);
@@ -385,20 +399,6 @@ static PyObject *list_reversed(PyObject *self, PyObject *unused)
     return pys_list_iter((struct pys_proxy *)self, 1);
 }
 
-static int list_contains(PyObject *self, PyObject *value)
-{
-    PyObject *item, *iterator = list_iter(self);
-    int equal = 0;
-    if (iterator == NULL)
-        return -1;
-    while (equal == 0 && (item = PyIter_Next(iterator)) != NULL) {
-        equal = PyObject_RichCompareBool(item, value, Py_EQ);
-        Py_DECREF(item);
-    }
-    Py_DECREF(iterator);
-    return PyErr_Occurred() ? -1 : equal;
-}
-
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef list_methods[] = {
@@ -406,12 +406,15 @@ static PyMethodDef list_methods[] = {
     {"insert", FAST(list_insert), METH_FASTCALL, "insert(index, item): add it before index."},
     {"pop", FAST(list_pop), METH_FASTCALL, "pop(index=-1): remove and return an item."},
     {"extend", list_extend, METH_O, "Add all items at the end, as one unit of work."},
-    {"reverse", list_reverse, METH_NOARGS, "Turn the order round, as one unit of work."},
-    {"clear", list_clear, METH_NOARGS, "Remove all items, as one unit of work."},
+    {"reverse", pys_list_reverse, METH_NOARGS, "Turn the order round, as one unit of work."},
+    {"clear", pys_list_empty, METH_NOARGS, "Remove all items, as one unit of work."},
     {"_get_range", list_get_range, METH_VARARGS,
      "_get_range(start, count, length=-1): a list of what is there of these items; None if the "
      "list has not this length."},
     {"_del_range", list_del_range, METH_VARARGS, "_del_range(start, count): delete items."},
+    {"_find", pys_list_find, METH_VARARGS,
+     "_find(value, start, stop): the first index of a value; -1 if it is not there."},
+    {"count", pys_list_count, METH_O, "Return how many items equal the value.  O(n)."},
     {"__reversed__", list_reversed, METH_NOARGS, "Iterate from the end."},
     {NULL, NULL, 0, NULL},
 };
@@ -422,12 +425,12 @@ static PyType_Slot list_slots[] = {
     {Py_tp_methods, list_methods},
     {Py_tp_hash, PyObject_HashNotImplemented},
     {Py_tp_iter, list_iter},
-    {Py_mp_length, list_len},
+    {Py_mp_length, pys_list_length},
     {Py_mp_subscript, list_subscript},
     {Py_mp_ass_subscript, list_ass_subscript},
-    {Py_sq_length, list_len},
+    {Py_sq_length, pys_list_length},
     {Py_sq_item, list_sq_item},
-    {Py_sq_contains, list_contains},
+    {Py_sq_contains, pys_list_contains},
     {Py_tp_doc, "Base of List: a persistent list of an open pool."},
     {0, NULL},
 };

@@ -103,6 +103,8 @@ static const struct {
     {"ProxyBase", &pys.proxy_base, &pys_proxy_spec, 0},
     {"DictBase", &pys.dict_base, &pys_dict_spec, 1},
     {"ListBase", &pys.list_base, &pys_list_spec, 1},
+    {"SetBase", &pys.set_base, &pys_set_spec, 1},
+    {"DequeBase", &pys.deque_base, &pys_deque_spec, 1},
     {"ArrayBase", &pys.array_base, &pys_array_spec, 1},
     {"SortedDictBase", &pys.sorted_dict_base, &pys_sorted_dict_spec, 1},
     {"SortedSetBase", &pys.sorted_set_base, &pys_sorted_set_spec, 1},

@@ -34,7 +34,7 @@
 #include "array.h"
 #include "check.h"
 #include "table.h"
-#include "vec.h"
+#include "vec_deque.h"
 
 #define PYS_RAISED (-1)  /* a status: the Python exception is already set */
 #define PYS_NO_ITEM (-2) /* a status: index out of range, dict or list empty */
@@ -84,7 +84,7 @@ struct pys_state {
     PyTypeObject *pool_type, *tx_type, *dict_iter_type, *list_iter_type;
     PyTypeObject *proxy_base;                         /* of the bases of all kinds */
     PyTypeObject *dict_base, *list_base, *array_base; /* of the proxies of a kind */
-    PyTypeObject *array_bytes_type;
+    PyTypeObject *set_base, *deque_base, *array_bytes_type;
     PyTypeObject *sorted_iter_type, *sorted_dict_base, *sorted_set_base;
     PyTypeObject *proxy_type[PMS_TAG_OBJECTS]; /* what proxies are made of, or NULL */
 };
@@ -97,7 +97,7 @@ int pys_raise(struct pys_pool *owner, int status);
 void pys_raise_key(PyObject *key);
 
 extern PyType_Spec pys_pool_spec, pys_proxy_spec, pys_dict_spec, pys_list_spec, pys_tx_spec;
-extern PyType_Spec pys_dict_iter_spec, pys_list_iter_spec;
+extern PyType_Spec pys_set_spec, pys_deque_spec, pys_dict_iter_spec, pys_list_iter_spec;
 extern PyType_Spec pys_array_spec, pys_array_bytes_spec;
 
 /* ---- enter.c: entering, and waiting without the GIL ---- */
@@ -226,14 +226,35 @@ typedef int (*pys_store_fn)(struct pys_proxy *self, void *target, const struct p
 int pys_store(struct pys_proxy *self, PyObject *obj, pys_store_fn store, void *target);
 
 /* ---- bulk.c: many items as one unit ---- */
-/* -1: raised, nothing was stored. */
-int pys_bulk_pairs(struct pys_proxy *dict, PyObject *pairs);
-int pys_bulk_items(struct pys_proxy *list, PyObject *items);
+enum pys_bulk_act {
+    PYS_BULK_PAIRS,    /* a dict: put (key, value) */
+    PYS_BULK_ADD,      /* a set */
+    PYS_BULK_REMOVE,   /* a set: what is not there is passed over */
+    PYS_BULK_APPEND,   /* a list */
+    PYS_BULK_PUSH,     /* a deque, at its right end */
+    PYS_BULK_PUSH_LEFT /* and at its left one */
+};
+/* None, or NULL: raised, nothing was stored. */
+PyObject *pys_bulk(PyObject *self, enum pys_bulk_act act, PyObject *items);
 
-/* ---- dict_type.c, list_type.c ---- */
+/* ---- dict_type.c, for sets too ---- */
+Py_ssize_t pys_dict_length(PyObject *self);
+PyObject *pys_dict_empty(PyObject *self, PyObject *unused);
 /* Pool entered for writing. */
 int pys_dict_put(struct pys_proxy *self, void *key, const struct pms_val *value);
+int pys_dict_remove(struct pys_proxy *self, const struct pms_key *key); /* or PMS_MISSING */
+
+/* ---- list_type.c, for deques too ---- */
+Py_ssize_t pys_list_length(PyObject *self);
+/* An index out of range is IndexError(message).  value NULL: delete. */
+PyObject *pys_list_item(PyObject *self, Py_ssize_t index, const char *message);
+int pys_list_put_item(PyObject *self, Py_ssize_t index, PyObject *value, const char *message);
+PyObject *pys_list_pop(PyObject *self, Py_ssize_t index, const char *empty, const char *range);
+PyObject *pys_list_reverse(PyObject *self, PyObject *unused);
+PyObject *pys_list_empty(PyObject *self, PyObject *unused);
+/* Pool entered for writing. */
 int pys_list_put(struct pys_proxy *self, void *unused, const struct pms_val *value);
+int pys_deque_put(struct pys_proxy *self, void *end, const struct pms_val *value);
 /* Pool entered: take items [start, start + count), which must be there. */
 int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
                   struct pys_taken *taken);
@@ -242,6 +263,11 @@ int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
 #define PYS_ANY_LENGTH UINT64_MAX
 PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count,
                          uint64_t length);
+
+/* ---- list_find.c: for lists and deques ---- */
+PyObject *pys_list_find(PyObject *self, PyObject *args);
+PyObject *pys_list_count(PyObject *self, PyObject *value);
+int pys_list_contains(PyObject *self, PyObject *value);
 
 /* ---- array_type.c, array_buffer.c ---- */
 /* See that the type has been learnt.  -1: raised. */
@@ -259,8 +285,8 @@ PyObject *pys_array_bytes(PyObject *self, PyObject *unused);
 enum pys_iter_kind { PYS_KEYS = 0, PYS_VALUES = 1, PYS_ITEMS = 2 };
 PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse);
 PyObject *pys_list_iter(struct pys_proxy *list, int reverse);
-/* A list of all (key, value), from one look at the dict. */
-PyObject *pys_dict_items(struct pys_proxy *dict);
+/* A list of all keys, values, or (key, value), from one look at the dict or set. */
+PyObject *pys_dict_list(struct pys_proxy *dict, int kind);
 
 /* Both look ahead: what they have taken is served while nothing was written to the pool. */
 static inline uint64_t pys_writes(const struct pms_pool *pool)
