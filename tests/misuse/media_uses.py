@@ -81,7 +81,7 @@ IGNORED = {
     *("__orig_bases__", "__parameters__", "__abstractmethods__", "__class_getitem__"),
     *("__firstlineno__", "__static_attributes__", "__annotate__", "__annotate_func__"),
     *("__annotations_cache__", "__protocol_attrs__", "__non_callable_proto_members__"),
-    *("__type_params__", "__match_args__"),
+    *("__type_params__", "__match_args__", "__slotnames__"),
 } - {"__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__repr__"}
 
 

@@ -422,8 +422,8 @@ static void test_an_undamaged_pool_has_no_problem(void)
     CHECK_EQ(fixture_problems(fx.pool, 0, &result), 0);
     CHECK_EQ(result.orphans, 2);
     CHECK_EQ(result.objects, 9);
-    CHECK_EQ(result.entries, 4 + 8 + 9400);
-    CHECK_EQ(result.cells, 4 + 8 + 9400 + 9400 + 10 + 2);
+    CHECK_EQ(result.entries, 6 + 8 + 9400 + 3);
+    CHECK_EQ(result.cells, 6 + 8 + 9400 + 9400 + 10 + 2 + 3 + 4);
     CHECK_EQ(result.leaked_bytes, 0);
     drop_pool();
 }
