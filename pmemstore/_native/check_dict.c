@@ -11,7 +11,7 @@
  *   C17  count == entries in the order == entries in the buckets (D1)
  *   C18  keys: a known tag, a length that fits it, zero padding, UTF-8; far keys in a block of
  *        their own
- *   C19  all values of a set are NONE
+ *   C34  all values of a set are NONE
  */
 #include <inttypes.h>
 

@@ -6,7 +6,7 @@
  *   C8   every block: magic, room, items in use, a capacity for its room
  *   C9   cells below each kid, and in the whole list, are as many as the counts say
  *   C10  blocks off the right edge are at least a third full; a root node has two kids
- *   C20  a list has no bound; a deque has none, or fewer items than it
+ *   C35  a list has no bound; a deque has none, or fewer items than it
  */
 #include <inttypes.h>
 

@@ -194,6 +194,8 @@ static PyObject *iterate(enum pys_bulk_act act, PyObject *items)
         list = pys_list_range((struct pys_proxy *)items, 0, UINT64_MAX, PYS_ANY_LENGTH);
     else if (act == PYS_BULK_PAIRS && PyDict_Check(items))
         list = PyObject_CallMethod(items, "items", NULL);
+    else if (pys_is_proxy(items))
+        list = PySequence_List(items);
     else
         return PyObject_GetIter(items);
     iterator = list != NULL ? PyObject_GetIter(list) : NULL;
