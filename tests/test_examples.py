@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -154,3 +155,46 @@ def test_word_index_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     assert "PoolFormatError" in text
     assert pool.read_text() == "something else, and not empty"
     assert "--query WORD" in run("01_wordindex.py", "--help")
+
+
+def test_time_series_appends_corrects_and_plots(tmp_path: Path) -> None:
+    """Two days of readings; each run corrects its own day alone."""
+    import numpy as np
+
+    path, plot = tmp_path / "r.pool", tmp_path / "r.png"
+    arguments = ("--pool", path, "--plot", plot, "--readings", 3000)
+    assert "3000 readings" in run("05_time_series.py", *arguments)
+    with pmemstore.open(path, "r") as pool:
+        before = np.array(pool.root["value"])
+    text = run("05_time_series.py", *arguments)
+    assert "6000 readings" in text
+    assert "corrected: 2700 readings" in text
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    with pmemstore.open(path, "r") as pool:
+        times, values = np.asarray(pool.root["time"]), np.asarray(pool.root["value"])
+        assert len(times) == len(values) == 6000
+        assert (values[:3000] == before).all()
+        assert (np.diff(times) == np.timedelta64(1, "s")).all()
+        assert pool.check().ok
+
+
+def test_job_queue_loses_no_job_to_a_kill(tmp_path: Path) -> None:
+    """It kills itself in its middle; the next run does what is left, and nothing twice."""
+    root = tmp_path / "files"
+    root.mkdir()
+    for n in range(40):
+        (root / f"{n}.py").write_bytes(b"%d\n" % n * n)
+    arguments = ("--pool", tmp_path / "q.pool", "--root", root)
+    text = run("04_job_queue.py", *arguments, "--die-after", 10, status=-signal.SIGKILL)
+    assert text == "0 done before, 0 given back, 40 new\n"
+    with pmemstore.open(tmp_path / "q.pool", "w") as pool:
+        waiting, running, results = (pool.root[n] for n in ("waiting", "running", "results"))
+        assert 10 <= len(results) < 40
+        assert 1 <= len(running) <= 4
+        jobs = [*waiting, *running, *results]
+        assert sorted(jobs) == sorted(str(path) for path in root.glob("*.py"))
+        done, lost = len(results), len(running)
+    text = run("04_job_queue.py", *arguments)
+    assert f"{done} done before, {lost} given back, 0 new" in text
+    size = sum(path.stat().st_size for path in root.glob("*.py"))
+    assert f"40 jobs done, {size} bytes; 0 waiting" in text
