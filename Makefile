@@ -18,7 +18,7 @@ C_FILES := $(shell find pmemstore/_native tests/native tests/fuzz tests/mutants 
 extra = $(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	print(*project["optional-dependencies"]["$(1)"], sep="\n")'
 
-.PHONY: run bench bench-full bench-check counts test test-all daxvm daxvm-slice lint format types native-test native-asan native-plain native-door fuzz mutants mutants-slice clean
+.PHONY: run bench bench-full bench-check counts counts-check test test-all daxvm daxvm-slice lint format types native-test native-asan native-plain native-door fuzz mutants mutants-slice clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.stamp-run
@@ -31,6 +31,11 @@ bench bench-full: $(VENV)/.stamp-bench
 	$(BIN)/pytest benchmarks/test_micro.py --benchmark-sort=name --benchmark-columns=median,iqr,rounds
 	$(BIN)/python benchmarks/run.py --size $(if $(filter %-full,$@),full,quick) \
 		$(foreach dir,$(BENCH_DIRS),--dir $(dir)) --json benchmarks/results/$@.json --docs docs
+
+# Fences, lines, bytes, calls and instructions against benchmarks/counts.json; counts takes it anew,
+# when a change is meant to cost more or less.  Needs valgrind for instructions, and says so.
+counts counts-check: $(VENV)/.stamp-test
+	$(BIN)/python benchmarks/counts.py $(if $(filter counts,$@),--take)
 
 # All contenders, in a tiny slice: that each stores and gives back the same contents.
 bench-check: $(VENV)/.stamp-bench
