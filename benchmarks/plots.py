@@ -10,11 +10,11 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-from contenders import CLASSES, FLOOR
+from contenders import CLASSES, FLOOR, OURS
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-US = "pmemstore"
+US = OURS[0]
 Pictures = dict[str, list[tuple[str, str]]]
 
 
@@ -30,7 +30,7 @@ def bars(axes: Axes, rows: list[dict[str, Any]], title: str) -> None:
     """One workload: the contenders of one class, quickest first."""
     rows = sorted(rows, key=lambda row: -float(row["median"]))
     figures = [row["median"] / 1e3 for row in rows]
-    colours = ["tab:blue" if row["contender"] == US else "tab:gray" for row in rows]
+    colours = ["tab:blue" if row["contender"] in OURS else "tab:gray" for row in rows]
     drawn = axes.barh([row["contender"] for row in rows], figures, color=colours)
     axes.bar_label(drawn, fmt="%.3g", padding=2, fontsize=7)
     axes.margins(x=0.15)
@@ -79,7 +79,7 @@ def lines(rows: list[dict[str, Any]], medium: str, folder: Path) -> list[tuple[s
                 figure, axes = plt.subplots(figsize=(7, 4))
                 for name, points in by_name.items():
                     xs, ys = zip(*sorted(points), strict=True)
-                    axes.plot(xs, ys, marker="o", label=name, linewidth=2.5 if name == US else 1)
+                    axes.plot(xs, ys, marker="o", label=name, linewidth=2.5 if name in OURS else 1)
                 axes.set(xscale="log", yscale="log", xlabel=label, ylabel="us")
                 axes.set_title(f"{question}: {series} ({key})", fontsize=10)
                 axes.legend(fontsize=7)

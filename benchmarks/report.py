@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from contenders import CLASSES, DURABLE_ATOMIC
+from contenders import CLASSES, DURABLE_ATOMIC, OURS
 
 UNITS = {"ns": ("us", 1e-3), "bytes": ("bytes", 1.0)}
-US = "pmemstore"
 
 
 def number(value: float | None) -> str:
@@ -55,13 +54,13 @@ def one_class(rows: list[dict[str, Any]], names: list[str]) -> Iterator[str]:
         for name in names:
             row = by_name.get(name)
             cells.append("-" if row is None else number(row["median"] * scale))
-        if US in names:
-            others = [row["median"] for name, row in by_name.items() if name != US]
-            ours = by_name.get(US)
-            known = others and ours is not None and ours["median"] > 0
-            cells.append(f"{min(others) / ours['median']:.2f}x" if known and ours else "")
+        if set(OURS) & set(names):
+            others = [row["median"] for name, row in by_name.items() if name not in OURS]
+            ours = [row["median"] for name, row in by_name.items() if name in OURS]
+            known = others and ours and min(ours) > 0
+            cells.append(f"{min(others) / min(ours):.2f}x" if known else "")
         lines.append(cells)
-    head = ["median", *names] + (["best other / ours"] if US in names else [])
+    head = ["median", *names] + (["best other / best of ours"] if set(OURS) & set(names) else [])
     yield from table(head, lines)
 
 
@@ -174,7 +173,7 @@ def one_medium(
             yield from one_class(of_class, names)
             if question in ("operations", "mixes", "growth") and key == DURABLE_ATOMIC:
                 yield from tails(
-                    [row for row in of_class if row["contender"] in (US, *best(of_class))]
+                    [row for row in of_class if row["contender"] in (*OURS, *best(of_class))]
                 )
     yield from missing(result, medium)
 
@@ -183,7 +182,7 @@ def best(rows: list[dict[str, Any]]) -> set[str]:
     """Peers that are the quickest of some workload."""
     quickest: dict[str, tuple[float, str]] = {}
     for row in rows:
-        if row["contender"] != US:
+        if row["contender"] not in OURS:
             entry = (row["median"], row["contender"])
             quickest[row["workload"]] = min(quickest.get(row["workload"], entry), entry)
     return {name for _, name in quickest.values()}

@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MODULES = ("contenders", "harness", "goals", "report", "questions", "machine")
 QUESTIONS = ("operations", "mixes", "values", "threads", "growth", "opening")
 #: They need nothing that the tests do not have anyway.
-ALWAYS = {"pmemstore", "sqlite3", "dict", "dict+log", "shelve", "bare write"}
+ALWAYS = {"pmemstore", "pmemstore sorted", "sqlite3", "dict", "dict+log", "shelve", "bare write"}
 
 
 @pytest.fixture(scope="module")

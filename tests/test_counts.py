@@ -29,7 +29,7 @@ def counts() -> Iterator[ModuleType]:
 
 
 def test_counts_are_the_committed_ones(counts: ModuleType, tmpfs: Path) -> None:
-    """Fences, lines, syncs, bytes and calls; if a change is meant, `make counts` writes them anew."""
+    """Fences, lines, syncs, bytes and calls; `make counts` writes them anew."""
     wanted = counts.load()["exact"]
     assert sorted(counts.differences(wanted, counts.count_all(tmpfs))) == []
 

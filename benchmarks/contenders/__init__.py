@@ -20,7 +20,7 @@ from contenders.floor import BareWrite
 from contenders.lightning import Lmdb, LmdbWritemap
 from contenders.lsm import Plyvel, Rocksdict
 from contenders.memory import LoggedDict, Memory
-from contenders.pool import Pmemstore
+from contenders.pool import Pmemstore, PmemstoreSorted
 from contenders.shelf import Shelve
 from contenders.sqlite import Diskcache, Sqlite
 from contenders.zodb import Zodb
@@ -31,6 +31,7 @@ __all__ = [
     "DURABLE_ATOMIC",
     "DURABLE_ATOMIC_RAM",
     "FLOOR",
+    "OURS",
     "VOLATILE",
     "Contender",
     "Pair",
@@ -41,6 +42,7 @@ CONTENDERS: dict[str, type[Contender]] = {
     kind.name: kind
     for kind in (
         Pmemstore,
+        PmemstoreSorted,
         Sqlite,
         Lmdb,
         LmdbWritemap,
@@ -54,6 +56,8 @@ CONTENDERS: dict[str, type[Contender]] = {
         BareWrite,
     )
 }
+#: The library's own: no peers of each other.
+OURS = (Pmemstore.name, PmemstoreSorted.name)
 #: Classes of durability, in the order in which they are shown.
 CLASSES = [DURABLE_ATOMIC, DURABLE_ATOMIC_RAM, DURABLE, UNSYNCED, VOLATILE, FLOOR]
 
