@@ -39,7 +39,7 @@ counts counts-check: $(VENV)/.stamp-test
 
 # All contenders, in a tiny slice: that each stores and gives back the same contents.
 bench-check: $(VENV)/.stamp-bench
-	$(BIN)/pytest tests/test_benchmarks.py
+	$(BIN)/pytest -m "" tests/test_benchmarks.py
 
 # The pytest program, not "python -m pytest": that would import the source tree in place of the
 # installed package, and the source tree has no compiled core.
