@@ -18,7 +18,7 @@ from typing import Any
 
 from pmemstore import doctor
 from pmemstore import opening as pools
-from pmemstore.containers import Deque, Dict, List, Set
+from pmemstore.containers import Deque, Dict, List, Set, SortedDict, SortedSet
 from pmemstore.errors import PmemstoreError
 from pmemstore.pool import Pool
 
@@ -147,7 +147,8 @@ def _stats(pool: Pool, options: argparse.Namespace) -> int:
     return 0
 
 
-_CONTAINERS = (Dict, List, Set, Deque)
+_MAPPINGS = (Dict, SortedDict)
+_CONTAINERS = (*_MAPPINGS, List, Set, Deque, SortedSet)
 
 
 def _dump(pool: Pool, options: argparse.Namespace) -> int:
@@ -160,7 +161,7 @@ def _dump(pool: Pool, options: argparse.Namespace) -> int:
 
 
 def _items(value: Any, limit: int) -> Iterator[tuple[Any, Any]]:
-    items = value.items() if isinstance(value, Dict) else enumerate(value)
+    items = value.items() if isinstance(value, _MAPPINGS) else enumerate(value)
     return itertools.islice(items, max(limit, 0))
 
 
@@ -197,7 +198,7 @@ def _plain(value: Any, options: argparse.Namespace, level: int = 0) -> Any:
         return f"{type(value).__name__} of {len(value)}"
     items = [(k, _plain(v, options, level + 1)) for k, v in _items(value, options.items)]
     rest = _rest(value, options.items)
-    if not isinstance(value, Dict):
+    if not isinstance(value, _MAPPINGS):
         return [v for _, v in items] + ([f"... and {rest} more"] if rest else [])
     plain = {k if isinstance(k, str) else repr(k): v for k, v in items}
     if rest:

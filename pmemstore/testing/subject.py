@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pmemstore import opening as pools
-from pmemstore.containers import Deque, Dict, List, Set
+from pmemstore.containers import Deque, Dict, List, Set, SortedDict, SortedSet
 from pmemstore.errors import PmemstoreError
 from pmemstore.mapping import Mapping
 from pmemstore.pool import Pool
@@ -145,10 +145,10 @@ def contents(pool: Pool) -> tuple[object, ...]:
         O(size of the pool).
     """
     numbers: dict[int, int] = {}
-    waiting: list[Dict[Any, Any] | List[Any] | Set[Any] | Deque[Any]] = []
+    waiting: list[Any] = []
 
     def plain(value: object) -> object:
-        if not isinstance(value, Dict | List | Set | Deque):
+        if not isinstance(value, (Dict, List, Set, Deque, SortedDict, SortedSet)):
             return _stable(value)
         if value._offset not in numbers:
             numbers[value._offset] = len(waiting)
@@ -158,9 +158,9 @@ def contents(pool: Pool) -> tuple[object, ...]:
     plain(pool.root)
     found: list[object] = []
     for container in waiting:  # which grows while we go
-        if isinstance(container, Dict):
+        if isinstance(container, (Dict, SortedDict)):
             found.append({key: plain(value) for key, value in container.items()})
-        elif isinstance(container, Set):
+        elif isinstance(container, (Set, SortedSet)):
             found.append(tuple(map(_stable, container)))  # in its order
         elif isinstance(container, Deque):
             found.append(deque(map(plain, container), container.maxlen))
