@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -217,9 +217,9 @@ MANY = st.lists(NUMBERS, max_size=25)
 
 
 class Machine(CrashStateMachine):
-    """A sorted dict and a sorted set; ``crash`` and the comparison after each step are inherited."""
+    """A sorted dict and a sorted set; ``crash`` and the comparison are inherited."""
 
-    options = {"size": "512K", "log_size": "4K"}
+    options: ClassVar[dict[str, Any]] = {"size": "512K", "log_size": "4K"}
 
     def __init__(self) -> None:
         super().__init__()
