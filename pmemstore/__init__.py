@@ -31,6 +31,9 @@ from pmemstore.errors import (
     SchemaMismatchError,
     StaleRefError,
     TransactionError,
+    UnknownTypeError,
+    UnpackError,
+    UnreadableValueError,
 )
 from pmemstore.health import BadRange, Health
 from pmemstore.mapping import Mapping, MappingStats, PreparedWrite
@@ -38,6 +41,7 @@ from pmemstore.opening import open
 from pmemstore.pool import Pool
 from pmemstore.status import CheckResult, Durability, PoolStats
 from pmemstore.tx import Transaction
+from pmemstore.values import Opaque, register
 
 __version__ = "0.1.0"
 
@@ -58,6 +62,7 @@ __all__ = [
     "MappingStats",
     "MediaError",
     "NotPersistableError",
+    "Opaque",
     "PmemstoreError",
     "Pool",
     "PoolBusyError",
@@ -74,5 +79,9 @@ __all__ = [
     "StaleRefError",
     "Transaction",
     "TransactionError",
+    "UnknownTypeError",
+    "UnpackError",
+    "UnreadableValueError",
     "open",
+    "register",
 ]

@@ -23,6 +23,9 @@ __all__ = [
     "SchemaMismatchError",
     "StaleRefError",
     "TransactionError",
+    "UnknownTypeError",
+    "UnpackError",
+    "UnreadableValueError",
 ]
 
 
@@ -117,6 +120,32 @@ class NotPersistableError(PmemstoreError, TypeError):
     """
 
     parts: tuple[str, str, str] | None = None
+
+
+class UnreadableValueError(PmemstoreError):
+    """A stored value is sound, but cannot be made into an object here.
+
+    Attributes:
+        name: Of the type, or of the time zone, that is missing.
+        value: The whole value that was read, as an ``Opaque``, which can be stored elsewhere.
+            None if the error did not come from reading a value.
+    """
+
+    def __init__(self, message: str = "", *, name: str | None = None, **numbers: Any) -> None:
+        super().__init__(message, **numbers)
+        self.name = name
+        self.value: Any = None
+
+
+class UnknownTypeError(UnreadableValueError, LookupError):
+    """A stored value is of a type, or an enum member, that is not known here."""
+
+
+class UnpackError(UnreadableValueError, ValueError):
+    """The function that was registered to make objects of stored values raised an exception.
+
+    That one is the ``__cause__``.
+    """
 
 
 class MediaError(PmemstoreError, OSError):

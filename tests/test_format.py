@@ -24,8 +24,9 @@ import msgpack
 import pytest
 
 import pmemstore
-from pmemstore import layout, values
+from pmemstore import layout
 from pmemstore._native import ffi, lib
+from pmemstore.values import codes
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener
@@ -119,7 +120,7 @@ def test_packed_types_have_their_codes() -> None:
     documented = {int(row[0]): row[1].lower().replace(" as key", "_key") for row in rows}
     written = {
         number: name.removeprefix("EXT_").lower()
-        for name, number in vars(values).items()
+        for name, number in vars(codes).items()
         if name.startswith("EXT_")
     }
     assert documented == written

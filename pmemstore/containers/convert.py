@@ -94,7 +94,7 @@ def _fill(
         try:
             frame.store(stored)
         except NotPersistableError as error:
-            raise prefixed(error, _path(stack)) from None
+            raise prefixed(error, _path(stack)) from error.__cause__
         if child is not None:
             return child
     return None

@@ -64,8 +64,10 @@ class Dict(_Base[K, V]):
     Copy:       ``copy``, ``copy.copy``, ``copy.deepcopy``, ``|``: to memory
 
     Keys are None, bool, int, float, complex, str, bytes, Decimal, Fraction, UUID, the types of
-    ``datetime``, range, and tuples and frozensets of these.  Values are the same, and plain
-    dicts and lists, which become persistent, and proxies, which are linked.
+    ``datetime``, range, paths, enum members, IP addresses, and tuples and frozensets of these;
+    types of your own by ``pmemstore.register``.  A key that equals an int, a float or a str comes
+    back as that.  Values are the same, and plain dicts and lists, which become persistent, and
+    proxies, which are linked.
 
     Durability:
         Every single method call is atomic, also ``update`` with many items; outside a
