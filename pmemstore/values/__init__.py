@@ -45,7 +45,7 @@ Reading never imports a module and never calls what a pool names: the class of a
 looked up among those that are there, a registered type among those that were registered.
 """
 
-from pmemstore.values.codes import DEPTH_MAX
+from pmemstore.values.codes import DEPTH_MAX, KEY_DIGITS_MAX
 from pmemstore.values.decode import unpack
 from pmemstore.values.encode import pack_value
 from pmemstore.values.hints import not_persistable, prefixed
@@ -55,6 +55,7 @@ from pmemstore.values.types import register
 
 __all__ = [
     "DEPTH_MAX",
+    "KEY_DIGITS_MAX",
     "Opaque",
     "not_persistable",
     "pack_key",

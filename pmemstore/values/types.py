@@ -106,7 +106,7 @@ def register(
         ... class Money:
         ...     cents: int
         ...     currency: str
-        >>> pmemstore.register(Money, astuple, lambda fields: Money(*fields), name="shop.Money")
+        >>> pmemstore.register(Money, astuple, lambda fields: Money(*fields), name="till.Money")
         >>> with pmemstore.open(getfixture("tmp_path") / "doc.pool") as pool:
         ...     pool.root["price"] = Money(950, "EUR")
         ...     print(pool.root["price"])
