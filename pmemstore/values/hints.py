@@ -66,8 +66,8 @@ def _hint(obj: object) -> str:
         return "convert a numpy scalar with its item(), an array with its tolist()"
     return (
         "convert it to one of None, bool, int, float, complex, str, bytes, tuple, frozenset, "
-        "dict, list, set, deque, range, datetime, date, time, timedelta, Decimal, Fraction, UUID, Enum, Path, "
-        "IP address, or register its type with pmemstore.register()"
+        "dict, list, set, deque, range, datetime, date, time, timedelta, Decimal, Fraction, UUID, "
+        "Enum, Path, IP address, or register its type with pmemstore.register()"
     )
 
 
