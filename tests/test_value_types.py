@@ -7,7 +7,8 @@ import math
 import subprocess
 import sys
 import types
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -467,6 +468,64 @@ with pmemstore.open({str(path)!r}, "w") as pool:
         assert pool.root["list"][0] == (1, Money(5, "EUR"))
         pool.collect()
         assert pool.check().ok
+
+
+POPS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "dict": ({"k": None}, lambda d: d.pop("k")),
+    "dict with a default": ({"k": None}, lambda d: d.pop("k", 1)),
+    "dict item": ({"k": None}, lambda d: d.popitem()),
+    "list": ([None], lambda c: c.pop()),
+    "deque": (deque([None]), lambda c: c.pop()),
+    "deque left": (deque([None]), lambda c: c.popleft()),
+}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("how", POPS)
+def test_a_pop_that_cannot_be_read_removes_nothing(
+    how: str, inside: bool, pool: pmemstore.Pool
+) -> None:
+    """The value stays where it was, and is popped by who can read it, in one unit of work."""
+    register_money(name="money")
+    empty, pop = POPS[how]
+    pool.root["c"] = empty
+    stored = pool.root["c"]
+    stored["k" if isinstance(empty, dict) else 0] = Money(1, "EUR")
+    pmemstore.register(Money, astuple, lambda fields: Money(*fields), name="dollars")
+    if inside:
+        with pool.transaction():
+            pool.root["n"] = 1
+            with pytest.raises(UnknownTypeError):
+                pop(stored)
+        assert pool.root["n"] == 1
+    else:
+        with pytest.raises(UnknownTypeError):
+            pop(stored)
+    assert len(stored) == 1
+    register_money(name="money")
+    before = pool.stats()
+    found = pop(stored)
+    after = pool.stats()
+    assert found == (("k", Money(1, "EUR")) if how == "dict item" else Money(1, "EUR"))
+    assert len(stored) == 0
+    assert (after.fences - before.fences) + (after.syncs - before.syncs) == 1
+    assert after.commits - before.commits == 1
+
+
+def test_a_key_that_cannot_be_read_is_not_popped(direct_pool: pmemstore.Pool) -> None:
+    """Of a dict and of a set; clear() and del by an equal key do without reading."""
+    register_money(name="money", keys=True)
+    root = direct_pool.root
+    root.update(d={Money(1, "x"): 1}, s={Money(1, "x")})
+    register_money(name="dollars", keys=True)
+    with pytest.raises(UnknownTypeError):
+        root["d"].popitem()
+    with pytest.raises(UnknownTypeError):
+        root["s"].pop()
+    assert len(root["d"]) == len(root["s"]) == 1
+    root["s"].clear()
+    root["d"].clear()
+    assert direct_pool.check().ok
 
 
 def test_an_opaque_is_equal_by_its_bytes() -> None:

@@ -140,18 +140,14 @@ static int dict_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
     return status == PMS_OK ? 0 : -1;
 }
 
-static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *pop_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
 {
-    struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
     struct pys_taken taken = {0};
+    PyObject *const *args = pop->args; /* the key; the default, or NULL */
     struct pys_key k;
     struct pms_val val;
     int status;
-    if (nargs < 1 || nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "pop expected 1 or 2 arguments, got %zd", nargs);
-        return NULL;
-    }
     if (pys_key_read(args[0], &k) < 0)
         return NULL;
     status = pys_enter_write(pool, self->handle);
@@ -160,13 +156,15 @@ static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs
         if (status == PMS_OK)
             status = pys_take(pool, &val, &taken);
         if (status == PMS_OK)
+            status = pys_pop_sure(pop, &taken);
+        if (status == PMS_OK)
             status = pys_dict_remove(self, &k.key);
-        status = pys_leave_write(pool, status);
+        *out = status = pys_leave_write(pool, status);
     }
     pys_key_done(&k);
     if (status == PMS_OK)
         return pys_give(self->owner, &taken);
-    if (status == PMS_MISSING && nargs == 2)
+    if (status == PMS_MISSING && args[1] != NULL)
         return pys_ref(args[1]);
     if (status == PMS_MISSING)
         pys_raise_key(args[0]);
@@ -174,6 +172,17 @@ static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs
         pys_raise(self->owner, status);
     pys_taken_drop(&taken);
     return NULL;
+}
+
+static PyObject *dict_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *both[2] = {NULL, NULL};
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "pop expected 1 or 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    memcpy(both, args, (size_t)nargs * sizeof *both);
+    return pys_pop((struct pys_proxy *)self, pop_once, both);
 }
 
 /* The default has to be built: look-up and store in one transaction. */
@@ -246,30 +255,28 @@ static PyObject *dict_setdefault(PyObject *obj, PyObject *const *args, Py_ssize_
     return result;
 }
 
-static PyObject *dict_popitem(PyObject *obj, PyObject *args, PyObject *kwargs)
+static PyObject *popitem_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
 {
-    static char *names[] = {"last", NULL};
-    struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
     struct pys_taken taken[2] = {{0}, {0}};
     PyObject *item[2] = {NULL, NULL}, *result = NULL;
     struct pms_val key, val;
     uint64_t dict = self->handle->off, entry = 0;
-    int status, last = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$p:popitem", names, &last))
-        return NULL;
-    status = pys_enter_write(pool, self->handle);
+    const int *last = pop->args;
+    int status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
-        status = last ? pms_dict_prev(pool, dict, &entry) : pms_dict_next(pool, dict, &entry);
+        status = *last ? pms_dict_prev(pool, dict, &entry) : pms_dict_next(pool, dict, &entry);
         if (status == PMS_MISSING || (status == PMS_OK && entry == 0))
             status = PYS_NO_ITEM;
         if (status == PMS_OK)
             status = pms_dict_entry(pool, entry, &key, &val);
         if (status == PMS_OK && (status = pys_take(pool, &key, &taken[0])) == PMS_OK)
             status = pys_take(pool, &val, &taken[1]);
+        for (int i = 0; status == PMS_OK && i < 2; i++)
+            status = pys_pop_sure(pop, &taken[i]);
         if (status == PMS_OK && (status = pms_dict_del_entry(pool, dict, entry)) == PMS_OK)
             self->handle->version++;
-        status = pys_leave_write(pool, status);
+        *out = status = pys_leave_write(pool, status);
     }
     if (status == PMS_OK) {
         item[0] = pys_give(self->owner, &taken[0]);
@@ -286,6 +293,15 @@ static PyObject *dict_popitem(PyObject *obj, PyObject *args, PyObject *kwargs)
         Py_XDECREF(item[i]);
     }
     return result;
+}
+
+static PyObject *dict_popitem(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"last", NULL};
+    int last = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$p:popitem", names, &last))
+        return NULL;
+    return pys_pop((struct pys_proxy *)self, popitem_once, &last);
 }
 
 PyObject *pys_dict_empty(PyObject *obj, PyObject *unused)

@@ -304,3 +304,25 @@ int pys_store(struct pys_proxy *self, PyObject *obj, pys_store_fn store, void *t
     pys_value_done(&value);
     return status;
 }
+
+PyObject *pys_pop(struct pys_proxy *self, pys_pop_fn once, void *args)
+{
+    struct pys_pop pop = {.args = args};
+    struct pys_level level = {0};
+    int status = PMS_OK;
+    PyObject *result = once(self, &pop, &status);
+    if (PMS_LIKELY(status != PYS_UNSURE))
+        return result;
+    status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
+    if (status != PMS_OK) {
+        pys_raise(self->owner, status);
+        return NULL;
+    }
+    pop.in_level = 1;
+    result = once(self, &pop, &status);
+    if (result != NULL && pys_level_commit(self->owner, &level) == 0)
+        return result;
+    pys_level_abort(self->owner, &level);
+    Py_XDECREF(result);
+    return NULL;
+}

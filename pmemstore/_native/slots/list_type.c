@@ -205,9 +205,14 @@ static PyObject *list_insert(PyObject *obj, PyObject *const *args, Py_ssize_t na
     return NULL;
 }
 
-PyObject *pys_list_pop(PyObject *obj, Py_ssize_t index, const char *empty, const char *range)
+struct list_pop {
+    Py_ssize_t index;
+    const char *empty, *range; /* messages */
+};
+
+static PyObject *pop_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
 {
-    struct pys_proxy *self = (struct pys_proxy *)obj;
+    const struct list_pop *what = pop->args;
     struct pms_pool *pool = pys_core(self);
     struct pys_taken taken = {0};
     struct pms_val val;
@@ -216,22 +221,30 @@ PyObject *pys_list_pop(PyObject *obj, Py_ssize_t index, const char *empty, const
     status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
         is_empty = pms_list_len(pool, self->handle->off) == 0;
-        status = place(self, index, &at);
+        status = place(self, what->index, &at);
         if (status == PMS_OK)
             status = pms_list_get(pool, self->handle->off, at, &val);
         if (status == PMS_OK)
             status = pys_take(pool, &val, &taken);
         if (status == PMS_OK)
+            status = pys_pop_sure(pop, &taken);
+        if (status == PMS_OK)
             status = pms_list_del(pool, self->handle->off, at);
         if (status == PMS_OK)
             self->handle->version++;
-        status = pys_leave_write(pool, status);
+        *out = status = pys_leave_write(pool, status);
     }
     if (status == PMS_OK)
         return pys_give(self->owner, &taken);
-    failed(self, status, is_empty ? empty : range);
+    failed(self, status, is_empty ? what->empty : what->range);
     pys_taken_drop(&taken);
     return NULL;
+}
+
+PyObject *pys_list_pop(PyObject *self, Py_ssize_t index, const char *empty, const char *range)
+{
+    struct list_pop what = {index, empty, range};
+    return pys_pop((struct pys_proxy *)self, pop_once, &what);
 }
 
 static PyObject *list_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs)

@@ -97,15 +97,13 @@ static PyObject *set_remove(PyObject *self, PyObject *element)
     return done == 1 ? pys_ref(Py_None) : NULL;
 }
 
-static PyObject *set_pop(PyObject *obj, PyObject *unused)
+static PyObject *pop_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
 {
-    struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
     struct pys_taken taken = {0};
     uint64_t set = self->handle->off, entry = 0;
     struct pms_val key;
     int status = pys_enter_write(pool, self->handle);
-    (void)unused;
     if (status == PMS_OK) {
         status = pms_dict_prev(pool, set, &entry);
         if (status == PMS_MISSING || (status == PMS_OK && entry == 0))
@@ -114,9 +112,11 @@ static PyObject *set_pop(PyObject *obj, PyObject *unused)
             status = pms_dict_entry(pool, entry, &key, NULL);
         if (status == PMS_OK)
             status = pys_take(pool, &key, &taken);
+        if (status == PMS_OK)
+            status = pys_pop_sure(pop, &taken);
         if (status == PMS_OK && (status = pms_dict_del_entry(pool, set, entry)) == PMS_OK)
             self->handle->version++;
-        status = pys_leave_write(pool, status);
+        *out = status = pys_leave_write(pool, status);
     }
     if (status == PMS_OK)
         return pys_give(self->owner, &taken);
@@ -126,6 +126,12 @@ static PyObject *set_pop(PyObject *obj, PyObject *unused)
         pys_raise(self->owner, status);
     pys_taken_drop(&taken);
     return NULL;
+}
+
+static PyObject *set_pop(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return pys_pop((struct pys_proxy *)self, pop_once, NULL);
 }
 
 static PyObject *set_update(PyObject *self, PyObject *elements)

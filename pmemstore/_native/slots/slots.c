@@ -12,7 +12,7 @@ static int64_t interpreter = -1;
 int pys_raise(struct pys_pool *owner, int status)
 {
     PyObject *result, *path = owner != NULL && owner->path != NULL ? owner->path : Py_None;
-    if (status == PYS_RAISED || PyErr_Occurred())
+    if (status == PYS_RAISED || status == PYS_UNSURE || PyErr_Occurred())
         return -1;
     if (pys.raise_status == NULL) {
         PyErr_Format(PyExc_RuntimeError, "pmemstore: status %d of the core", status);

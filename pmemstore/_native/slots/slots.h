@@ -38,6 +38,7 @@
 
 #define PYS_RAISED (-1)  /* a status: the Python exception is already set */
 #define PYS_NO_ITEM (-2) /* a status: index out of range, dict or list empty */
+#define PYS_UNSURE (-3)  /* a status, never raised: see pys_pop */
 #define PYS_PINNED (-3)  /* a status: buffers of an array would move */
 #define PYS_PENDING (-4) /* a status: the open transaction has changed an array */
 
@@ -219,6 +220,19 @@ int pys_level_commit(struct pys_pool *owner, struct pys_level *level);
 void pys_level_abort(struct pys_pool *owner, struct pys_level *level);
 /* Take it off the stack; the core's transaction is left as it is. */
 void pys_level_forget(struct pys_pool *owner, struct pys_level *level);
+
+/* A pop: what it removes may be bytes that only Python can make an object of, and that may fail. */
+struct pys_pop {
+    void *args;
+    int in_level; /* so that a failure rolls the removal back */
+};
+/* Take and remove, once: status PYS_UNSURE, and NULL, if it takes a level to do that. */
+typedef PyObject *(*pys_pop_fn)(struct pys_proxy *self, struct pys_pop *pop, int *status);
+PyObject *pys_pop(struct pys_proxy *self, pys_pop_fn once, void *args);
+static inline int pys_pop_sure(const struct pys_pop *pop, const struct pys_taken *taken)
+{
+    return taken->tag == PMS_TAG_PACKED && !pop->in_level ? PYS_UNSURE : PMS_OK;
+}
 
 /* Pool entered for writing: store value, wherever target says. */
 typedef int (*pys_store_fn)(struct pys_proxy *self, void *target, const struct pms_val *value);

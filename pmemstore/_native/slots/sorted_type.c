@@ -238,21 +238,35 @@ int pys_sorted_delete(struct pys_proxy *self, PyObject *key)
     return status;
 }
 
-PyObject *pys_sorted_pop_at(struct pys_proxy *self, int kind, Py_ssize_t index)
+struct pop_at {
+    int kind;
+    Py_ssize_t index;
+};
+
+static PyObject *pop_at_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
 {
+    const struct pop_at *what = pop->args;
     struct pms_pool *pool = pys_core(self);
     struct pys_taken taken[2] = {{0}, {0}};
     uint64_t place, entry;
     int status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
-        status = entry_at(self, index, &place, &entry);
+        status = entry_at(self, what->index, &place, &entry);
         if (status == PMS_OK)
-            status = take(pool, entry, kind, taken);
+            status = take(pool, entry, what->kind, taken);
+        for (int i = 0; status == PMS_OK && i < 2; i++)
+            status = pys_pop_sure(pop, &taken[i]);
         if (status == PMS_OK)
             status = pms_sorted_del_range(pool, self->handle->off, place, 1);
-        status = pys_leave_write(pool, status);
+        *out = status = pys_leave_write(pool, status);
     }
-    return given(self, status, kind, taken);
+    return given(self, status, what->kind, taken);
+}
+
+PyObject *pys_sorted_pop_at(struct pys_proxy *self, int kind, Py_ssize_t index)
+{
+    struct pop_at what = {kind, index};
+    return pys_pop(self, pop_at_once, &what);
 }
 
 PyObject *pys_sorted_pop(PyObject *self, PyObject *args)
@@ -385,18 +399,14 @@ static int dict_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
     return status == PMS_OK ? 0 : -1;
 }
 
-static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *pop_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
 {
-    struct pys_proxy *self = (struct pys_proxy *)obj;
+    PyObject *const *args = pop->args; /* the key; the default, or NULL */
     struct pms_pool *pool = pys_core(self);
     struct pys_taken taken = {0};
     struct pys_order order;
     struct pms_val val;
     int status;
-    if (nargs < 1 || nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "pop expected 1 or 2 arguments, got %zd", nargs);
-        return NULL;
-    }
     status = pys_order_read(args[0], PYS_LOOK, &order);
     if (status < 0)
         return NULL;
@@ -409,14 +419,16 @@ static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs
             if (status == PMS_OK)
                 status = pys_take(pool, &val, &taken);
             if (status == PMS_OK)
+                status = pys_pop_sure(pop, &taken);
+            if (status == PMS_OK)
                 status = pms_sorted_del(pool, self->handle->off, &order.key);
-            status = pys_leave_write(pool, status);
+            *out = status = pys_leave_write(pool, status);
         }
         pys_order_done(&order);
     }
     if (status == PMS_OK)
         return pys_give(self->owner, &taken);
-    if (status == PMS_MISSING && nargs == 2)
+    if (status == PMS_MISSING && args[1] != NULL)
         return pys_ref(args[1]);
     if (status == PMS_MISSING)
         pys_raise_key(args[0]);
@@ -424,6 +436,17 @@ static PyObject *dict_pop(PyObject *obj, PyObject *const *args, Py_ssize_t nargs
         pys_raise(self->owner, status);
     pys_taken_drop(&taken);
     return NULL;
+}
+
+static PyObject *dict_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *both[2] = {NULL, NULL};
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "pop expected 1 or 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    memcpy(both, args, (size_t)nargs * sizeof *both);
+    return pys_pop((struct pys_proxy *)self, pop_once, both);
 }
 
 /* The default has to be built: look-up and store in one transaction. */
