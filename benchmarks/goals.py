@@ -172,6 +172,7 @@ def on_files(figures: Figures) -> Iterator[Verdict]:
     """A synchronous write for each commit."""
     yield within(figures, "put: one bare synchronous write", "put", 1.2, "bare write")
     yield quicker(figures, "put: best store", "put", 1, is_store)
+    yield quicker(figures, "put: dict + log (RAM)", "put", 1, is_log)
     one, many = figures.median("1 thread, put"), figures.median("16 threads, put")
     found = one / many if one and many else None
     yield judged(figures, "16 threads: one thread", 6, found, "commits/s", least=True, unit="x")

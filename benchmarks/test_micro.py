@@ -53,6 +53,49 @@ def test_append(benchmark: BenchmarkFixture, pool: pmemstore.Pool) -> None:
     benchmark(pool.root["list"].append, 17)
 
 
+def test_delete(benchmark: BenchmarkFixture, pool: pmemstore.Pool) -> None:
+    data, numbers = pool.root["dict"], count()
+
+    def one_more() -> tuple[tuple[str], dict[str, str]]:
+        key = f"key-{next(numbers):012}"
+        data[key] = b"v" * 100
+        return (key,), {}
+
+    benchmark.pedantic(data.__delitem__, setup=one_more, rounds=1000)
+    assert len(data) == 0
+
+
+def test_list_get(benchmark: BenchmarkFixture, pool: pmemstore.Pool) -> None:
+    numbers = pool.root["list"]
+    numbers.extend(range(1000))
+    assert benchmark(numbers.__getitem__, 500) == 500
+
+
+def test_list_set(benchmark: BenchmarkFixture, pool: pmemstore.Pool) -> None:
+    items, numbers = pool.root["list"], count()
+    items.extend(range(1000))
+    benchmark(lambda: items.__setitem__(500, next(numbers)))
+
+
+def test_iterate_1000_items(benchmark: BenchmarkFixture, pool: pmemstore.Pool) -> None:
+    data = pool.root["dict"]
+    data.update({f"key-{i:012}": b"v" * 100 for i in range(1000)})
+    assert len(benchmark(lambda: list(data.items()))) == 1000
+
+
+def test_scan_100_of_a_sorted_dict(benchmark: BenchmarkFixture, pool: pmemstore.Pool) -> None:
+    items = {f"key-{i:012}": b"v" * 100 for i in range(1000)}
+    pool.root["sorted"] = pmemstore.SortedDict.of(items)
+    data = pool.root["sorted"]
+
+    def scan() -> list[tuple[str, bytes]]:
+        first = data.bisect_left("key-000000000500")
+        found: list[tuple[str, bytes]] = data.items()[first : first + 100]
+        return found
+
+    assert benchmark(scan)[0][0] == "key-000000000500"
+
+
 def test_empty_transaction(benchmark: BenchmarkFixture, pool: pmemstore.Pool) -> None:
     def empty() -> None:
         with pool.transaction():
