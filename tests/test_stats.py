@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,45 @@ OPERATIONS: dict[str, Callable[[Pool], Any]] = {
     "list delete": lambda pool: pool.root["l"].__delitem__(3),
     "new dict": lambda pool: pool.root["d"].__setitem__("n", {}),
     "nested value": lambda pool: pool.root["d"].__setitem__("n", {"a": [1, 2]}),
+    "list sort": lambda pool: pool.root["l"].sort(key=lambda item: -item),
+    "list reverse": lambda pool: pool.root["l"].reverse(),
+    "list slice": lambda pool: pool.root["l"].__setitem__(slice(10, 20), ["a"] * 30),
+    "list extended slice": lambda pool: pool.root["l"].__delitem__(slice(None, None, 3)),
+    "list remove": lambda pool: pool.root["l"].remove(70),
+    "list *=": lambda pool: pool.root["l"].__imul__(2),
+    "add": lambda pool: pool.root["s"].add("new"),
+    "discard": lambda pool: pool.root["s"].discard(5),
+    "set pop": lambda pool: pool.root["s"].pop(),
+    "set clear": lambda pool: pool.root["s"].clear(),
+    "set |=": lambda pool: pool.root["s"].__ior__(set(range(95, 130))),
+    "set &=": lambda pool: pool.root["s"].__iand__(set(range(50))),
+    "set -=": lambda pool: pool.root["s"].__isub__(set(range(50))),
+    "set ^=": lambda pool: pool.root["s"].__ixor__(set(range(80, 120))),
+    "new set": lambda pool: pool.root["d"].__setitem__("n", {1, 2}),
+    "push": lambda pool: pool.root["q"].append("new"),
+    "push left": lambda pool: pool.root["q"].appendleft("new"),
+    "push at the bound": lambda pool: pool.root["full"].append("new"),
+    "deque pop": lambda pool: pool.root["q"].pop(),
+    "deque popleft": lambda pool: pool.root["q"].popleft(),
+    "deque insert": lambda pool: pool.root["q"].insert(50, "new"),
+    "deque delete": lambda pool: pool.root["q"].__delitem__(50),
+    "deque remove": lambda pool: pool.root["q"].remove(50),
+    "deque set": lambda pool: pool.root["q"].__setitem__(50, "new"),
+    "rotate": lambda pool: pool.root["q"].rotate(3),
+    "deque reverse": lambda pool: pool.root["q"].reverse(),
+    "deque extend": lambda pool: pool.root["full"].extend(range(150)),
+    "deque extendleft": lambda pool: pool.root["q"].extendleft(range(50)),
+    "deque clear": lambda pool: pool.root["q"].clear(),
+    "new deque": lambda pool: pool.root["d"].__setitem__("n", deque([1, 2], 5)),
 }
 
 
 def filled(pool: Pool) -> Pool:
     pool.root["d"] = dict.fromkeys(range(100), b"v" * 100)
     pool.root["l"] = list(range(100))
+    pool.root["s"] = set(range(100))
+    pool.root["q"] = deque(range(100))
+    pool.root["full"] = deque(range(100), 100)
     return pool
 
 
@@ -111,6 +145,54 @@ def test_an_operation_larger_than_the_log_takes_a_few_fences_for_each_part(
         assert cost.syncs == 2
 
 
+@pytest.mark.parametrize("name", ["update", "Set.update", "extend", "Deque.extend", "extendleft"])
+def test_a_thousand_items_at_once_take_three_fences_at_most(name: str, direct_pool: Pool) -> None:
+    """They are one transaction: its frames, not its items, are fenced."""
+    direct_pool.grow("8M")
+    direct_pool.root.update(d={}, l=[], s=set(), q=deque(), b=deque(maxlen=100))
+    texts = [f"item {i}" for i in range(1000)]
+    actions: dict[str, Callable[[], Any]] = {
+        "update": lambda: direct_pool.root["d"].update(dict.fromkeys(texts, b"v" * 50)),
+        "Set.update": lambda: direct_pool.root["s"].update(texts),
+        "extend": lambda: direct_pool.root["l"].extend(texts),
+        "Deque.extend": lambda: direct_pool.root["q"].extend(texts),
+        "extendleft": lambda: direct_pool.root["b"].extendleft(texts),
+    }
+    cost = spent(direct_pool, actions[name])
+    print(f"{name}: {cost.fences} fences, {cost.log_bytes} bytes of log")
+    assert cost.commits == 1
+    assert cost.syncs == 0
+    assert 1 <= cost.fences <= 3
+
+
+def test_the_middle_of_a_long_list_is_not_moved(direct: Medium, open_pool: Opener) -> None:
+    """Of a million items an insertion or deletion touches a leaf or two and the way to them."""
+    pool = open_pool(direct.folder / "long.pool", "n", size="64M")
+    pool.root["l"] = []
+    items = pool.root["l"]
+    items.extend(range(1_000_000))
+    actions: dict[str, Callable[[], Any]] = {
+        "insert": lambda: items.insert(500_000, "new"),  # splits a full leaf, and the node above
+        "insert again": lambda: items.insert(500_000, "new"),
+        "delete": lambda: items.__delitem__(500_000),
+        "insert first": lambda: items.insert(0, "new"),
+        "delete first": lambda: items.__delitem__(0),
+        "set": lambda: items.__setitem__(600_000, "new"),
+        "append": lambda: items.append("new"),
+        "slice": lambda: items.__setitem__(slice(400_000, 400_010), ["new"] * 20),
+    }
+    for name, action in actions.items():
+        cost = spent(pool, action)
+        print(f"{name}: {cost.flushed_lines} lines, {cost.log_bytes} bytes of log")
+        assert cost.fences == 1
+        assert cost.log_bytes < 4096
+        assert cost.flushed_lines < 160
+    appended = spent(pool, lambda: [items.append(i) for i in range(1000)])
+    print(f"1000 appends: {appended.flushed_lines} lines, {appended.log_bytes} bytes of log")
+    assert appended.log_bytes < 1000 * 320
+    assert len(items) == 1_001_012
+
+
 def test_empty_transaction_costs_nothing(pool: Pool) -> None:
     """No fence, no sync, no byte of log; reading alone is empty too."""
     pool.root["a"] = 1
@@ -124,6 +206,23 @@ def test_empty_transaction_costs_nothing(pool: Pool) -> None:
     cost = spent(pool, block)
     assert (cost.fences, cost.syncs, cost.log_bytes, cost.flushed_lines) == (0, 0, 0, 0)
     assert cost.commits == 0
+
+
+def test_what_is_there_already_costs_nothing(pool: Pool) -> None:
+    """Elements of a set that are added again, and those that are taken away and not there."""
+    pool.root["s"] = set(range(50))
+    pool.root["q"] = deque(range(5), 0)
+
+    def repeat() -> None:
+        pool.root["s"].add(7)
+        pool.root["s"] |= set(range(50))
+        pool.root["s"].discard("no such element")
+        pool.root["s"] -= {"no such element"}
+        pool.root["q"].append(1)  # a deque of no items
+        pool.root["q"].rotate(4)
+
+    cost = spent(pool, repeat)
+    assert (cost.fences, cost.syncs, cost.log_bytes, cost.flushed_lines) == (0, 0, 0, 0)
 
 
 def test_refused_operation_costs_nothing(pool: Pool) -> None:
