@@ -120,7 +120,7 @@ class Deque(_Base[T]):
             if i == _CHANGED:
                 raise IndexError("deque mutated during remove().")
             if i < 0:
-                raise ValueError("deque.remove(x): x not in deque")
+                raise ValueError(f"{value!r} is not in deque")
             del self[i]
 
     # ---- change

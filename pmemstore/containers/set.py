@@ -8,7 +8,9 @@ module is the rest of the builtin's interface.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, MutableSet
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from pmemstore._native import lib
@@ -23,7 +25,6 @@ else:
 
 __all__ = ["Set"]
 
-R = TypeVar("R")
 T = TypeVar("T")
 
 # Up to this part of a set is looked up or taken away one by one; more: the whole is read first.
@@ -141,25 +142,25 @@ class Set(_Base[T]):
             self._add_all([element for element in theirs if element not in mine])
 
     def __ior__(self, other: Any, /) -> Set[T]:
-        if not _is_set(other):
+        if not isinstance(other, AbstractSet):
             return NotImplemented
         self._add_all(other)
         return self
 
     def __isub__(self, other: Any, /) -> Set[T]:
-        if not _is_set(other):
+        if not isinstance(other, AbstractSet):
             return NotImplemented
         self.difference_update(other)
         return self
 
     def __iand__(self, other: Any, /) -> Set[T]:
-        if not _is_set(other):
+        if not isinstance(other, AbstractSet):
             return NotImplemented
         self.intersection_update(other)
         return self
 
     def __ixor__(self, other: Any, /) -> Set[T]:
-        if not _is_set(other):
+        if not isinstance(other, AbstractSet):
             return NotImplemented
         self.symmetric_difference_update(other)
         return self
@@ -193,17 +194,17 @@ class Set(_Base[T]):
         """Return a plain set of the elements that are in either, but not in both."""
         return self.copy().symmetric_difference(_held(other))
 
-    def __or__(self, other: Any, /) -> set[Any]:
-        return _operate(set.__or__, self, other)
+    def __or__(self, other: Any, /) -> Any:
+        return _operate(operator.or_, self, other)
 
-    def __and__(self, other: Any, /) -> set[T]:
-        return _operate(set.__and__, self, other)
+    def __and__(self, other: Any, /) -> Any:
+        return _operate(operator.and_, self, other)
 
-    def __sub__(self, other: Any, /) -> set[T]:
-        return _operate(set.__sub__, self, other)
+    def __sub__(self, other: Any, /) -> Any:
+        return _operate(operator.sub, self, other)
 
-    def __xor__(self, other: Any, /) -> set[Any]:
-        return _operate(set.__xor__, self, other)
+    def __xor__(self, other: Any, /) -> Any:
+        return _operate(operator.xor, self, other)
 
     # The other one is a plain set or frozenset here, and the result is of its type.
 
@@ -236,21 +237,19 @@ class Set(_Base[T]):
     def __eq__(self, other: object, /) -> bool:
         if self is other:
             return True
-        if not _is_set(other):
-            return NotImplemented
-        return len(self) == len(other) and self.copy() == _plain(other)  # type: ignore[arg-type] # a set
+        return _compare(operator.eq, self, other)
 
     def __lt__(self, other: Any, /) -> bool:
-        return _operate(set.__lt__, self, other)
+        return _compare(operator.lt, self, other)
 
     def __le__(self, other: Any, /) -> bool:
-        return _operate(set.__le__, self, other)
+        return _compare(operator.le, self, other)
 
     def __gt__(self, other: Any, /) -> bool:
-        return _operate(set.__gt__, self, other)
+        return _compare(operator.gt, self, other)
 
     def __ge__(self, other: Any, /) -> bool:
-        return _operate(set.__ge__, self, other)
+        return _compare(operator.ge, self, other)
 
     # ---- the rest
 
@@ -266,23 +265,19 @@ class Set(_Base[T]):
         )
 
 
-def _is_set(other: object) -> bool:
-    return isinstance(other, (set, frozenset, Set))
-
-
 def _held(other: Any) -> Any:
     """One look at a Set, as a plain set in its order; anything else as it is."""
     return other._keys() if isinstance(other, Set) else other
 
 
-def _plain(other: Any) -> Any:
-    return other.copy() if isinstance(other, Set) else other
+def _operate(function: Callable[[Any, Any], Any], one: Set[Any], other: Any) -> Any:
+    if not isinstance(other, AbstractSet):
+        return NotImplemented  # the operator asks the other
+    return function(one.copy(), other.copy() if isinstance(other, Set) else other)
 
 
-def _operate(function: Callable[[Any, Any], R], one: Set[Any], other: Any) -> R:
-    if not _is_set(other):
-        return NotImplemented  # type: ignore[no-any-return] # the operator asks the other
-    return function(one.copy(), _plain(other))
+def _compare(test: Callable[[Any, Any], bool], one: Set[Any], other: Any) -> bool:
+    return _operate(test, one, other)  # type: ignore[no-any-return] # or NotImplemented
 
 
 # Registered, not inherited: the C type keeps its slots.
