@@ -39,6 +39,23 @@ from pmemstore.health import BadRange, Health
 from pmemstore.mapping import Mapping, MappingStats, PreparedWrite
 from pmemstore.opening import open
 from pmemstore.pool import Pool
+from pmemstore.records import (
+    array_of,
+    field,
+    fixed,
+    float32,
+    float64,
+    inline,
+    int8,
+    int16,
+    int32,
+    int64,
+    record,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from pmemstore.status import CheckResult, Durability, PoolStats
 from pmemstore.tx import Transaction
 from pmemstore.values import Opaque, register
@@ -82,6 +99,21 @@ __all__ = [
     "UnknownTypeError",
     "UnpackError",
     "UnreadableValueError",
+    "array_of",
+    "field",
+    "fixed",
+    "float32",
+    "float64",
+    "inline",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
     "open",
+    "record",
     "register",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
 ]

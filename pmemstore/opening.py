@@ -11,6 +11,7 @@ from pmemstore._native import ffi, lib, raise_status
 from pmemstore.errors import DurabilityError, HealthWarning, PoolBusyError
 from pmemstore.pool import Pool, open_pools, remembered
 from pmemstore.recorder import Recorder
+from pmemstore.records import schemas
 from pmemstore.sizes import Size, parse_size
 from pmemstore.status import TIERS
 from pmemstore.watch import PREPARE, WATCH
@@ -71,6 +72,8 @@ def open(
         PoolCorruptError: A damaged pool.
         DurabilityError: The medium is weaker than ``require``, or has had an unsafe shutdown and
             ``refuse_unsafe_shutdown`` is set.
+        SchemaMismatchError: A record class of this process cannot read the records that the pool
+            has under its name.
         OSError: The system refuses.
 
     Durability:
@@ -127,6 +130,9 @@ def open(
     pool.timeout = timeout
     pool._recorder = recorder
     pool._pid = os.getpid()
+    pool._schemas_seen = {}
+    pool._schemas_current = {}
+    pool._schemas_owner = {}
     pool._attach(int(ffi.cast("uintptr_t", out[0])), text)
     open_pools.add(pool)
     try:
@@ -134,6 +140,7 @@ def open(
             sentence = healths.shutdown_text(remembered(out[0]), counted[1])
             warnings.warn(f"{text}: {sentence}.", HealthWarning, stacklevel=2)
         pool._root_dict = pool._root()
+        schemas.verify(pool)
     except BaseException:
         pool.close()
         raise

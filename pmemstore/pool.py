@@ -25,6 +25,7 @@ from pmemstore.errors import (
 from pmemstore.health import Health
 from pmemstore.mapping import PreparedWrite, prepared
 from pmemstore.recorder import Recorder
+from pmemstore.records import schemas
 from pmemstore.sizes import Size, parse_size
 from pmemstore.status import TIER_NAMES, CheckResult, Durability, PoolStats
 from pmemstore.tx import Transaction
@@ -59,6 +60,10 @@ class Pool(_slots.PoolBase):
     _root_dict: Dict[Any, Any] | None = None
     _pid: int
     _recorder: Recorder | None = None
+    # Proxies, kept as long as the pool is open: by offset, and the one of each record class.
+    _schemas_seen: dict[int, Any]
+    _schemas_current: dict[Any, Any]
+    _schemas_owner: dict[str, Any]  # class of a name
 
     path: str
     """File of the pool, as it was given to ``open``."""
@@ -242,6 +247,32 @@ class Pool(_slots.PoolBase):
         self._call(lib.pms_pool_collect, freed)
         return int(freed[0])
 
+    def migrate(self) -> int:
+        """Rewrite all records whose classes have another layout by now.
+
+        Without it a record is rewritten when it is first written to; until then it is read as
+        its class says.  A class that this process does not know is left as it is.
+
+        Returns:
+            How many records were rewritten.
+
+        Raises:
+            SchemaMismatchError: A class cannot read its records.
+            TransactionError: The flag is ``r``.
+
+        Durability:
+            Several units of work of at most 256 records each.  After a crash some are rewritten
+            and some not, which nobody can see; call it again.
+
+        Complexity:
+            O(objects in the pool), and as much memory.
+        """
+        return schemas.migrate(self)
+
+    def schemas(self) -> dict[str, str]:
+        """Return the newest layout of each record class that the pool stores, in words."""
+        return schemas.schemas(self)
+
     def grow(self, size: Size) -> None:
         """Make the file at least so large; it never shrinks.
 
@@ -293,6 +324,9 @@ class Pool(_slots.PoolBase):
             return
         open_pools.discard(self)
         self._root_dict = None
+        self._schemas_seen.clear()
+        self._schemas_current.clear()
+        self._schemas_owner.clear()
         if os.getpid() != self._pid:
             self._detach()  # the parent's; nothing of it is touched here
             return

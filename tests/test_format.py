@@ -65,7 +65,7 @@ def documented_structs() -> dict[str, tuple[int, dict[str, Row]]]:
 
 
 def documented_constants() -> dict[str, int]:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (\w+) \|", PAGE_TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (\w+) \|", PAGE_TEXT, re.MULTILINE)
     return {name: int(value, 0) for name, value in rows}
 
 

@@ -33,6 +33,7 @@ C_LAYERS: list[set[str]] = [
     {"value"},
     {"object"},
     {"array", "open", "sorted", "table", "vec"},
+    {"record"},
     {"kinds"},
     {"check"},
     {"collect"},

@@ -27,7 +27,7 @@ from collections.abc import (
     MutableSet,
 )
 from types import TracebackType
-from typing import Any, Generic, SupportsIndex, TypeVar, overload
+from typing import Any, Generic, Self, SupportsIndex, TypeVar, overload
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -39,6 +39,12 @@ def set_hooks(
     unpack: Callable[[int, bytes], Any],
     build: Callable[[Any, Any], Any],
     raise_status: Callable[..., Any],
+    /,
+) -> None: ...
+def set_record_hooks(
+    bind: Callable[[Any], None],
+    upgrade: Callable[[Any], None],
+    fresh: Callable[[Any], tuple[Any, ...] | None],
     /,
 ) -> None: ...
 def set_note_caller(hook: Callable[[], object], /) -> None: ...
@@ -53,6 +59,9 @@ class PoolBase:
     def _proxy(self, off: int, tag: int, /) -> Any: ...
     def _root(self) -> Any: ...
     def _new(self, tag: int, /) -> Any: ...
+    def _new_schema(self, layout: Layout, fingerprint: int, text: bytes, /) -> Any: ...
+    def _new_record(self, schema: SchemaBase, /) -> Any: ...
+    def _schemas(self, make: bool, /) -> Any: ...
 
 class TransactionBase:
     _pool: Any
@@ -78,6 +87,63 @@ class ProxyBase:
     def _offset(self) -> int: ...
     @property
     def _tag(self) -> int: ...
+
+class Layout:
+    name: str
+    names: tuple[str, ...]
+    bytes: int
+    # a place: kind, offset, presence bit, count, size
+    def __new__(
+        cls,
+        name: str,
+        names: tuple[str, ...],
+        places: tuple[tuple[int, ...], ...],
+        bytes: int,
+        /,
+    ) -> Self: ...
+
+class Field:
+    name: str
+    first: int
+    count: int
+    def __new__(
+        cls,
+        name: str,
+        layout: Layout,
+        first: int,
+        count: int,
+        encode: Callable[[Any], tuple[Any, ...]] | None,
+        decode: Callable[[tuple[Any, ...]], Any] | None,
+        inner: type | None,
+        /,
+    ) -> Self: ...
+    def leaves(self, value: Any, /) -> tuple[Any, ...]: ...
+    def __get__(self, record: Any, owner: Any = None, /) -> Any: ...
+    def __set__(self, record: Any, value: Any, /) -> None: ...
+
+class RecordBase(ProxyBase):
+    _layout: Layout
+    @property
+    def _form(self) -> str: ...  # volatile, stored or inline
+    @property
+    def _schema(self) -> Any: ...
+    def _leaves(self) -> tuple[Any, ...]: ...
+    def _put(self, leaf: int, value: Any, /) -> None: ...
+    def _fill(self, leaves: tuple[Any, ...], /) -> None: ...
+    def _reshape(self, schema: SchemaBase, leaves: tuple[Any, ...], /) -> bool: ...
+
+class SchemaBase(ProxyBase):
+    @property
+    def _live(self) -> bool: ...
+    @property
+    def _outdated(self) -> bool: ...
+    _type: Any
+    _fallback: Any
+    def _load(self) -> tuple[int, int, tuple[tuple[int, ...], ...], Any]: ...
+    def _bind(
+        self, cls: type, source: tuple[int, ...] | None, fallback: tuple[Any, ...], /
+    ) -> None: ...
+    def _unbind(self) -> None: ...
 
 class DictBase(ProxyBase, MutableMapping[K, V]):
     def __len__(self) -> int: ...

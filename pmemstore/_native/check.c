@@ -270,10 +270,17 @@ struct pms_check_object *pms_check_meet(struct pms_check *c, uint64_t off, uint3
 
 /* ---- roots ---- */
 
-static void meet_root(struct pms_check *c)
+/* The root dict, and the dict of schemas. */
+static void meet_roots(struct pms_check *c)
 {
     uint64_t at = PMS_ROOT_OFF + offsetof(struct pms_root_pm, root);
     struct pms_check_object *root = pms_check_meet(c, pms_get(c->pool, at), PMS_TAG_DICT, at);
+    if (root)
+        root->found++;
+    at = PMS_ROOT_OFF + offsetof(struct pms_root_pm, schemas);
+    if (pms_get(c->pool, at) == 0)
+        return;
+    root = pms_check_meet(c, pms_get(c->pool, at), PMS_TAG_DICT, at);
     if (root)
         root->found++;
 }
@@ -333,6 +340,8 @@ static void (*const walk_kind[PMS_TAG_OBJECTS])(struct pms_check *c, uint64_t of
     [PMS_TAG_ARRAY - PMS_TAG_OBJECT_MIN] = pms_check_array,
     [PMS_TAG_SORTED_DICT - PMS_TAG_OBJECT_MIN] = pms_check_sorted,
     [PMS_TAG_SORTED_SET - PMS_TAG_OBJECT_MIN] = pms_check_sorted,
+    [PMS_TAG_RECORD - PMS_TAG_OBJECT_MIN] = pms_check_record,
+    [PMS_TAG_SCHEMA - PMS_TAG_OBJECT_MIN] = pms_check_schema,
 };
 
 /* Objects from number `first` on, and what they lead to. */
@@ -420,7 +429,7 @@ int pms_check_all(struct pms_check *c)
     PMS_TRY(pms_check_heap(c));
     if (pms_check_over(c))
         return PMS_OK;
-    meet_root(c);
+    meet_roots(c);
     if (c->collecting) {
         meet_handles(c);
         walk_objects(c, 0);

@@ -6,6 +6,7 @@
  *   check_list.c     a list: its tree
  *   check_array.c    an array: its header and its block
  *   check_sorted.c   a sorted dict or set: its tree, its keys
+ *   check_record.c   a record: its body; a schema
  *   check_cell.c     a cell
  *
  * Three bits of DRAM for each 16 bytes of heap, at the place of a block's first byte:
@@ -85,6 +86,9 @@ void pms_check_list(struct pms_check *c, uint64_t list);
 void pms_check_array(struct pms_check *c, uint64_t array);
 /* ---- check_sorted.c ---- */
 void pms_check_sorted(struct pms_check *c, uint64_t sorted);
+/* ---- check_record.c ---- */
+void pms_check_record(struct pms_check *c, uint64_t record);
+void pms_check_schema(struct pms_check *c, uint64_t schema);
 /* ---- check_cell.c ---- */
 /* The cell at off.  [inner, inner_end): where INNER bytes may lie; both 0 for lists. */
 void pms_check_cell(struct pms_check *c, uint64_t off, uint64_t inner, uint64_t inner_end);

@@ -4,6 +4,7 @@
  * types in slots/slots.c and a Kind in pmemstore/containers.
  */
 #include "array.h"
+#include "record.h"
 #include "sorted.h"
 #include "table.h"
 #include "vec.h"
@@ -29,4 +30,8 @@ const struct pms_kind pms_kinds[PMS_TAG_OBJECTS] = {
                                pms_sorted_create, pms_sorted_teardown},
     AT(PMS_TAG_SORTED_SET) = {"sorted set", sizeof(struct pms_sorted_pm), SORTED_ENTRY,
                               pms_sorted_create, pms_sorted_teardown},
+    AT(PMS_TAG_RECORD) = {"record", sizeof(struct pms_record_pm), 1, pms_record_refuse,
+                          pms_record_teardown},
+    AT(PMS_TAG_SCHEMA) = {"schema", sizeof(struct pms_schema_pm), sizeof(struct pms_field_pm),
+                          pms_record_refuse, pms_schema_teardown},
 };

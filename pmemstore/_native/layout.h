@@ -140,7 +140,8 @@ struct pms_root_pm {
     uint64_t root;    /* offset of the root dict; 0 only while the pool is being made */
     uint64_t orphans; /* first object that has no reference but is not yet torn down */
     uint64_t top;     /* page number (offset / 4096) behind the last page ever used */
-    uint64_t zero[5];
+    uint64_t schemas; /* offset of a dict, name -> newest schema; 0: no record was stored yet */
+    uint64_t zero[4];
 };
 static_assert(sizeof(struct pms_root_pm) == 64, "one line");
 
@@ -195,7 +196,9 @@ enum pms_tag {
     PMS_TAG_DEQUE = 19,
     PMS_TAG_SORTED_DICT = 20,
     PMS_TAG_SORTED_SET = 21,
-    PMS_TAG_ARRAY = 22
+    PMS_TAG_ARRAY = 22,
+    PMS_TAG_RECORD = 23,
+    PMS_TAG_SCHEMA = 24
 };
 #define PMS_TAG_OBJECT_MIN 16u
 #define PMS_TAG_OBJECTS 16u /* places for kinds of objects */
@@ -385,5 +388,57 @@ struct pms_sorted_node_pm {
 };
 static_assert(sizeof(struct pms_sorted_node_pm) == 1024, "a size class");
 #define PMS_SORTED_NODE_MAGIC 0x534e4f44ull
+
+/* ---- records --------------------------------------------------------------------------- */
+
+/* A record's fields are its body, laid out as its schema says.  The body begins behind this
+ * struct; after a change of the schema it is a block of its own, so that the record stays
+ * where it is. */
+struct pms_record_pm {
+    struct pms_object_pm obj;
+    uint64_t bytes;  /* of the body: as in the schema */
+    uint64_t schema; /* offset of the schema; counts one reference of it */
+    uint64_t body;   /* offset of the body */
+};
+static_assert(sizeof(struct pms_record_pm) == 56, "no padding");
+#define PMS_RECORD_BYTES_MAX 32768u /* of a body */
+#define PMS_RECORD_FIELDS_MAX 1024u /* of a schema */
+#define PMS_FIXED_MAX 4096u         /* bytes of a fixed STR or BYTES */
+
+enum pms_field_kind {
+    PMS_FIELD_CELL = 1, /* a cell */
+    PMS_FIELD_BOOL = 2, /* one byte, 0 or 1 */
+    PMS_FIELD_INT8 = 3,
+    PMS_FIELD_INT16 = 4,
+    PMS_FIELD_INT32 = 5,
+    PMS_FIELD_INT64 = 6,
+    PMS_FIELD_UINT8 = 7,
+    PMS_FIELD_UINT16 = 8,
+    PMS_FIELD_UINT32 = 9,
+    PMS_FIELD_UINT64 = 10,
+    PMS_FIELD_FLOAT32 = 11,
+    PMS_FIELD_FLOAT64 = 12,
+    PMS_FIELD_STR = 13,  /* uint16_t length, UTF-8, zeroes */
+    PMS_FIELD_BYTES = 14 /* uint16_t length, bytes, zeroes */
+};
+
+struct pms_field_pm {
+    uint32_t off;   /* in the body */
+    uint16_t kind;  /* enum pms_field_kind */
+    uint16_t bit;   /* 1 + number of its presence bit; 0: it is always there */
+    uint32_t count; /* items of a fixed array of numbers; 0: no array */
+    uint32_t size;  /* bytes of one item; STR and BYTES: 2 + most */
+};
+static_assert(sizeof(struct pms_field_pm) == 16, "two words");
+
+/* What the records of a class look like.  Never changed; fields[] follows. */
+struct pms_schema_pm {
+    struct pms_object_pm obj;
+    uint64_t fields;         /* how many */
+    uint64_t bytes;          /* of a body, a multiple of 8 */
+    uint64_t fingerprint;    /* of names and types, for the binding */
+    struct pms_cell_pm text; /* PACKED: names, types, defaults; see docs/format.md, "Record" */
+};
+static_assert(sizeof(struct pms_schema_pm) == 72, "no padding");
 
 #endif

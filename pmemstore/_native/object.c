@@ -69,7 +69,7 @@ static int object_tag(struct pms_pool *pool, uint64_t off, uint32_t *tag)
     return pms_object_check(pool, off, *tag);
 }
 
-int pms_object_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
+int pms_object_reserve(struct pms_pool *pool)
 {
     if (pool->birth_count == pool->birth_room) {
         size_t room = pool->birth_room ? pool->birth_room * 2 : 64;
@@ -79,14 +79,25 @@ int pms_object_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
         pool->birth = birth;
         pool->birth_room = room;
     }
+    return PMS_OK;
+}
+
+int pms_object_born(struct pms_pool *pool, uint64_t off)
+{
+    if (pms_handle_find(pool, off)) /* its bits say free: its kind may be another one, too */
+        return PMS_FAIL(PMS_E_CORRUPT, "a new object lies where somebody looks at another", off,
+                        0, 0);
+    pool->birth[pool->birth_count++] = off;
+    return PMS_OK;
+}
+
+int pms_object_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
+{
+    PMS_TRY(pms_object_reserve(pool));
     if (!pms_tag_is_object(tag))
         return PMS_FAIL(PMS_E_INVAL, "object tag", 0, PMS_TAG_LIST, tag);
     PMS_TRY(pms_kind_of(tag)->create(pool, tag, off));
-    if (pms_handle_find(pool, *off)) /* its bits say free: its kind may be another one, too */
-        return PMS_FAIL(PMS_E_CORRUPT, "a new object lies where somebody looks at another",
-                        *off, 0, 0);
-    pool->birth[pool->birth_count++] = *off;
-    return PMS_OK;
+    return pms_object_born(pool, *off);
 }
 
 /* ---- the list of orphans ---- */

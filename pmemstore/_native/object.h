@@ -21,6 +21,10 @@
 /* Allocate and initialise; refs 0, NOT in the orphan list: the same operation must link it
  * with a cell (pms_cell_make), or call pms_object_orphan. */
 int pms_object_create(struct pms_pool *pool, uint32_t tag, uint64_t *off);
+/* The same by hand, for kinds whose objects need more than a tag: make room for the note that an
+ * object was made, before anything is allocated; then note it.  Each reserve is for one. */
+int pms_object_reserve(struct pms_pool *pool);
+int pms_object_born(struct pms_pool *pool, uint64_t off);
 /* Is there an object with this tag, which must be one of an object, at off?  PMS_E_CORRUPT if
  * not. */
 int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag);

@@ -101,7 +101,7 @@ def _fill(
 
 
 def _path(stack: list[_Frame]) -> str:
-    return "".join(f"[{frame.place!r}]" for frame in stack)
+    return "".join(frame.kind.place(frame.source, frame.place) for frame in stack)
 
 
 def _bulk(frame: _Frame) -> bool:

@@ -39,6 +39,7 @@ class Kind:
         put: As ``store``, into that plain container.
         new: Make the object: ``new(pool, kind, source)``; it may take more than the items from
             its source.
+        place: A place in words, for messages: ``place(source, place)``.
     """
 
     tag: int
@@ -51,6 +52,7 @@ class Kind:
     put: Callable[[Any, Any, Any], object]
     new: Callable[[Any, Kind, Any], Any] = new_object
     late: tuple[tuple[str, str], ...] = ()
+    place: Callable[[Any, Any], str] = lambda source, place: f"[{place!r}]"
 
 
 _by_type: dict[type, Kind] = {}

@@ -178,6 +178,8 @@ def _contents(base: Any, begin: int, size: int, at: int) -> str:
         lib.PMS_TAG_LIST: ("list", "list_pm"),
         lib.PMS_TAG_SET: ("set", "dict_pm"),
         lib.PMS_TAG_DEQUE: ("deque", "list_pm"),
+        lib.PMS_TAG_RECORD: ("record", "record_pm"),
+        lib.PMS_TAG_SCHEMA: ("schema", "schema_pm"),
         lib.PMS_TAG_ARRAY: ("array", "array_pm"),
         lib.PMS_TAG_SORTED_DICT: ("sorted dict", "sorted_pm"),
         lib.PMS_TAG_SORTED_SET: ("sorted set", "sorted_pm"),

@@ -23,6 +23,16 @@ from typing import Any
 import pmemstore
 from pmemstore import Deque, Dict, List, Mapping, PmemstoreError, Pool, Set, Transaction
 
+
+@pmemstore.record
+class Order:
+    """A record of the pool that is damaged."""
+
+    id: int
+    note: str | None = None
+    count: pmemstore.int32 = 0
+
+
 SIZE = 1 << 20
 BIG = "x" * 5000
 Use = Callable[[Any], Any]
@@ -62,6 +72,7 @@ TARGETS: dict[str, tuple[Any, Use]] = {
     "List": (List, lambda pool: pool.root["list"]),
     "Set": (Set, lambda pool: pool.root["set"]),
     "Deque": (Deque, lambda pool: pool.root["deque"]),
+    "Record": (Order.__mro__[1], lambda pool: pool.root["record"]),
     "DictKeys": (None, lambda pool: pool.root["dict"].keys()),
     "DictValues": (None, lambda pool: pool.root["dict"].values()),
     "DictItems": (None, lambda pool: pool.root["dict"].items()),
@@ -180,6 +191,8 @@ USES: dict[str, dict[str, list[Use]]] = {
         "check": [of("check")],
         "checkpoint": [of("checkpoint")],
         "collect": [of("collect")],
+        "migrate": [of("migrate")],
+        "schemas": [of("schemas")],
         "grow": [of("grow", SIZE * 2)],
         "prepare_write": [of("prepare_write"), of("prepare_write", SIZE // 2, 4096)],
         "close": [of("close")],
@@ -334,6 +347,19 @@ USES: dict[str, dict[str, list[Use]]] = {
         "reverse": [change("reverse")],
         "rotate": [change("rotate", 70), change("rotate", -1)],
     },
+    "Record": {
+        "__copy__": [of("__copy__")],
+        "__deepcopy__": [of("__deepcopy__", {})],
+        "__reduce_ex__": [of("__reduce_ex__", 2)],
+        "__eq__": [of("__eq__", Order(1))],
+        "__repr__": [repr],
+        "a field": [
+            lambda record: record.note,
+            lambda record: (setattr(record, "note", BIG), record.note)[1],
+            lambda record: (setattr(record, "note", [BIG]), list(record.note))[1],
+            lambda record: (setattr(record, "count", 7), record.count)[1],
+        ],
+    },
     "DictKeys": VIEW_USES | SET_USES,
     "DictValues": VIEW_USES | {"__eq__": [of("__eq__", 1)]},
     "DictItems": VIEW_USES | SET_USES,
@@ -403,6 +429,7 @@ def furnish(path: Path) -> None:
         pool.root["list"] = [f"item {i}" for i in range(400)]
         pool.root["set"] = {f"member {i}" for i in range(300)} | {("far", "member " * 9)}
         pool.root["deque"] = deque((f"item {i}" for i in range(400)), 500)
+        pool.root["record"] = Order(1, "a longer note")
 
 
 def plain(value: Any) -> Any:

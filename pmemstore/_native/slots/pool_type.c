@@ -3,7 +3,7 @@
  * It has the opener's share of the struct pms_pool and lets go of it when it is deallocated, not
  * when it is detached: a thread that waits in the core may still look at the struct.
  */
-#include "slots.h"
+#include "records.h"
 
 static struct pms_pool *pool_of(struct pys_pool *self)
 {
@@ -158,6 +158,12 @@ static PyMethodDef pool_methods[] = {
     {"_proxy", pool_proxy, METH_VARARGS, "_proxy(off, tag): the proxy of an object."},
     {"_root", pool_root, METH_NOARGS, "The proxy of the root dict."},
     {"_new", pool_new, METH_O, "_new(tag): the proxy of a new object that nothing refers to."},
+    {"_new_schema", pys_pool_new_schema, METH_VARARGS,
+     "_new_schema(layout, fingerprint, text): the proxy of a new schema."},
+    {"_new_record", pys_pool_new_record, METH_O,
+     "_new_record(schema): the proxy of a new record; numbers zero, cells None."},
+    {"_schemas", pys_pool_schemas, METH_O,
+     "_schemas(make): the dict of schemas; None if there is none, and make is false."},
     {NULL, NULL, 0, NULL},
 };
 

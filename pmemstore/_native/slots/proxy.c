@@ -5,9 +5,13 @@
  * A proxy whose last reference is gone must not come back: pys_proxy_live passes over it, and
  * a new proxy may take its place before it is deallocated.
  */
-#include "slots.h"
+#include "records.h"
 
-int pys_is_proxy(PyObject *obj) { return PyObject_TypeCheck(obj, pys.proxy_base); }
+/* A record in memory has the type, but no handle. */
+int pys_is_proxy(PyObject *obj)
+{
+    return PyObject_TypeCheck(obj, pys.proxy_base) && ((struct pys_proxy *)obj)->handle != NULL;
+}
 
 PyObject *pys_proxy_live(struct pms_handle *handle)
 {
@@ -18,6 +22,8 @@ PyObject *pys_proxy_live(struct pms_handle *handle)
 PyObject *pys_proxy_of(struct pys_pool *owner, struct pms_handle *handle)
 {
     PyObject *obj = pys_proxy_live(handle);
+    if (obj == NULL && handle->tag == PMS_TAG_RECORD)
+        return pys_record_proxy(owner, handle);
     if (obj == NULL) {
         PyTypeObject *type = pys.proxy_type[handle->tag - PMS_TAG_OBJECT_MIN];
         struct pys_proxy *proxy = NULL;
@@ -74,20 +80,23 @@ void pys_proxy_dealloc(PyObject *obj)
 
 static PyObject *get_pool(PyObject *self, void *closure)
 {
+    struct pys_pool *owner = ((struct pys_proxy *)self)->owner;
     (void)closure;
-    return pys_ref(((struct pys_proxy *)self)->owner);
+    return pys_ref(owner != NULL ? (PyObject *)owner : Py_None);
 }
 
 static PyObject *get_off(PyObject *self, void *closure)
 {
+    const struct pms_handle *handle = ((struct pys_proxy *)self)->handle;
     (void)closure;
-    return PyLong_FromUnsignedLongLong(((struct pys_proxy *)self)->handle->off);
+    return PyLong_FromUnsignedLongLong(handle != NULL ? handle->off : 0);
 }
 
 static PyObject *get_tag(PyObject *self, void *closure)
 {
+    const struct pms_handle *handle = ((struct pys_proxy *)self)->handle;
     (void)closure;
-    return PyLong_FromUnsignedLong(((struct pys_proxy *)self)->handle->tag);
+    return PyLong_FromUnsignedLong(handle != NULL ? handle->tag : 0);
 }
 
 static PyMemberDef proxy_members[] = {

@@ -52,6 +52,21 @@ static PyObject *set_hooks(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *set_record_hooks(PyObject *module, PyObject *args)
+{
+    PyObject *hook[3];
+    PyObject **slot[3] = {&pys.record_bind, &pys.record_upgrade, &pys.record_fresh};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOO:set_record_hooks", &hook[0], &hook[1], &hook[2]))
+        return NULL;
+    for (int i = 0; i < 3; i++) {
+        PyObject *old = *slot[i];
+        *slot[i] = pys_ref(hook[i]);
+        Py_XDECREF(old);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *set_note_caller(PyObject *module, PyObject *hook)
 {
     PyObject *old = pys.note_caller;
@@ -109,6 +124,10 @@ static const struct {
     {"SortedDictBase", &pys.sorted_dict_base, &pys_sorted_dict_spec, 1},
     {"SortedSetBase", &pys.sorted_set_base, &pys_sorted_set_spec, 1},
     {NULL, &pys.sorted_iter_type, &pys_sorted_iter_spec, 0},
+    {"RecordBase", &pys.record_base, &pys_record_spec, 1},
+    {"SchemaBase", &pys.schema_base, &pys_schema_spec, 1},
+    {"Layout", &pys.layout_type, &pys_layout_spec, 0},
+    {"Field", &pys.field_type, &pys_field_spec, 0},
     {NULL, &pys.dict_iter_type, &pys_dict_iter_spec, 0},
     {NULL, &pys.list_iter_type, &pys_list_iter_spec, 0},
     {NULL, &pys.array_bytes_type, &pys_array_bytes_spec, 0},
@@ -151,6 +170,8 @@ static int exec_module(PyObject *module)
 static PyMethodDef module_methods[] = {
     {"set_hooks", set_hooks, METH_VARARGS,
      "set_hooks(pack_key, pack_value, unpack, build, raise_status)"},
+    {"set_record_hooks", set_record_hooks, METH_VARARGS,
+     "set_record_hooks(bind, upgrade, fresh): see struct pys_state."},
     {"set_note_caller", set_note_caller, METH_O,
      "set_note_caller(f): f() is called before each write to a recorded pool."},
     {"set_order_hook", set_order_hook, METH_O,

@@ -81,11 +81,15 @@ struct pys_array {
 struct pys_state {
     PyObject *pack_key, *pack_value, *unpack, *build, *raise_status; /* hooks, or NULL */
     PyObject *order_image; /* of keys of sorted containers; or NULL */
+    /* Of records.  bind(schema): bind it to a class.  upgrade(record): give it the schema of its
+     * class.  fresh(record): upgrade it, or all leaves where fallbacks are made anew. */
+    PyObject *record_bind, *record_upgrade, *record_fresh;
     PyObject *note_caller; /* or NULL: called before an operation of a pool that is recorded */
     PyTypeObject *pool_type, *tx_type, *dict_iter_type, *list_iter_type;
     PyTypeObject *proxy_base;                         /* of the bases of all kinds */
     PyTypeObject *dict_base, *list_base, *array_base; /* of the proxies of a kind */
     PyTypeObject *set_base, *deque_base, *array_bytes_type;
+    PyTypeObject *record_base, *schema_base, *layout_type, *field_type;
     PyTypeObject *sorted_iter_type, *sorted_dict_base, *sorted_set_base;
     PyTypeObject *proxy_type[PMS_TAG_OBJECTS]; /* what proxies are made of, or NULL */
 };
@@ -99,6 +103,7 @@ void pys_raise_key(PyObject *key);
 
 extern PyType_Spec pys_pool_spec, pys_proxy_spec, pys_dict_spec, pys_list_spec, pys_tx_spec;
 extern PyType_Spec pys_set_spec, pys_deque_spec, pys_dict_iter_spec, pys_list_iter_spec;
+extern PyType_Spec pys_record_spec, pys_schema_spec, pys_layout_spec, pys_field_spec;
 extern PyType_Spec pys_array_spec, pys_array_bytes_spec;
 
 /* ---- enter.c: entering, and waiting without the GIL ---- */
