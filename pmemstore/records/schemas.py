@@ -24,7 +24,6 @@ __all__ = ["Schema", "current", "declare", "migrate", "schemas", "verify"]
 
 _BATCH: Final = 256
 
-_declared: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _generic: list[Any] = []  # makes a class of an Info: classes.py, which stands above, sets it
 
 
@@ -159,13 +158,15 @@ def current(pool: Any, cls: Any) -> Schema:
     info = cls.__dict__.get("__record__")
     if info is None:
         raise _refused(cls, "is a subclass of a record class; decorate it with @record too")
-    known = pool._schemas_current.get(cls)
-    if known is not None and known._live and known._type is cls and not known._outdated:
-        return known  # type: ignore[no-any-return] # of a dict of the pool
+    schema = pool._schemas_current.get(cls)
+    if schema is not None and schema._live and schema._type is cls and not schema._outdated:
+        return schema  # type: ignore[no-any-return] # of a dict of the pool
     owner = pool._schemas_owner.get(info.name, cls)
     if owner is not cls and owner.__record__.generic:
         owner = cls
-    if owner is not cls or _declared.get(info.name, {}).get(_place(cls), cls) is not cls:
+    known = _declared.get(info.name)
+    declared = cls if known is None else known.get(_place(cls), cls)
+    if owner is not cls or declared is not cls:
         raise _refused(
             cls,
             "was declared anew; make the record with the new class"
