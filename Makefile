@@ -27,7 +27,7 @@ run: $(VENV)/.stamp-run
 # BENCH_DIRS: a directory on each medium.  The figures are kept in benchmarks/results/, the tables
 # and plots go to docs/.
 BENCH_DIRS ?= /dev/shm .
-bench bench-full: $(VENV)/.stamp-bench
+bench bench-full: $(VENV)/.stamp-test $(VENV)/.stamp-bench
 	$(BIN)/pytest benchmarks/test_micro.py --benchmark-sort=name --benchmark-columns=median,iqr,rounds
 	$(BIN)/python benchmarks/run.py --size $(if $(filter %-full,$@),full,quick) \
 		$(foreach dir,$(BENCH_DIRS),--dir $(dir)) --json benchmarks/results/$@.json --docs docs
@@ -38,7 +38,7 @@ counts counts-check: $(VENV)/.stamp-test
 	$(BIN)/python benchmarks/counts.py $(if $(filter counts,$@),--take)
 
 # All contenders, in a tiny slice: that each stores and gives back the same contents.
-bench-check: $(VENV)/.stamp-bench
+bench-check: $(VENV)/.stamp-test $(VENV)/.stamp-bench
 	$(BIN)/pytest -m "" tests/test_benchmarks.py
 
 # The pytest program, not "python -m pytest": that would import the source tree in place of the
@@ -113,7 +113,7 @@ $(VENV)/.stamp-test: $(BIN)/python $(PACKAGE)
 	@touch $@
 
 # The contenders too; one that cannot be installed is reported as missing, by run.py.
-$(VENV)/.stamp-bench: $(VENV)/.stamp-test
+$(VENV)/.stamp-bench: pyproject.toml | $(VENV)/.stamp-test
 	for peer in $$($(call extra,bench)); do $(PIP) install "$$peer" || echo "missing: $$peer"; done
 	@touch $@
 

@@ -224,7 +224,7 @@ def count_all(parent: Path | None = None) -> dict[str, dict[str, float]]:
 # Callgrind writes its costs and begins anew at each getppid(), which nothing else here calls.
 
 
-def under_callgrind(folder: Path) -> None:
+def watched_operations(folder: Path) -> None:
     """The program that is watched: a mark before and after everything that counts."""
     for medium in MEDIA:
         (folder / medium).mkdir()
@@ -235,15 +235,17 @@ def under_callgrind(folder: Path) -> None:
             run()
             os.getppid()
         store.close()
-    (folder / "growth").mkdir()
+
+
+def watched_growth(folder: Path, items: int) -> None:
+    """The same for a table that grows: a mark after so many puts together."""
     with forced("direct"):
-        pmemstore.open(folder / "growth" / "bench.pool", "n", size="16M").close()
-        store = Pmemstore(folder / "growth")
+        pmemstore.open(folder / "bench.pool", "n", size="32M").close()
+        store = Pmemstore(folder)
     loop = compile_loop(MEAN, store.statements["put"], "key, value", store.names())
-    for first in range(0, GROWTH_WATCHED, TOGETHER):
-        todo = numbered(first, TOGETHER)
-        os.getppid()
-        loop(todo, int, None)
+    os.getppid()
+    for first in range(0, items, TOGETHER):
+        loop(numbered(first, TOGETHER), int, None)
         os.getppid()
     store.close()
 
@@ -291,8 +293,8 @@ def no_callgrind() -> str | None:
     return None
 
 
-def count_instructions(parent: Path | None = None) -> dict[str, float]:
-    """Instructions of the library for each operation, and the worst of a growing table."""
+def under_callgrind(parent: Path | None, *arguments: object) -> list[int]:
+    """Instructions of the library between the marks of a watched program."""
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         dumps = Path(folder) / "dumps"
         dumps.mkdir()
@@ -302,7 +304,7 @@ def count_instructions(parent: Path | None = None) -> dict[str, float]:
         command += ["--dump-before=getppid", sys.executable, str(Path(__file__).resolve())]
         environment = os.environ | {"PYTHONHASHSEED": "0"}
         done = subprocess.run(
-            [*command, "--watched", str(watched)],
+            [*command, "--watched", str(watched), *map(str, arguments)],
             capture_output=True,
             text=True,
             check=False,
@@ -310,22 +312,29 @@ def count_instructions(parent: Path | None = None) -> dict[str, float]:
         )
         if done.returncode != 0:
             raise RuntimeError(f"callgrind ended with {done.returncode}:\n{done.stderr[-4000:]}")
+        # Part 1 ends at the first mark.
+        marks = len(list(dumps.glob("part.*")))
         library = str(library_file())
-        # Part 2 is what lies between the first two marks, part 4 between the next two.
-        numbers = range(2, 2 * len(list(dumps.glob("part.*"))) + 1, 2)
-        parts = [
-            own_instructions(dumps / f"part.{i}", library)
-            for i in numbers
-            if (dumps / f"part.{i}").exists()
-        ]
+        return [own_instructions(dumps / f"part.{i}", library) for i in range(2, marks + 1)]
+
+
+def growth_instructions(items: int, parent: Path | None = None) -> list[int]:
+    """Instructions of the library for each ``TOGETHER`` puts while a table grows."""
+    return under_callgrind(parent, "--growth", items)
+
+
+def count_instructions(parent: Path | None = None) -> dict[str, float]:
+    """Instructions of the library for each operation, and the worst of a growing table."""
+    parts = under_callgrind(parent)[::2]
     found: dict[str, float] = {}
     for medium in MEDIA:
         for name, operation in OPERATIONS.items():
             count = len(operation.todo()) * operation.scale
             found[f"{medium}: {name}"] = round(parts.pop(0) / count, 1)
-    if len(parts) != GROWTH_WATCHED // TOGETHER:
-        raise RuntimeError(f"{len(parts)} parts are left, not {GROWTH_WATCHED // TOGETHER}")
-    found[f"direct: worst {TOGETHER} puts of a growing table"] = float(max(parts))
+    if parts:
+        raise RuntimeError(f"callgrind has written {len(parts)} parts too many")
+    worst = max(growth_instructions(GROWTH_WATCHED, parent))
+    found[f"direct: worst {TOGETHER} puts of a growing table"] = float(worst)
     return found
 
 
@@ -378,9 +387,13 @@ def main() -> None:
     )
     parser.add_argument("--take", action="store_true", help="write counts.json anew")
     parser.add_argument("--watched", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--growth", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.watched and options.growth:
+        watched_growth(options.watched, options.growth)
+        return
     if options.watched:
-        under_callgrind(options.watched)
+        watched_operations(options.watched)
         return
     if options.take:
         take()

@@ -105,6 +105,27 @@ def growing(rows: list[dict[str, Any]], medium: str, folder: Path) -> list[tuple
     return [save(figure, folder, medium, "put while the table grows")]
 
 
+def growing_peers(rows: list[dict[str, Any]], medium: str, folder: Path) -> list[tuple[str, str]]:
+    """Median of a put against the number of items, for the stores of one class each."""
+    pictures = []
+    for key in CLASSES:
+        mine = [row for row in rows if row["question"] == "growth" and row["class"] == key]
+        mine = [row for row in mine if "checkpoints" not in row["workload"]]
+        if len(mine) < 2:
+            continue
+        figure, axes = plt.subplots(figsize=(7, 4))
+        for row in mine:
+            xs = [part["items"] for part in row["parts"]]
+            ys = [part["p50"] / 1e3 for part in row["parts"]]
+            width = 2.5 if row["contender"] in OURS else 1
+            axes.plot(xs, ys, marker=".", label=row["contender"], linewidth=width)
+        axes.set(yscale="log", xlabel="items", ylabel="us per put, median")
+        axes.set_title(f"put against the number of items ({key})", fontsize=10)
+        axes.legend(fontsize=7)
+        pictures.append(save(figure, folder, medium, f"put against items {key}"))
+    return pictures
+
+
 def draw(result: dict[str, Any], folder: Path) -> Pictures:
     """Draw all of a run; return titles and file names by medium."""
     mpl.rcParams["svg.hashsalt"] = "pmemstore"
@@ -113,4 +134,5 @@ def draw(result: dict[str, Any], folder: Path) -> Pictures:
         rows = [row for row in result["rows"] if row["medium"] == medium]
         pictures[medium] = operations(rows, medium, folder)
         pictures[medium] += lines(rows, medium, folder) + growing(rows, medium, folder)
+        pictures[medium] += growing_peers(rows, medium, folder)
     return pictures

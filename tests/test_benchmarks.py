@@ -107,7 +107,7 @@ def test_plots_and_page_are_written(tmp_path: Path) -> None:
     run("--report", result_file, "--docs", docs)
     page = (docs / "benchmarks.md").read_text()
     pictures = list(docs.glob("*.svg"))
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     assert all(f"]({picture.name})" in page for picture in pictures)
 
 

@@ -62,6 +62,21 @@ def test_the_worst_put_does_not_grow_with_the_table(counts: ModuleType, tmpfs: P
     assert worst[80_000]["log_bytes"] <= worst[20_000]["log_bytes"] + 64
 
 
+@pytest.mark.slow
+def test_the_worst_puts_take_no_more_instructions_in_a_larger_table(
+    counts: ModuleType, tmpfs: Path
+) -> None:
+    """Counted by callgrind: of 16,384 to 32,768 items as of 4,096 to 8,192, but for a tenth."""
+    if reason := counts.no_callgrind():
+        pytest.skip(reason)
+    puts = counts.growth_instructions(32_768, tmpfs)
+    assert len(puts) == 32_768 // counts.TOGETHER
+    small = puts[4096 // counts.TOGETHER : 8192 // counts.TOGETHER]
+    large = puts[16_384 // counts.TOGETHER :]
+    print(f"worst {counts.TOGETHER} puts: {max(small)} and {max(large)} instructions")
+    assert max(large) <= 1.1 * max(small)
+
+
 def test_a_difference_is_told(counts: ModuleType) -> None:
     """One more fence, one more line, a figure that is gone, three hundred instructions."""
     wanted = {
