@@ -3,8 +3,8 @@
  *   A1  count == product of the shape; dimensions behind ndim are 0
  *   A2  item * (product of the dimensions that are not 0) <= size of the pool: so no number that is
  *       computed from a header overflows, and nobody makes much of an empty array either
- *   A3  block == 0 <=> capacity == 0; else the capacity is a multiple of 8, begins at the first line
- *       of the block and ends in it
+ *   A3  block == 0 <=> capacity == 0; else the capacity is all of the block behind its first line,
+ *       a multiple of 8
  *   A4  count * item <= capacity; bytes behind the elements are undefined
  *   A5  type is a STR that is not empty and no longer than PMS_ARRAY_TYPE_MAX
  *

@@ -2,7 +2,8 @@
  *
  *   C31  count, shape and item fit each other and the pool; dimensions that are not used and
  *        reserves are zero
- *   C32  there is a block exactly if there is a capacity; it holds that, and that the elements
+ *   C32  there is a block exactly if there is a capacity, which is all of it behind its first line
+ *        and holds the elements
  *   C33  the type is a STR of a possible length
  */
 #include <inttypes.h>
@@ -35,7 +36,13 @@ void pms_check_array(struct pms_check *c, uint64_t array)
     }
     pms_check_zero(c, shape + 8 * (uint64_t)a.ndim, 8 * (uint64_t)(PMS_ARRAY_DIMS - a.ndim),
                    "a dimension that an array does not have");
-    if (a.block)
-        pms_check_use(c, a.block, a.start - a.block + a.capacity, "the block of an array",
-                      array + offsetof(struct pms_array_pm, block));
+    if (!a.block)
+        return;
+    uint64_t capacity = pms_check_use(c, a.block, PMS_LINE, "the block of an array",
+                                      array + offsetof(struct pms_array_pm, block));
+    if (capacity && capacity != a.start - a.block + a.capacity)
+        pms_check_problem(c,
+                          "the array at offset %" PRIu64 " has room for %" PRIu64
+                          " bytes, but its block for %" PRIu64,
+                          array, a.capacity, capacity - (a.start - a.block));
 }

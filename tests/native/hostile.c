@@ -157,8 +157,11 @@ static int see_all(struct walk *w, uint64_t root)
         uint64_t off = w->look->object[i];
         mix(&w->look->shape, off ^ w->look->tag[i]);
         uint32_t tag = w->look->tag[i];
-        PMS_TRY(tag == PMS_TAG_DICT || tag == PMS_TAG_SET ? see_dict(w, off)
-                                                          : see_list(w, off));
+        if (tag == PMS_TAG_ARRAY)
+            PMS_TRY(hostile_see_array(w->pool, off, &w->look->state, &w->look->shape));
+        else
+            PMS_TRY(tag == PMS_TAG_DICT || tag == PMS_TAG_SET ? see_dict(w, off)
+                                                              : see_list(w, off));
     }
     return PMS_OK;
 }
@@ -337,6 +340,8 @@ static int change_object(struct use *u, const struct pms_handle *h, const struct
                           : delete_some_entry(u, h->off);
     case PMS_TAG_DEQUE:
         return change_deque(u, h->off, value);
+    case PMS_TAG_ARRAY:
+        return hostile_change_array(u->pool, h->off, &u->seed);
     default:
         return change_list(u, h->off, value);
     }

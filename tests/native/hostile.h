@@ -84,6 +84,13 @@ void hostile_seal(struct hostile_stage *stage);
 void hostile_try(struct hostile_stage *stage, char flag, uint64_t seed,
                  struct hostile_result *out);
 
+/* ---- hostile_array.c: arrays ---- */
+
+/* Pool entered: reads all of it, into hashes of what is there and of where it lies. */
+int hostile_see_array(struct pms_pool *pool, uint64_t array, uint64_t *state, uint64_t *shape);
+/* Pool entered for writing: one change, drawn. */
+int hostile_change_array(struct pms_pool *pool, uint64_t array, uint64_t *seed);
+
 /* ---- hostile_pools.c: the bases ---- */
 
 /* The same base has the same bytes in each run: "random" numbers, which pools draw for seeds

@@ -5,6 +5,7 @@
 
 #include <sys/random.h>
 
+#include "_native/array.h"
 #include "_native/vec_deque.h"
 
 #define KINDS_BYTES (2ull << 20)
@@ -141,6 +142,16 @@ static uint64_t put_object(struct fixture *f, uint32_t tag, const char *name)
     return off;
 }
 
+static void put_array(struct fixture *f, const char *name, const char *type, uint32_t item,
+                      uint64_t rows, uint64_t columns)
+{
+    uint64_t off = put_object(f, PMS_TAG_ARRAY, name);
+    struct pms_val text = {.tag = PMS_TAG_STR, .data = type, .len = strlen(type)};
+    struct pms_array_shape shape = {
+        .item = item, .ndim = columns ? 2 : 1, .shape = {rows, columns}};
+    CHECK_EQ(OP(f->pool, pms_array_setup(f->pool, off, &text, &shape, filler)), PMS_OK);
+}
+
 /* Objects that nobody refers to: handles keep them until the pool is closed. */
 static void leave_orphans(struct fixture *f)
 {
@@ -192,6 +203,10 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
     append(&f, small, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
     append(&f, tiny, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
     append(&f, tiny, (struct pms_val){.tag = PMS_TAG_DICT, .num = f.root});
+    put_array(&f, "numbers", "<f8", 8, 100, 0);
+    put_array(&f, "records", "[[\"a\", \"<i2\"], [\"b\", \"|S3\"]]", 5, 9, 3);
+    put_array(&f, "none", "<M8[ns]", 8, 0, 0);
+    put_array(&f, "many", "|u1", 1, 40000, 0);
     leave_orphans(&f);
     read_file(&f, out);
     fixture_remove(&f);
