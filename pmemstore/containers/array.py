@@ -180,7 +180,8 @@ class Array(_Base[T]):
             place = _place(key, seen.shape)
             data = self._read_items(seen, place)
             if data is not None:
-                return shaped(data, seen.kind, (place.items, *seen.shape[1:]), place.rest)
+                shape = (place.items, *seen.shape[1:]) if seen.shape else ()
+                return shaped(data, seen.kind, shape, place.rest)
 
     def _read_items(self, seen: _Seen, place: _Place) -> bytearray | None:
         if not seen.shape:
@@ -574,7 +575,7 @@ def _shape_at(place: _Place, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _place(key: Any, shape: Sequence[int]) -> _Place:
     """Return which items of the first axis an index reaches."""
-    whole = _Place(0, shape[0] if shape else 1, key)
+    whole = _Place(0, shape[0] if shape else 1, (None,) if key is None else key)
     keys = key if isinstance(key, tuple) else (key,)
     if not keys or (len(keys) == 1 and keys[0] is Ellipsis):
         return whole._replace(rest=None)

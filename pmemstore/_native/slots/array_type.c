@@ -209,7 +209,12 @@ static int read_index(struct pys_array *self, PyObject *key, Py_ssize_t *index)
     if (self->code == 0)
         return 0;
     *index = PyNumber_AsSsize_t(key, PyExc_IndexError);
-    return *index == -1 && PyErr_Occurred() ? -1 : 1;
+    if (*index != -1 || !PyErr_Occurred())
+        return 1;
+    if (PyLong_Check(key) || !PyErr_ExceptionMatches(PyExc_TypeError))
+        return -1;
+    PyErr_Clear(); /* numpy's arrays look like indices, and most are not */
+    return 0;
 }
 
 /* A number and no array of its own; numpy's scalars have buffers too. */
@@ -241,7 +246,7 @@ static PyObject *array_subscript(PyObject *obj, PyObject *key)
         if (one_axis)
             return pys_array_failed(self, status);
     }
-    return PyObject_CallMethod(obj, "_getitem", "O", key);
+    return PyObject_CallMethod(obj, "_getitem", "(O)", key);
 }
 
 static int array_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
@@ -333,7 +338,7 @@ static PyObject *array_append(PyObject *obj, PyObject *value)
         if (PMS_LIKELY(one_axis))
             Py_RETURN_NONE;
     }
-    return PyObject_CallMethod(obj, "_append_item", "O", value);
+    return PyObject_CallMethod(obj, "_append_item", "(O)", value);
 }
 
 static PyObject *changed(struct pys_array *self, int status, int stale)
