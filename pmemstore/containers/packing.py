@@ -72,7 +72,7 @@ def shaped(
     if not writable and len(shape) == 1 and kind.typecode:
         return array.array(kind.typecode, bytes(data))
     view: Any = memoryview(data)
-    if kind.code and len(data) > 0:
+    if kind.code not in ("", "e") and len(data) > 0:  # memoryview knows no "e"
         return view.cast(kind.code, tuple(shape))
     return view if writable else plain(data, kind, shape)
 

@@ -217,11 +217,8 @@ static int read_index(struct pys_array *self, PyObject *key, Py_ssize_t *index)
     return 0;
 }
 
-/* A number and no array of its own; numpy's scalars have buffers too. */
-static int is_scalar(PyObject *value)
-{
-    return PyFloat_Check(value) || PyLong_Check(value) || !PyObject_CheckBuffer(value);
-}
+/* A number.  What is none may be an item of many axes. */
+static int is_number(PyObject *value) { return PyFloat_Check(value) || PyLong_Check(value); }
 
 static PyObject *array_subscript(PyObject *obj, PyObject *key)
 {
@@ -265,7 +262,7 @@ static int array_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
     kind = read_index(self, key, &index);
     if (kind < 0)
         return -1;
-    if (kind == 1 && is_scalar(value)) {
+    if (kind == 1 && is_number(value)) {
         if (encode(self, value, bytes) < 0)
             return -1;
         int status = pys_enter_write(pool, self->proxy.handle);
@@ -319,8 +316,7 @@ static PyObject *array_append(PyObject *obj, PyObject *value)
     int one_axis = 0, status;
     if (pys_array_learn(self) < 0)
         return NULL;
-    /* what is no number is perhaps an item of many axes */
-    if (self->code != 0 && (PyFloat_Check(value) || PyLong_Check(value))) {
+    if (self->code != 0 && is_number(value)) {
         if (encode(self, value, bytes) < 0)
             return NULL;
         status = pys_enter_write(pool, self->proxy.handle);
