@@ -9,6 +9,7 @@ own, opened and looked at before its file is damaged.
 
 from __future__ import annotations
 
+import array
 import ctypes
 import json
 import os
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pmemstore
-from pmemstore import Deque, Dict, List, Mapping, PmemstoreError, Pool, Set, Transaction
+from pmemstore import Array, Deque, Dict, List, Mapping, PmemstoreError, Pool, Set, Transaction
 
 
 @pmemstore.record
@@ -73,6 +74,7 @@ TARGETS: dict[str, tuple[Any, Use]] = {
     "Set": (Set, lambda pool: pool.root["set"]),
     "Deque": (Deque, lambda pool: pool.root["deque"]),
     "Record": (Order.__mro__[1], lambda pool: pool.root["record"]),
+    "Array": (Array, lambda pool: pool.root["array"]),
     "DictKeys": (None, lambda pool: pool.root["dict"].keys()),
     "DictValues": (None, lambda pool: pool.root["dict"].values()),
     "DictItems": (None, lambda pool: pool.root["dict"].items()),
@@ -123,6 +125,12 @@ def write_in_block(pool: Any) -> None:
     with pool.transaction():
         pool.root["dict"]["new"] = BIG
         pool.root["list"].append(BIG)
+
+
+def write_range(target: Any, key: Any) -> float:
+    with target.write(key) as view:
+        view[7] = 1.5
+    return float(target[12])
 
 
 def read_view(mapping: Any) -> int:
@@ -360,6 +368,40 @@ USES: dict[str, dict[str, list[Use]]] = {
             lambda record: (setattr(record, "count", 7), record.count)[1],
         ],
     },
+    "Array": {
+        "__getitem__": [of("__getitem__", 1999), lambda a: list(a[5:1500])],
+        "__setitem__": [
+            change("__setitem__", 1999, 7.5),
+            change("__setitem__", slice(5, 1500), array.array("d", [2.5] * 1495)),
+            change("__setitem__", slice(None, None, 3), 1.5),
+        ],
+        "__delitem__": [of("__delitem__", 0)],
+        "__len__": [len],
+        "__iter__": [list],
+        "__copy__": [lambda a: list(a.__copy__())],
+        "__deepcopy__": [lambda a: list(a.__deepcopy__({}))],
+        "__eq__": [lambda a: a == array.array("d", range(2000)), of("__eq__", 1)],
+        "__repr__": [repr],
+        "__reduce_ex__": [of("__reduce_ex__", 4)],
+        "__array__": [lambda a: a.__array__().shape, lambda a: a.__array__(copy=True).shape],
+        "__buffer__": [lambda a: memoryview(a).shape],
+        "__release_buffer__": [lambda a: memoryview(a).release()],
+        "append": [change("append", 1.5), change("append", 7)],
+        "copy": [lambda a: list(a.copy())],
+        "dtype": [lambda a: str(a.dtype)],
+        "extend": [change("extend", [1.5] * 20), change("extend", [1.5] * 50_000)],
+        "fill": [change("fill", 1.5)],
+        "itemsize": [lambda a: a.itemsize],
+        "nbytes": [lambda a: a.nbytes],
+        "ndim": [lambda a: a.ndim],
+        "resize": [change("resize", 10), change("resize", 3000)],
+        "shape": [lambda a: a.shape],
+        "size": [lambda a: a.size],
+        "tobytes": [of("tobytes")],
+        "tolist": [of("tolist")],
+        "typestr": [lambda a: a.typestr],
+        "write": [lambda a: write_range(a, slice(5, 1500)), lambda a: write_range(a, ...)],
+    },
     "DictKeys": VIEW_USES | SET_USES,
     "DictValues": VIEW_USES | {"__eq__": [of("__eq__", 1)]},
     "DictItems": VIEW_USES | SET_USES,
@@ -427,6 +469,7 @@ def furnish(path: Path) -> None:
         pool.root["dict"].update({f"big {i}": f"{i}" * 9000 for i in range(8)})
         pool.root["dict"].update({f"inner {i}": {"a": [i, "long " * 30]} for i in range(5)})
         pool.root["list"] = [f"item {i}" for i in range(400)]
+        pool.root["array"] = array.array("d", range(2000))
         pool.root["set"] = {f"member {i}" for i in range(300)} | {("far", "member " * 9)}
         pool.root["deque"] = deque((f"item {i}" for i in range(400)), 500)
         pool.root["record"] = Order(1, "a longer note")

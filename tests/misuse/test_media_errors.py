@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import importlib.util
 import json
 import subprocess
@@ -33,6 +34,7 @@ OFFSETS = [0, pytest.param(8192, marks=pytest.mark.slow), HEAP, HEAP + 90_112]
 def test_no_public_operation_is_missed(pool: pmemstore.Pool) -> None:
     """A new method has no use in the table: then this fails, and tells its name."""
     pool.root.update({"dict": {1: 1}, "list": [1], "set": {1}, "deque": deque([1])})
+    pool.root["array"] = array.array("d", [1.0])
     for name, (kind, make) in media_uses.TARGETS.items():
         if kind is None:
             kind = type(make(pool))
