@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pmemstore import opening as pools
-from pmemstore.containers import Deque, Dict, List, Set, SortedDict, SortedSet
+from pmemstore.containers import Array, Deque, Dict, List, Set, SortedDict, SortedSet
 from pmemstore.errors import PmemstoreError
 from pmemstore.mapping import Mapping
 from pmemstore.pool import Pool
@@ -124,6 +124,14 @@ class Reference:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """An array: what people see of it, with its type and shape, and its bytes."""
+
+    text: str
+    data: bytearray
+
+
 def _stable(value: object) -> object:
     """Equal values get equal texts: a frozenset in an order that does not depend on its history."""
     if isinstance(value, frozenset):
@@ -148,7 +156,7 @@ def contents(pool: Pool) -> tuple[object, ...]:
     waiting: list[Any] = []
 
     def plain(value: object) -> object:
-        if not isinstance(value, (Dict, List, Set, Deque, SortedDict, SortedSet)):
+        if not isinstance(value, (Dict, List, Set, Deque, SortedDict, SortedSet, Array)):
             return _stable(value)
         if value._offset not in numbers:
             numbers[value._offset] = len(waiting)
@@ -164,6 +172,8 @@ def contents(pool: Pool) -> tuple[object, ...]:
             found.append(tuple(map(_stable, container)))  # in its order
         elif isinstance(container, Deque):
             found.append(deque(map(plain, container), container.maxlen))
+        elif isinstance(container, Array):
+            found.append(Elements(repr(container), container._all()[1]))
         else:
             found.append([plain(value) for value in container])
     return tuple(found)
@@ -188,6 +198,8 @@ def shown(found: tuple[object, ...]) -> str:
         if isinstance(container, deque):
             bound = f", maxlen={container.maxlen}" if container.maxlen is not None else ""
             return "deque([" + ", ".join(map(text, container)) + f"]{bound})"
+        if isinstance(container, Elements):
+            return container.text
         assert isinstance(container, list)
         return "[" + ", ".join(map(text, container)) + "]"
 

@@ -16,6 +16,7 @@ import pytest
 
 from pmemstore import Pool
 from pmemstore.testing import CrashReport, crash_check
+from pmemstore.testing.subject import contents
 
 MEDIA = ("direct", "file")
 Workload = Callable[[Pool], None]
@@ -148,8 +149,22 @@ def explore(name: str, medium: str, **options: Any) -> CrashReport:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_crash_of_arrays(name: str, medium: str) -> None:
     """At fences, syncs and writes, a few images each."""
-    few = {"images": 3, "nested": 1} if name == "large" else {"images": 4, "nested": 2}
-    explore(name, medium, size="1M", log_size="16K", **few)
+    explore(name, medium, size="1M", log_size="16K", images=12, nested=8)
+
+
+def test_the_oracle_sees_every_element(pool: Pool) -> None:
+    """Or else the tests above would show nothing."""
+    setup(pool)
+    states = [repr(contents(pool))]
+    for change in (
+        lambda: pool.root["a"].__setitem__(39, 0.5),
+        lambda: pool.root["b"].__setitem__(2, (0, b"z")),
+        lambda: pool.root["a"].resize(8, 5),
+        lambda: pool.root.__setitem__("a", np.array(pool.root["a"], "f4")),
+    ):
+        change()
+        states.append(repr(contents(pool)))
+    assert len(set(states)) == 5
 
 
 @pytest.mark.slow
