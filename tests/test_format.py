@@ -11,6 +11,7 @@ import ast
 import copy
 import importlib.util
 import lzma
+import math
 import re
 import shutil
 import struct
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+import numpy as np
 import pytest
 
 import pmemstore
@@ -301,6 +303,8 @@ class Reader:
             return self.set(word)
         if tag == CONSTANTS["TAG_DEQUE"]:
             return self.deque(word)
+        if tag == CONSTANTS["TAG_ARRAY"]:
+            return self.array(word)
         if flags == CONSTANTS["CELL_SHORT"]:
             return self.scalar(tag, self.data[at + 8 : at + 8 + length])
         if tag >= CONSTANTS["TAG_STR"]:
@@ -426,6 +430,25 @@ class Reader:
             assert len(below) == self.get("kid_pm", kid, "count")
             yield from below
 
+    # -- array
+
+    def array(self, off: int) -> tuple[str, tuple[int, ...], bytes]:
+        """Type, shape and elements."""
+        self.object(off, CONSTANTS["TAG_ARRAY"], "array_pm")
+        at = off + field("array_pm", "shape")
+        ndim, item = self.get("array_pm", off, "ndim"), self.get("array_pm", off, "item")
+        axes = [self.number(at + 8 * i) for i in range(CONSTANTS["ARRAY_DIMS"])]
+        assert not any(axes[ndim:])
+        count = math.prod(axes[:ndim])
+        assert self.get("array_pm", off, "count") == count
+        block, capacity = self.get("array_pm", off, "block"), self.get("array_pm", off, "capacity")
+        start = -(-block // 64) * 64
+        assert count * item <= capacity
+        if block:
+            assert self.block(block, 64) == start - block + capacity
+        kind = self.cell(off + field("array_pm", "type"))
+        return kind, tuple(axes[:ndim]), self.data[start : start + count * item]
+
     def root(self) -> dict[Any, Any]:
         return self.dict(self.get("root_pm", CONSTANTS["ROOT_OFF"], "root"))
 
@@ -532,6 +555,31 @@ def test_second_reader_finds_what_the_library_finds(
         pool.root["deque"].appendleft({"in a deque"})
         here = copy.deepcopy(pool.root)
     assert Reader(path.read_bytes()).root() == here
+
+
+def test_second_reader_finds_arrays(medium: Medium, open_pool: Opener) -> None:
+    """Each letter of the page's table, records, several axes, none, blocks and page runs."""
+    made = {
+        **{
+            code: np.arange(9).astype(code)
+            for code in ("|b1", "<i4", ">u2", "<f8", ">c8", "<M8[s]")
+        },
+        "|S3": np.array([b"a", b"bcd"]),
+        "<U2": np.array(["a", "\u00e4b"]),
+        "|V2": np.zeros(3, "V2"),
+        '[["a", "<i2"], ["", "|V2"], ["b", "<f4", [2, 3]]]': np.zeros(
+            2, np.dtype([("a", "<i2"), ("b", "<f4", (2, 3))], align=True)
+        ),
+        "<i8": np.arange(60_000).reshape(10, 20, 300),
+        "<f4": np.array(1.5, "<f4"),
+        "|u1": np.zeros((0, 7), "u1"),
+    }
+    with open_pool(medium.folder / "a.pool", "n", size="2M") as pool:
+        pool.root.update(made)
+        pool.root["<i4"].extend(range(1000))
+        found = {key: (key, a.shape, a.tobytes()) for key, a in pool.root.items()}
+    assert found["<i4"][1] == (1009,)
+    assert Reader((medium.folder / "a.pool").read_bytes()).root() == found
 
 
 def test_new_pool_is_as_the_page_says(medium: Medium, open_pool: Opener) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 from collections import deque
 from collections.abc import Callable
@@ -315,3 +316,91 @@ def test_numbers_are_plausible(pool: Pool) -> None:
     assert stats.log_bytes > 0
     with pytest.raises(AttributeError):
         stats.fences = 0  # type: ignore[misc]
+
+
+ARRAY_OPERATIONS: dict[str, Callable[[Any], Any]] = {
+    "item": lambda a: a.__setitem__(3, 7.5),
+    "slice": lambda a: a.__setitem__(slice(100, 300), 2.5),
+    "slice with gaps": lambda a: a.__setitem__(slice(None, None, 9), 2.5),
+    "fill": lambda a: a.fill(3.5),
+    "append": lambda a: a.append(1.5),
+    "append into a new block": lambda a: a.extend([1.5] * 2000),
+    "resize": lambda a: a.resize(50),
+    "write": lambda a: write_range(a, slice(5, 500)),
+}
+
+
+def write_range(target: Any, key: Any, value: float = 4.5) -> None:
+    with target.write(key) as view:
+        view[:] = array.array("d", [value] * len(view))
+
+
+@pytest.mark.parametrize("name", ARRAY_OPERATIONS)
+def test_array_operation_takes_one_fence_or_one_sync(
+    name: str, medium: Medium, open_pool: Opener
+) -> None:
+    """Also a range of any kind: it is one unit of work, and fits the log."""
+    pool = open_pool(medium.folder / "a.pool", "n", size="4M")
+    pool.root["a"] = array.array("d", range(1000))
+    target = pool.root["a"]
+    cost = spent(pool, lambda: ARRAY_OPERATIONS[name](target))
+    assert (cost.fences, cost.syncs) == ((1, 0) if medium.is_direct else (0, 1))
+    assert cost.commits == 1
+    assert spent(pool, lambda: target.__setitem__(0, target[0])).log_bytes == 0
+
+
+@pytest.mark.parametrize("count", [1, 8, 100, 1000, 20_000, 60_000])
+def test_a_range_is_logged_once(count: int, medium: Medium, open_pool: Opener) -> None:
+    """9 words for each 8 that change, and a constant; however often a transaction writes it."""
+    pool = open_pool(medium.folder / "a.pool", "n", size="16M", log_size="4M")
+    pool.root["a"] = array.array("d", range(60_000))
+    target = pool.root["a"]
+    pool.checkpoint()
+
+    def block() -> None:
+        with pool.transaction():
+            for value in (1.5, 2.5, 3.5):
+                write_range(target, slice(0, count), value)
+
+    def logged(cost: PoolStats) -> int:
+        return cost.log_bytes if medium.is_direct else cost.written_bytes
+
+    bound = count * 9 + 512
+    assert count * 8 < logged(spent(pool, lambda: write_range(target, slice(0, count)))) <= bound
+    cost = spent(pool, block)
+    assert count * 8 < logged(cost) <= bound
+    assert cost.fences == (1 if medium.is_direct else 0)
+    cost = spent(pool, lambda: target.fill(9.5))
+    assert logged(cost) <= 60_000 * 9 + 512
+    assert cost.fences <= 3
+
+
+def test_a_new_array_is_not_logged(medium: Medium, open_pool: Opener) -> None:
+    """Its contents are written once, in place; large ones cost a second fence or sync."""
+    pool = open_pool(medium.folder / "a.pool", "n", size="32M")
+    value = array.array("d", range(100_000))
+    cost = spent(pool, lambda: pool.root.__setitem__("a", value))
+    assert cost.log_bytes < 1024
+    assert (cost.fences, cost.syncs) == ((1, 0) if medium.is_direct else (0, 2))
+    cost = spent(pool, lambda: pool.root["a"].extend(value))
+    assert cost.log_bytes < 1024
+    assert cost.fences <= 2
+    assert cost.syncs <= 2
+
+
+def test_appends_are_amortised(direct_pool: Pool) -> None:
+    """A million bytes appended one by one: at most a few times as many are copied."""
+    direct_pool.grow("16M")
+    direct_pool.root["a"] = array.array("d")
+    target = direct_pool.root["a"]
+    count = 20_000
+    cost = spent(direct_pool, lambda: [target.append(0.5) for _ in range(count)])
+    assert cost.fences <= count + 20
+    assert cost.flushed_lines <= count * 6
+
+
+def test_reading_costs_nothing(pool: Pool) -> None:
+    pool.root["a"] = array.array("d", range(1000))
+    target = pool.root["a"]
+    cost = spent(pool, lambda: (memoryview(target).tolist(), target[5], target[5:9], list(target)))
+    assert (cost.fences, cost.syncs, cost.log_bytes, cost.flushed_lines) == (0, 0, 0, 0)
