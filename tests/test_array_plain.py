@@ -12,6 +12,7 @@ import pytest
 
 import pmemstore
 from pmemstore import Array, Pool
+from pmemstore.containers.elements import elements
 
 if TYPE_CHECKING:
     from conftest import Medium
@@ -23,6 +24,7 @@ RECORD = '[["id", "<i4"], ["", "|V4"], ["xy", "<f8", [2]], ["in", [["ok", "|b1"]
 def without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing numpy fails, as where it was never installed."""
     monkeypatch.setitem(sys.modules, "numpy", None)
+    elements.cache_clear()  # it may know dtypes from other tests
 
 
 def kept(pool: Pool, value: Any) -> Array[Any]:
