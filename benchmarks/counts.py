@@ -106,6 +106,8 @@ OPERATIONS: dict[str, Operation] = {
         "list set", "number, value", lambda: [(i, value_of(i + COUNT)) for i in range(COUNT)]
     ),
     "list get": Operation("list get", "number", lambda: range(COUNT)),
+    "record set": Operation("record set", "number", lambda: [float(i) for i in range(COUNT)]),
+    "record get": Operation("record get", "_", lambda: range(COUNT)),
     "iterate keys": Operation("keys", "_", lambda: range(1), scale=LEFT),
     "iterate items": Operation("items", "_", lambda: range(1), scale=LEFT),
 }

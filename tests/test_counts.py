@@ -37,16 +37,23 @@ def test_counts_are_the_committed_ones(counts: ModuleType, tmpfs: Path) -> None:
 def test_promises_are_in_the_committed_figures(counts: ModuleType) -> None:
     """One fence or one sync for an operation; no call of Python for what a slot does."""
     exact = counts.load()["exact"]
-    for name in ("put", "replace", "delete", "counter", "append", "list set"):
+    for name in ("put", "replace", "delete", "counter", "append", "list set", "record set"):
         assert exact[f"direct: {name}"]["fences"] == 1
         assert exact[f"direct: {name}"]["syncs"] == 0
         assert exact[f"file: {name}"]["syncs"] == 1
         assert exact[f"file: {name}"]["fences"] == 0
-    for name in ("get", "list get", "iterate keys", "iterate items", "abort of 1000 puts"):
+    for name in (
+        "get",
+        "list get",
+        "record get",
+        "iterate keys",
+        "iterate items",
+        "abort of 1000 puts",
+    ):
         for medium in counts.MEDIA:
             figures = exact[f"{medium}: {name}"]
             assert all(figures[key] == 0 for key in counts.COUNTERS)
-    for name in ("put", "get", "delete", "counter", "list get"):
+    for name in ("put", "get", "delete", "counter", "list get", "record set", "record get"):
         assert exact[f"direct: {name}"]["python_calls"] == 0
         assert exact[f"direct: {name}"]["c_calls"] == 0
 

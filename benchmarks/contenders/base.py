@@ -5,7 +5,7 @@ into a loop (as timeit does), so that nothing stands between the clock and the s
 see the names that ``names()`` gives and these, as far as the workload has them:
 
     key     str of 16 characters        value   bytes
-    number  index into the list         pairs   list of (key, value)
+    number  index, or a field           pairs   list of (key, value)
     batch   dict of the same pairs      got     to be set to what was read
 """
 
@@ -102,6 +102,10 @@ class Contender(ABC):
     @abstractmethod
     def listed(self) -> list[bytes]:
         """The list."""
+
+    def recorded(self) -> float:
+        """The field of the record, if there is one."""
+        raise LookupError(f"{self.name} has no records")
 
     @abstractmethod
     def put_all(self, pairs: list[Pair]) -> None:

@@ -7,6 +7,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,13 @@ from contenders.base import (
 )
 
 HEAD = struct.Struct("<II")
+
+
+@dataclass(slots=True)
+class Order:
+    id: int
+    customer: str
+    total: float
 
 
 class Memory(Contender):
@@ -37,7 +45,7 @@ class Memory(Contender):
         "list get": "got = sequence[number]",
         "list set": "sequence[number] = value",
         "record get": "got = record.total",
-        "record set": "record.total = 1.5",
+        "record set": "record.total = number",
     }
     lacks: ClassVar[dict[str, str]] = {"scan": "no order", "abort": "no transactions"}
 
@@ -46,19 +54,18 @@ class Memory(Contender):
         self.data: dict[str, bytes] = {}
         self.counters = {"n": 0}
         self.sequence: list[bytes] = []
+        self.record = Order(1, "Ada", 9.5)
 
     @property
     def durability(self) -> Durability:
         return Durability(VOLATILE, "in memory; gone when the process ends")
 
     def data_names(self) -> dict[str, Any]:
-        record = type("Record", (), {"__slots__": ("total",)})()
-        record.total = 0.5
         return {
             "data": self.data,
             "counters": self.counters,
             "sequence": self.sequence,
-            "record": record,
+            "record": self.record,
         }
 
     def close(self) -> None:
@@ -72,6 +79,9 @@ class Memory(Contender):
 
     def listed(self) -> list[bytes]:
         return self.sequence
+
+    def recorded(self) -> float:
+        return self.record.total
 
     def put_all(self, pairs: list[Pair]) -> None:
         self.data.update(pairs)

@@ -21,6 +21,8 @@ STATEMENTS = {
     "append": "sequence.append(value)",
     "list get": "got = sequence[number]",
     "list set": "sequence[number] = value",
+    "record get": "got = record.total",
+    "record set": "record.total = number",
     "abort": lines(
         "try:",
         "    with transaction():",
@@ -29,11 +31,14 @@ STATEMENTS = {
         "except Rollback: pass",
     ),
 }
-LACKS = {
-    "scan": "a dict has no order; see pmemstore sorted",
-    "record get": "no records in this version",
-    "record set": "no records in this version",
-}
+LACKS = {"scan": "a dict has no order; see pmemstore sorted"}
+
+
+@pmemstore.record
+class Order:
+    id: int
+    customer: str
+    total: float
 
 
 class Pmemstore(Contender):
@@ -48,6 +53,7 @@ class Pmemstore(Contender):
         root = self.pool.root
         if "data" not in root:
             root.update({"data": self.empty(), "sequence": [], "counter": 0})
+            root["record"] = Order(1, "Ada", 9.5)
         self.data = root["data"]
 
     def empty(self) -> Any:
@@ -70,6 +76,7 @@ class Pmemstore(Contender):
         return self.data_names() | {
             "root": root,
             "sequence": root["sequence"],
+            "record": root["record"],
             "transaction": self.pool.transaction,
             "Rollback": Rollback,
         }
@@ -85,6 +92,9 @@ class Pmemstore(Contender):
 
     def listed(self) -> list[bytes]:
         return list(self.pool.root["sequence"])
+
+    def recorded(self) -> float:
+        return float(self.pool.root["record"].total)
 
     def put_all(self, pairs: list[Pair]) -> None:
         self.data.update(pairs)

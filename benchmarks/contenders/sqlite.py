@@ -36,7 +36,7 @@ class Sqlite(Contender):
         " (key,)).fetchall()",
         "abort": lines("execute('begin')", "many(PUT, pairs)", "execute('rollback')"),
         "record get": "got = execute('select total from records where id = 1').fetchone()[0]",
-        "record set": "execute('update records set total = ? where id = 1', (1.5,))",
+        "record set": "execute('update records set total = ? where id = 1', (number,))",
     }
 
     def __init__(self, folder: Path, *, only_data: bool = False) -> None:
@@ -92,6 +92,9 @@ class Sqlite(Contender):
 
     def listed(self) -> list[bytes]:
         return [row[0] for row in self.db.execute("select value from sequence order by id")]
+
+    def recorded(self) -> float:
+        return float(self.db.execute("select total from records").fetchone()[0])
 
     def put_all(self, pairs: list[Pair]) -> None:
         self.db.execute("begin")
