@@ -116,10 +116,12 @@ class NotPersistableError(PmemstoreError, TypeError):
     """An object of this type cannot be kept in a pool.
 
     Attributes:
-        parts: Its place inside the value, its type and what to do instead; None if not known.
+        parts: Its place, its type and what to do instead; None if not known.
+        located: Whether the place begins at the pool's root, and not inside the value.
     """
 
     parts: tuple[str, str, str] | None = None
+    located: bool = False
 
 
 class UnreadableValueError(PmemstoreError):

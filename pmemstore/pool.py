@@ -18,6 +18,7 @@ from pmemstore._native import check, ffi, lib, raise_status
 from pmemstore.alloc import HeapUsage, heap_usage
 from pmemstore.containers import Dict
 from pmemstore.containers.convert import build
+from pmemstore.containers.locate import locate
 from pmemstore.errors import (
     PmemstoreError,
     PoolClosedError,
@@ -433,4 +434,4 @@ def _close_all() -> None:
             warnings.warn(f"closing {pool.path} at exit: {error}", stacklevel=1)
 
 
-_slots.set_hooks(values.pack_key, values.pack_value, values.unpack, build, raise_status)
+_slots.set_hooks(values.pack_key, values.pack_value, values.unpack, build, raise_status, locate)

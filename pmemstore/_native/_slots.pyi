@@ -39,6 +39,7 @@ def set_hooks(
     unpack: Callable[[int, bytes], Any],
     build: Callable[[Any, Any], Any],
     raise_status: Callable[..., Any],
+    locate: Callable[..., TypeError],
     /,
 ) -> None: ...
 def set_record_hooks(

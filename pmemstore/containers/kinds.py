@@ -5,6 +5,7 @@ One ``Kind`` for each tag of an object; the module of a container registers its 
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,12 +16,21 @@ if TYPE_CHECKING:
 else:
     from pmemstore._native import slots as _slots
 
-__all__ = ["Kind", "kind_of", "new_object", "register"]
+__all__ = ["Kind", "kind_of", "new_object", "register", "subscript"]
 
 
 def new_object(pool: Any, kind: Kind, source: Any) -> Any:
     """Make an empty object of a kind, that nothing refers to."""
     return pool._new(kind.tag)
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
+
+def subscript(source: Any, place: Any) -> str:
+    """Return the place of an item in words: ``['name']``."""
+    return f"[{_short.repr(place)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ class Kind:
     put: Callable[[Any, Any, Any], object]
     new: Callable[[Any, Kind, Any], Any] = new_object
     late: tuple[tuple[str, str], ...] = ()
-    place: Callable[[Any, Any], str] = lambda source, place: f"[{place!r}]"
+    place: Callable[[Any, Any], str] = subscript
 
 
 _by_type: dict[type, Kind] = {}

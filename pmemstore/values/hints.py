@@ -40,7 +40,7 @@ def not_persistable(obj: object, where: str = "", hint: str | None = None) -> No
 
 def prefixed(error: NotPersistableError, prefix: str) -> NotPersistableError:
     """Return the same refusal, seen from an object that holds the value at ``prefix``."""
-    if error.parts is None:
+    if error.parts is None or error.located:
         return error
     where, name, hint = error.parts
     again = _refusal(prefix + where, name, hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 import pmemstore
 from pmemstore import NotPersistableError, Pool, PoolClosedError
+from pmemstore.containers.sorted import PlainSortedDict
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener
@@ -171,6 +172,96 @@ def test_unsupported_value_is_named_with_its_place(kind: str, pool: Pool) -> Non
         pool.root["l"][0:0] = [value]
     assert pool.root == {"l": []}
     assert pool.stats().used_bytes == used
+
+
+PLACES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "dict": (lambda c: c["d"].__setitem__("k", Plain()), r"root['d']['k']"),
+    "inside": (
+        lambda c: c["d"].__setitem__("k", [0, {"x": (1, Plain())}]),
+        "root['d']['k'][1]['x'][1]",
+    ),
+    "update": (lambda c: c["d"].update(a=1, b=[Plain()]), "root['d']['b'][0]"),
+    "setdefault": (lambda c: c["d"].setdefault("new", Plain()), "root['d']['new']"),
+    "setdefault built": (lambda c: c["d"].setdefault("new", [Plain()]), "root['d']['new'][0]"),
+    "root": (lambda c: c.__setitem__("x", {"y": Plain()}), "root['x']['y']"),
+    "list": (lambda c: c["l"][1].__setitem__(0, Plain()), "root['l'][1][0]"),
+    "negative": (lambda c: c["l"].__setitem__(-1, (Plain(),)), "root['l'][-1][0]"),
+    "append": (lambda c: c["l"].append({"n": Plain()}), "root['l'][...]['n']"),
+    "insert": (lambda c: c["l"].insert(1, Plain()), "root['l'][1]"),
+    "extend": (lambda c: c["l"].extend([1, Plain()]), "root['l'][...]"),
+    "slice": (lambda c: c["l"].__setitem__(slice(0, 1), [Plain()]), "root['l'][0]"),
+    "deque": (lambda c: c["q"].appendleft([Plain()]), "root['q'][...][0]"),
+    "sorted": (lambda c: c["s"].__setitem__(3, [Plain()]), "root['s'][3][0]"),
+    "tuple keys": (lambda c: c["d"][(1, 2)].__setitem__(None, Plain()), "root['d'][(1, 2)][None]"),
+    "long key": (lambda c: c["d"].__setitem__("k" * 500, Plain()), "root['d']['kkk"),
+    "in a transaction": (lambda c: inside_transaction(c), "root['new'][0]['z']"),
+}
+
+
+def inside_transaction(root: Any) -> None:
+    with root._pool.transaction():
+        root["new"] = [{}]
+        root["new"][0]["z"] = Plain()
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_place_of_a_refusal_begins_at_the_root(name: str, pool: Pool) -> None:
+    """What leads to it, key by key, and nothing else; nothing is stored."""
+    act, place = PLACES[name]
+    pool.root.update(d={(1, 2): {}}, l=[1, [2]], q=deque([1]), s=PlainSortedDict({1: 1}))
+    before = repr(pool.root)
+    with pytest.raises(NotPersistableError) as found:
+        act(pool.root)
+    assert str(found.value).startswith(place)
+    if name != "long key":
+        assert str(found.value).startswith(f"{place}: ")
+    assert len(str(found.value)) < 700
+    assert found.value.located
+    assert repr(pool.root) == before
+
+
+def test_a_place_that_cannot_be_found_begins_inside_the_value(pool: Pool) -> None:
+    """Of what was popped, and while another thread has a transaction open."""
+    pool.root["d"] = {}
+    popped = pool.root.pop("d")
+    with pytest.raises(NotPersistableError, match=r"^\[0\]: .*Plain") as found:
+        popped["k"] = (Plain(),)
+    assert not found.value.located
+    pool.root["d"] = {}
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with pool.transaction():
+            inside.set()
+            assert go_on.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert inside.wait(20)
+    try:
+        with pytest.raises(NotPersistableError, match=r"^\[0\]: .*Plain"):
+            pool.root["d"] = (Plain(),)
+    finally:
+        go_on.set()
+        thread.join(20)
+
+
+def test_the_search_for_a_place_has_an_end(direct_pool: Pool) -> None:
+    """Behind very many items it is not looked for; circles are no trap."""
+    root = direct_pool.root
+    root["a"] = {"b": {}}
+    root["a"]["b"]["up"] = root["a"]
+    with pytest.raises(NotPersistableError, match=r"^root\['a'\]\['b'\]\['x'\]: "):
+        root["a"]["b"]["x"] = Plain()
+    root["many"] = list(range(11_000))
+    with pytest.raises(NotPersistableError, match=r"^root\['a'\]\['x'\]: "):
+        root["a"]["x"] = Plain()
+    with pytest.raises(NotPersistableError, match=r"^root\['many'\]\[3\]: "):
+        root["many"][3] = Plain()
+    root["many"][0] = {}
+    with pytest.raises(NotPersistableError, match=r"^\S*Plain: "):
+        root["many"][0]["x"] = Plain()
+    del root["a"]["b"]["up"]
 
 
 @pytest.mark.parametrize("key", [[1], {}, {1}, Plain(), (1, [2])], ids=repr)

@@ -124,6 +124,7 @@ static int add(struct bulk *bulk, PyObject *key, PyObject *value)
     if (key != NULL && pys_key_read(key, &bulk->key[i]) < 0)
         goto failed;
     if (value != NULL && read_value(bulk, &value, &bulk->value[i]) < 0) {
+        pys_locate(bulk->self, key);
         if (key != NULL)
             pys_key_done(&bulk->key[i]);
         goto failed;

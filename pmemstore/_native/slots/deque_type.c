@@ -61,6 +61,7 @@ static PyObject *push(PyObject *obj, PyObject *value, enum pms_deque_end end)
     if (PMS_LIKELY(status == PMS_OK))
         Py_RETURN_NONE;
     pys_raise(self->owner, status);
+    pys_locate(self, NULL);
     return NULL;
 }
 
@@ -128,6 +129,7 @@ static PyObject *deque_insert(PyObject *obj, PyObject *const *args, Py_ssize_t n
         PyErr_SetString(PyExc_IndexError, "deque already at its maximum size");
     else
         pys_raise(self->owner, status);
+    pys_locate(self, args[0]);
     return NULL;
 }
 

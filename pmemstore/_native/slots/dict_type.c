@@ -134,8 +134,10 @@ static int dict_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
     if (pys_key_read(key, &k) < 0)
         return -1;
     status = pys_store(self, value, pys_dict_put, &k.key);
-    if (PMS_UNLIKELY(status != PMS_OK))
+    if (PMS_UNLIKELY(status != PMS_OK)) {
         pys_raise(self->owner, status);
+        pys_locate(self, key);
+    }
     pys_key_done(&k);
     return status == PMS_OK ? 0 : -1;
 }
@@ -228,8 +230,12 @@ static PyObject *dict_setdefault(PyObject *obj, PyObject *const *args, Py_ssize_
     if (found != 0)
         return result;
     built = pys_value_read(self->owner, fallback, &value);
-    if (built != 0)
-        return built < 0 ? NULL : setdefault_built(self, args[0], fallback);
+    if (built > 0)
+        return setdefault_built(self, args[0], fallback);
+    if (built < 0) {
+        pys_locate(self, args[0]);
+        return NULL;
+    }
     if (pys_key_read(args[0], &k) < 0) {
         pys_value_done(&value);
         return NULL;

@@ -138,6 +138,14 @@ int pys_list_put_item(PyObject *obj, Py_ssize_t index, PyObject *value, const ch
     if (status == PMS_OK)
         return 0;
     failed(self, status, message);
+    if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyObject *kind, *error, *trace, *place;
+        PyErr_Fetch(&kind, &error, &trace);
+        place = PyLong_FromSsize_t(index);
+        PyErr_Restore(kind, error, trace);
+        pys_locate(self, place);
+        Py_XDECREF(place);
+    }
     return -1;
 }
 
@@ -171,6 +179,7 @@ static PyObject *list_append(PyObject *obj, PyObject *value)
     if (PMS_LIKELY(status == PMS_OK))
         Py_RETURN_NONE;
     pys_raise(self->owner, status);
+    pys_locate(self, NULL);
     return NULL;
 }
 
@@ -202,6 +211,7 @@ static PyObject *list_insert(PyObject *obj, PyObject *const *args, Py_ssize_t na
     if (status == PMS_OK)
         Py_RETURN_NONE;
     pys_raise(self->owner, status);
+    pys_locate(self, args[0]);
     return NULL;
 }
 

@@ -26,6 +26,24 @@ int pys_raise(struct pys_pool *owner, int status)
     return -1;
 }
 
+void pys_locate(struct pys_proxy *self, PyObject *place)
+{
+    PyObject *kind, *error, *trace, *told;
+    if (pys.locate == NULL || !PyErr_ExceptionMatches(PyExc_TypeError))
+        return;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyErr_NormalizeException(&kind, &error, &trace);
+    told = PyObject_CallFunctionObjArgs(pys.locate, (PyObject *)self, error, place, NULL);
+    if (told == NULL) {
+        Py_XDECREF(kind);
+        Py_XDECREF(error);
+        Py_XDECREF(trace);
+        return;
+    }
+    Py_XDECREF(error);
+    PyErr_Restore(kind, told, trace); /* of the same class */
+}
+
 void pys_raise_key(PyObject *key)
 {
     PyObject *args = PyTuple_Pack(1, key);
@@ -37,14 +55,14 @@ void pys_raise_key(PyObject *key)
 
 static PyObject *set_hooks(PyObject *module, PyObject *args)
 {
-    PyObject *hook[5];
-    PyObject **slot[5] = {&pys.pack_key, &pys.pack_value, &pys.unpack, &pys.build,
-                          &pys.raise_status};
+    PyObject *hook[6];
+    PyObject **slot[6] = {&pys.pack_key, &pys.pack_value,   &pys.unpack,
+                          &pys.build,    &pys.raise_status, &pys.locate};
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOO:set_hooks", &hook[0], &hook[1], &hook[2], &hook[3],
-                          &hook[4]))
+    if (!PyArg_ParseTuple(args, "OOOOOO:set_hooks", &hook[0], &hook[1], &hook[2], &hook[3],
+                          &hook[4], &hook[5]))
         return NULL;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         PyObject *old = *slot[i];
         *slot[i] = pys_ref(hook[i]);
         Py_XDECREF(old);
@@ -169,7 +187,7 @@ static int exec_module(PyObject *module)
 
 static PyMethodDef module_methods[] = {
     {"set_hooks", set_hooks, METH_VARARGS,
-     "set_hooks(pack_key, pack_value, unpack, build, raise_status)"},
+     "set_hooks(pack_key, pack_value, unpack, build, raise_status, locate)"},
     {"set_record_hooks", set_record_hooks, METH_VARARGS,
      "set_record_hooks(bind, upgrade, fresh): see struct pys_state."},
     {"set_note_caller", set_note_caller, METH_O,

@@ -79,7 +79,8 @@ struct pys_array {
 
 /* ---- slots.c: the module ---- */
 struct pys_state {
-    PyObject *pack_key, *pack_value, *unpack, *build, *raise_status; /* hooks, or NULL */
+    PyObject *pack_key, *pack_value, *unpack, *build, *raise_status,
+        *locate;           /* hooks, or NULL */
     PyObject *order_image; /* of keys of sorted containers; or NULL */
     /* Of records.  bind(schema): bind it to a class.  upgrade(record): give it the schema of its
      * class.  fresh(record): upgrade it, or all leaves where fallbacks are made anew. */
@@ -99,6 +100,9 @@ extern struct pys_state pys;
  * Returns -1.  owner may be NULL. */
 int pys_raise(struct pys_pool *owner, int status);
 /* KeyError(key); a tuple stays one argument. */
+/* An exception is set: if it refuses a value that was to be stored at a place of self, let it tell
+ * the whole place.  NULL: the place is not known. */
+void pys_locate(struct pys_proxy *self, PyObject *place);
 void pys_raise_key(PyObject *key);
 
 extern PyType_Spec pys_pool_spec, pys_proxy_spec, pys_dict_spec, pys_list_spec, pys_tx_spec;

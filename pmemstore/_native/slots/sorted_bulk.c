@@ -102,8 +102,12 @@ static int add(struct bulk *bulk, PyObject *item)
         return -1;
     waiting->item = pys_ref(item);
     bulk->count++; /* forget() knows it now */
-    if (bulk->pairs)
-        return read_value(bulk, PyTuple_GetItem(item, 1), waiting);
+    if (bulk->pairs) {
+        int built = read_value(bulk, PyTuple_GetItem(item, 1), waiting);
+        if (built < 0)
+            pys_locate(bulk->self, PyTuple_GetItem(item, 0));
+        return built;
+    }
     return pys_value_read(bulk->self->owner, Py_None, &waiting->value);
 }
 

@@ -393,8 +393,10 @@ static int dict_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
     if (pys_order_read(key, PYS_PUT, &order) < 0)
         return -1;
     status = pys_store(self, value, pys_sorted_put, &order.key);
-    if (PMS_UNLIKELY(status != PMS_OK))
+    if (PMS_UNLIKELY(status != PMS_OK)) {
         pys_order_raise(self, status, key);
+        pys_locate(self, key);
+    }
     pys_order_done(&order);
     return status == PMS_OK ? 0 : -1;
 }
