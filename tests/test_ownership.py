@@ -6,12 +6,14 @@ import contextlib
 import gc
 import threading
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pmemstore
 from pmemstore import Pool, PoolCorruptError, StaleRefError, TransactionError
+from pmemstore.containers.sorted import PlainSortedDict
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener
@@ -270,6 +272,32 @@ def test_a_cycle_is_told_and_collected(length: int, pool: Pool) -> None:
     assert pool.check().ok
     assert pool.stats().used_bytes <= used
     assert pool.collect() == 0
+
+
+@pmemstore.record
+class Node:
+    name: str
+    link: Any = None
+
+
+def test_cycles_through_every_kind_of_container_are_collected(pool: Pool) -> None:
+    """Records, deques and sorted dicts among them."""
+    with pool.transaction():
+        pool.root["ring"] = [{}, Node("n"), deque(), PlainSortedDict()]
+        items, node, ends, ordered = pool.root["ring"]
+        items["next"] = node
+        node.link = ends
+        ends.append(ordered)
+        ordered["next"] = pool.root["ring"]
+    pool.collect()
+    objects = pool.check().objects
+    del items, node, ends, ordered
+    del pool.root["ring"]
+    assert pool.check().unreachable == 5
+    assert pool.check().damage == 0
+    assert pool.collect() > 0
+    assert pool.check().ok
+    assert pool.check().objects == objects - 5
 
 
 def test_every_cycle_is_told(pool: Pool) -> None:

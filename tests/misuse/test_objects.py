@@ -220,6 +220,25 @@ def test_the_place_of_a_refusal_begins_at_the_root(name: str, pool: Pool) -> Non
     assert repr(pool.root) == before
 
 
+@pmemstore.record
+class Parcel:
+    number: int
+    contents: Any = None
+
+
+def test_the_place_of_a_field_is_told(pool: Pool) -> None:
+    """As the issue of a user would name it: keys, indices and fields."""
+    pool.root["a"] = [0, 1, 2, Parcel(3)]
+    parcel = pool.root["a"][3]
+    with pytest.raises(NotPersistableError, match=r"^root\['a'\]\[3\]\.contents: .*Plain: "):
+        parcel.contents = Plain()
+    with pytest.raises(NotPersistableError, match=r"^root\['a'\]\[3\]\.contents\[1\]\['x'\]: "):
+        parcel.contents = [1, {"x": Plain()}]
+    with pytest.raises(NotPersistableError, match=r"^root\['b'\]\[0\]\.contents\[0\]: "):
+        pool.root["b"] = [Parcel(1, [Plain()])]
+    assert parcel.contents is None
+
+
 def test_a_place_that_cannot_be_found_begins_inside_the_value(pool: Pool) -> None:
     """Of what was popped, and while another thread has a transaction open."""
     pool.root["d"] = {}

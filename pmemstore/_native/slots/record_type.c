@@ -229,6 +229,18 @@ static void write_end(struct write *w)
         PyMem_Free(w->local);
 }
 
+/* A refusal is raised: let it tell the field. */
+static void locate_leaf(struct pys_record *root, uint32_t leaf)
+{
+    PyObject *kind, *error, *trace, *place;
+    PyErr_Fetch(&kind, &error, &trace);
+    place = PyLong_FromUnsignedLong(leaf);
+    PyErr_Restore(kind, error, trace);
+    if (place != NULL)
+        pys_locate(&root->base, place);
+    Py_XDECREF(place);
+}
+
 /* Convert; objects that are Ellipsis are left out.  -1: raised. */
 static int write_convert(struct write *w, uint32_t first, PyObject *const *objects, int moved)
 {
@@ -247,6 +259,8 @@ static int write_convert(struct write *w, uint32_t first, PyObject *const *objec
             w->local[i] = pys_value_local(objects[i]);
             status = w->local[i] == NULL ? -1 : 0;
             build = 1;
+        } else if (status < 0) {
+            locate_leaf(w->root, first + i);
         }
     }
     if (status < 0 || !build)
@@ -256,8 +270,9 @@ static int write_convert(struct write *w, uint32_t first, PyObject *const *objec
         return pys_raise(owner, status);
     w->in_level = 1;
     for (uint32_t i = 0; i < w->count && status == 0; i++)
-        if (w->local[i] != NULL)
-            status = pys_value_build(owner, w->local[i], &w->value[i]);
+        if (w->local[i] != NULL &&
+            (status = pys_value_build(owner, w->local[i], &w->value[i])) < 0)
+            locate_leaf(w->root, first + i);
     return status;
 }
 
