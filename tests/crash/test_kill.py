@@ -5,7 +5,6 @@ All 240 kills: ``pytest -m slow -s tests/crash``.  A slice of them runs with eve
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import select
@@ -15,10 +14,10 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import writer
 
 import pmemstore
 
@@ -27,18 +26,6 @@ if TYPE_CHECKING:
 
 WRITER = Path(__file__).with_name("writer.py")
 READY_SECONDS_MAX = 60
-
-
-def load_writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("crash_writer", WRITER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-writer = load_writer()
 
 
 class Victim:

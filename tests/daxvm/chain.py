@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from victim import COUNTS_PER_STEP, writer
+import writer
+from victim import COUNTS_PER_STEP
 
 import pmemstore
 from pmemstore import errors
@@ -84,14 +85,31 @@ class Chain(ABC):
     def difference(self, found: Path) -> str | None:
         """Return what is wrong with what was found, or None."""
 
-    def _start_anew(self) -> None:
-        self.done = 0
-        self.exists = False
-        self.fresh = True
+
+class FileOfPoolChain(Chain):
+    """Something in a pool's file, which must be free of faults whatever is in it."""
+
+    def difference(self, found: Path) -> str | None:
+        if not found.exists():
+            return "the pool is not there" if self.exists else None
+        try:
+            # Recovers in memory; the guest recovers its own file later.
+            with pmemstore.open(found, "r") as pool:
+                if (result := pool.check()).problems:
+                    return f"check() found {result.problems[0]}"
+                if result.leaked_bytes:
+                    return f"{result.leaked_bytes} bytes leaked"
+                return self.compare(pool)
+        except errors.PmemstoreError as error:
+            return f"{type(error).__name__}: {error}"
+
+    @abstractmethod
+    def compare(self, pool: pmemstore.Pool) -> str | None:
+        """Return how its contents differ from what must be there, or None."""
 
 
 @dataclass
-class PoolChain(Chain):
+class PoolChain(FileOfPoolChain):
     """A pool, whose state must be that of the last acknowledged step, or of the one after.
 
     Attributes:
@@ -106,21 +124,7 @@ class PoolChain(Chain):
         self.model, self.modelled = {}, 0
         self.job["seed"] += 1000
 
-    def difference(self, found: Path) -> str | None:
-        if not found.exists():
-            return "the pool is not there" if self.exists else None
-        try:
-            # Recovers in memory; the guest recovers its own file later.
-            with pmemstore.open(found, "r") as pool:
-                if (result := pool.check()).problems:
-                    return f"check() found {result.problems[0]}"
-                if result.leaked_bytes:
-                    return f"{result.leaked_bytes} bytes leaked"
-                return self._compare(pool)
-        except errors.PmemstoreError as error:
-            return f"{type(error).__name__}: {error}"
-
-    def _compare(self, pool: pmemstore.Pool) -> str | None:
+    def compare(self, pool: pmemstore.Pool) -> str | None:
         work = writer.Work(self.model, self.job["seed"])
         for number in range(self.modelled, self.done):
             work.step(number)
@@ -137,19 +141,11 @@ class PoolChain(Chain):
         return None
 
 
-class CounterChain(Chain):
+class CounterChain(FileOfPoolChain):
     """A counter in a pool, which must be as far as was acknowledged, or some steps further."""
 
-    def difference(self, found: Path) -> str | None:
-        if not found.exists():
-            return "the pool is not there" if self.exists else None
-        try:
-            with pmemstore.open(found, "r") as pool:
-                if (result := pool.check()).problems:
-                    return f"check() found {result.problems[0]}"
-                count = pool.root.get("n", 0)
-        except errors.PmemstoreError as error:
-            return f"{type(error).__name__}: {error}"
+    def compare(self, pool: pmemstore.Pool) -> str | None:
+        count = pool.root.get("n", 0)
         if self.done <= count <= self.done + COUNTS_PER_STEP:
             self.done = count
             return None
@@ -172,12 +168,12 @@ class RecordsChain(Chain):
 
 def pool_chain(name: str, place: str, seed: int, **options: Any) -> PoolChain:
     job = {"name": name, "kind": "pool", "seed": seed, "size": "1M", "log_size": "64K"}
-    job |= {"map_sync": True, "clone": False, "unwritten": False}
+    job |= {"map_sync": True, "tier": "flush", "clone": False, "unwritten": False}
     return PoolChain(name, place, job | options)
 
 
 def counter_chain(name: str, place: str, **options: Any) -> CounterChain:
-    job = {"name": name, "kind": "counter", "log_size": "64K", "map_sync": True}
+    job = {"name": name, "kind": "counter", "log_size": "64K", "map_sync": True, "tier": "flush"}
     return CounterChain(name, place, job | options)
 
 

@@ -1,4 +1,7 @@
-"""Lets the tests of this directory, and those inside the guest, import its modules."""
+"""Lets the tests of this directory, and those inside the guest, import its modules.
+
+And the writer of the tests that kill a process, which works in the guests too.
+"""
 
 import shutil
 import sys
@@ -8,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path += [str(HERE), str(HERE.parent / "crash")]
 
 #: For the images of all machines, which are sparse.
 ROOM_BYTES = 2 << 30

@@ -10,35 +10,24 @@ out that makes the difference.  A control that loses nothing fails the test, too
 
 from __future__ import annotations
 
-import json
 import os
-import random
-import shutil
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from chain import Chain, counter_chain, pool_chain, records_chain
-from guest import Guest
-from machines import MACHINES
+from killer import Killer, Kills
 
 pytestmark = pytest.mark.daxvm
 
-VICTIM = Path(__file__).with_name("victim.py")
 SLICE = bool(os.environ.get("PMEMSTORE_DAXVM_SLICE"))
 KILLS = int(os.environ.get("PMEMSTORE_DAXVM_KILLS", "3" if SLICE else "28"))
 SEED = int(os.environ.get("PMEMSTORE_DAXVM_SEED", "1"))
-#: The others take turns, for work under emulation is slow; in the slice there are no turns.
-ALWAYS = {"ext4-dax", "xfs-dax", "xfs-clone", "xfs-clone-control"}
+ALWAYS = frozenset({"ext4-dax", "xfs-dax", "xfs-clone", "xfs-clone-control"})
+#: In the slice there are no turns.
 OTHERS_AT_ONCE = 9 if SLICE else 2
 
 
 def chains() -> list[Chain]:
-    """All items.  In a guest's life one of each file system of ``ALWAYS`` is worked on, and one
-    of ``OTHERS_AT_ONCE`` of the others.
-    """
     every: list[Chain] = []
     for number, fs in enumerate(("ext4", "xfs")):
         seed = 100 * number
@@ -58,106 +47,18 @@ def chains() -> list[Chain]:
         counter_chain("xfs-clone-counter", "xfs-clone", clone=10),
         records_chain("xfs-clone-records", "xfs-clone-raw", pages=64, clone=5, prepare=True),
         records_chain("xfs-clone-records-control", "xfs-clone-control", pages=64, clone=1),
-        pool_chain("vpmem", "ext4-vpmem", 302),
-        pool_chain("disk", "ext4-disk", 303),
+        pool_chain("vpmem", "ext4-vpmem", 302, tier="dax-fsync"),
+        pool_chain("disk", "ext4-disk", 303, tier="sync"),
     ]
-
-
-@dataclass
-class Kills:
-    """What a number of kills has shown."""
-
-    chains: dict[str, Chain]
-    count: int
-    seconds: float
-
-    def report(self) -> str:
-        lines = [f"{self.count} kills in {self.seconds:.0f} s"]
-        for chain in self.chains.values():
-            lines.append(
-                f"{chain.name:26} {chain.kills:3} kills {chain.steps:6} steps acknowledged, "
-                f"{len(chain.lost):3} with losses: {'; '.join(chain.lost):.200}"
-            )
-        return "\n".join(lines)
-
-
-class Killer:
-    """Guests that are killed, one after the other, on the same file systems."""
-
-    def __init__(self, state: Path, seed: int) -> None:
-        self.state = state
-        self.share = state / "share"
-        self.share.mkdir()
-        self.rng = random.Random(seed)
-        self.chains = chains()
-        self.active: list[Chain] = []
-
-    def run(self, kills: int) -> Kills:
-        started = time.monotonic()
-        for number in range(kills):
-            with self._guest() as guest:
-                self._judge(guest)
-                self._go()
-                if number % 4 == 3:
-                    guest.wait_for("said", "opening")
-                    time.sleep(self.rng.uniform(0, 0.5))
-                else:
-                    guest.wait_for("said", "open\n")
-                    time.sleep(self.rng.uniform(0.5, 4))
-                assert guest.alive, f"the victim ended by itself{guest.story()}"
-            self._listen()
-        with self._guest() as guest:
-            self._judge(guest)
-        seconds = time.monotonic() - started
-        return Kills({chain.name: chain for chain in self.chains}, kills, seconds)
-
-    def _guest(self) -> Guest:
-        for name in ("said", "acks", "go"):
-            (self.share / name).unlink(missing_ok=True)
-        shutil.rmtree(self.share / "found", ignore_errors=True)
-        (self.share / "found").mkdir()
-        (self.share / "job").write_text(json.dumps({"items": [c.job for c in self.active]}))
-        return Guest(MACHINES["kill"], self.state, [sys.executable, str(VICTIM)])
-
-    def _judge(self, guest: Guest) -> None:
-        guest.wait_for("said", "found")
-        for chain in self.active:
-            chain.judge(self.share / "found" / chain.name)
-
-    def _go(self) -> None:
-        """Choose what is worked on next, sometimes with a new file."""
-        old = [chain.job["path"] for chain in self.active]
-        self.active = []
-        kills: dict[str, int] = {}
-        for chain in self.chains:
-            kills[chain.place] = kills.get(chain.place, 0) + chain.kills
-        others = sorted(kills.keys() - ALWAYS, key=lambda place: (kills[place], self.rng.random()))
-        for place in [*sorted(ALWAYS), *others[:OTHERS_AT_ONCE]]:
-            here = [chain for chain in self.chains if chain.place == place]
-            self.active.append(min(here, key=lambda chain: (chain.kills, self.rng.random())))
-        for chain in self.active:
-            if not chain.fresh and self.rng.random() < 0.2:
-                chain.start_anew()
-        items = [chain.go() for chain in self.active]
-        keep = [chain.path for chain in self.chains]
-        job = {"items": items, "device": None, "rounds": -1}
-        new = self.share / "go.new"
-        new.write_text(json.dumps(job | {"old": [path for path in old if path not in keep]}))
-        new.rename(self.share / "go")
-
-    def _listen(self) -> None:
-        path = self.share / "acks"
-        text = path.read_text() if path.exists() else ""
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):
-                item, done = map(int, line.split())
-                self.active[item].acknowledge(done)
 
 
 @pytest.fixture(scope="module")
 def kills(daxvm_state: Path) -> Kills:
     """All tests look at the same kills."""
-    result = Killer(daxvm_state, SEED).run(KILLS)
+    killer = Killer(
+        "kill", daxvm_state, chains(), SEED, always=ALWAYS, others_at_once=OTHERS_AT_ONCE
+    )
+    result = killer.run(KILLS)
     print(result.report())
     return result
 

@@ -24,6 +24,7 @@ import pytest
 from blklog import Entry, apply, crash_states, read_log
 from chain import PoolChain, pool_chain
 from guest import SHARE, Guest
+from killer import VICTIM, VICTIM_ENVIRONMENT
 from machines import LOGGED, MACHINES, make_image
 from victim import ACK
 
@@ -56,8 +57,8 @@ def record(state: Path, rounds: int, environment: dict[str, str]) -> list[PoolCh
     make_image(image, LOGGED)
     copy(image, state / "base")
     chains = [
-        pool_chain("small", LOGGED.name, 401),
-        pool_chain("large", LOGGED.name, 402, log_size="1M"),
+        pool_chain("small", LOGGED.name, 401, tier="sync"),
+        pool_chain("large", LOGGED.name, 402, tier="sync", log_size="1M"),
     ]
     share = state / "share"
     (share / "found").mkdir(parents=True)
@@ -65,8 +66,9 @@ def record(state: Path, rounds: int, environment: dict[str, str]) -> list[PoolCh
     items = [chain.go() for chain in chains]
     go = {"items": items, "device": "/dev/vda", "rounds": rounds, "old": []}
     (share / "go").write_text(json.dumps(go))
-    victim = str(Path(__file__).with_name("victim.py"))
-    with Guest(MACHINES["logged"], state, [sys.executable, victim], environment=environment) as vm:
+    command = [sys.executable, str(VICTIM)]
+    environment = VICTIM_ENVIRONMENT | environment
+    with Guest(MACHINES["logged"], state, command, environment=environment) as vm:
         result = vm.wait()
     assert (result.code, result.stderr) == (0, ""), result.stderr
     return chains

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import importlib.util
 import itertools
 import json
 import mmap
@@ -24,8 +23,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+import writer
 
 import pmemstore
 from pmemstore._native import check, lib
@@ -45,19 +45,6 @@ RECORDS_PER_STEP = 8
 COUNTS_PER_STEP = 50
 
 
-def load_writer() -> ModuleType:
-    path = Path(__file__).parents[1] / "crash" / "writer.py"
-    spec = importlib.util.spec_from_file_location("crash_writer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-writer = load_writer()
-
-
 # ---- items --------------------------------------------------------------------------------
 
 
@@ -66,7 +53,7 @@ class Item(ABC):
 
     Args:
         job: ``path``; ``map_sync`` false: the mapping does without MAP_SYNC, where the real one
-            would have it.
+            would have it; ``tier``: what a pool's durability must be.
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -92,6 +79,14 @@ class Item(ABC):
         os.environ.pop("PMEMSTORE_FORCE_TIER", None)
         if not self.job["map_sync"]:
             os.environ["PMEMSTORE_FORCE_TIER"] = "flush"
+
+    def _open_pool(self, size: str) -> pmemstore.Pool:
+        """Open the pool, which must have the tier that is meant to be tested."""
+        self._force()
+        pool = pmemstore.open(self.path, "c", size=size, log_size=self.job["log_size"])
+        tier = pool.durability.tier
+        assert tier == self.job["tier"], f"{self.path}: {tier}: {pool.durability.reason}"
+        return pool
 
 
 class PoolItem(Item):
@@ -119,9 +114,7 @@ class PoolItem(Item):
             threading.Thread(target=clone_forever, args=(self.path,), daemon=True).start()
 
     def _open(self) -> None:
-        self._force()
-        size = self.job["size"]
-        self.pool = pmemstore.open(self.path, "c", size=size, log_size=self.job["log_size"])
+        self.pool = self._open_pool(self.job["size"])
         self.work = writer.Work(self.pool.root, self.job["seed"], self.pool)
 
     def step(self) -> int:
@@ -153,8 +146,7 @@ class CounterItem(Item):
         self.done = done
         if not fresh and self.path.exists():
             anew(self.path)
-        self._force()
-        self.pool = pmemstore.open(self.path, "c", size="1M", log_size=self.job["log_size"])
+        self.pool = self._open_pool("1M")
         self.done = self.pool.root.get("n", 0)
         self.steps = 0
 
