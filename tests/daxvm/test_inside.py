@@ -19,9 +19,12 @@ NAMES = ["nvdimm"] if SLICE else ["nvdimm", "inode", "others", "eadr", "no-clwb"
 @pytest.mark.parametrize("name", NAMES)
 def test_inside(name: str, daxvm_state: Path) -> None:
     pytest_program = str(Path(sys.executable).with_name("pytest"))
-    command = [pytest_program, "-q", "-p", "no:cacheprovider", "--tb=short", "tests/daxvm/inside"]
+    command = [pytest_program, "-q", "-rP", "-p", "no:cacheprovider", "--tb=short"]
+    command.append("tests/daxvm/inside")
     environment = {"PMEMSTORE_DAXVM_MACHINE": name}
     with Guest(MACHINES[name], daxvm_state / name, command, environment=environment) as vm:
         result = vm.wait()
-    print(f"{name}: {result.seconds:.0f} s: {result.stdout.splitlines()[-1]}")
+    lines = result.stdout.splitlines()
+    print(f"{name}: {result.seconds:.0f} s: {lines[-1]}")
+    print("\n".join(line for line in lines if line.startswith("measured")))
     assert result.code == 0, result.stdout + result.stderr

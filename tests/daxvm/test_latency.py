@@ -1,4 +1,7 @@
-"""Prepared pages take no fault and no surprise; the benchmark says what others cost."""
+"""The benchmark of first stores runs in a guest, and counts their faults.
+
+What a prepared store may take is asserted in ``inside/test_faults.py``.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,21 @@ import pytest
 
 pytestmark = [
     pytest.mark.daxvm,
-    pytest.mark.skipif(bool(os.environ.get("PMEMSTORE_DAXVM_SLICE")), reason="not in the slice"),
+    pytest.mark.skipif(
+        bool(os.environ.get("PMEMSTORE_DAXVM_SLICE")), reason="the slice has inside/test_faults.py"
+    ),
 ]
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "fault_latency.py"
-#: What a busy host adds now and then; a fault takes five times as much at least.
-NOISE_US = 1.0
+#: Less than the benchmark's own, which take a minute.
+DIRTY_FILES = 400
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     result = tmp_path_factory.mktemp("latency") / "result.json"
     command = [sys.executable, str(BENCHMARK), "--json", str(result)]
+    command += ["--dirty-files", str(DIRTY_FILES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     print(done.stdout)
@@ -34,11 +40,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return found
 
 
-def test_prepared_stores_take_no_faults_and_about_one_time(rows: list[dict[str, Any]]) -> None:
+def test_prepared_stores_take_no_faults(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if row["range"] == "prepared":
             assert row["faults"] == 0, row
-            assert row["p99_us"] <= 2 * row["p50_us"] + NOISE_US, row
 
 
 def test_other_stores_take_a_fault_each(rows: list[dict[str, Any]]) -> None:
