@@ -22,6 +22,7 @@ import struct
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,11 @@ class RecordsItem(Item):
             assert answer.granted, answer.reason
 
 
-KINDS = {"pool": PoolItem, "counter": CounterItem, "records": RecordsItem}
+KINDS: dict[str, Callable[[dict[str, Any]], Item]] = {
+    "pool": PoolItem,
+    "counter": CounterItem,
+    "records": RecordsItem,
+}
 
 
 # ---- what happens to their files ----------------------------------------------------------
