@@ -35,14 +35,14 @@ class PmemstoreError(Exception):
     Attributes:
         path: Pool file, if known.
         offset: Where in the file, in bytes from its start, if it has a place.
-        wanted: Bytes asked for, or the value expected.
-        found: Bytes available, or the value found.
+        wanted: Bytes asked for, or the value expected; a DurabilityError: name of a tier.
+        found: Bytes available, or the value found; the same.
     """
 
     path: str | None
     offset: int | None
-    wanted: int | None
-    found: int | None
+    wanted: int | str | None
+    found: int | str | None
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class PmemstoreError(Exception):
         *,
         path: str | None = None,
         offset: int | None = None,
-        wanted: int | None = None,
-        found: int | None = None,
+        wanted: int | str | None = None,
+        found: int | str | None = None,
     ) -> None:
         super().__init__(message)
         self.path = path
@@ -90,7 +90,17 @@ class PoolClosedError(PmemstoreError, ValueError):
 
 
 class DurabilityError(PmemstoreError):
-    """The medium cannot give the durability that the caller demanded."""
+    """The medium cannot give the durability, or the protection, that the caller demanded.
+
+    Attributes:
+        wanted: The tier that was demanded, by name, like ``flush``; None: it is not about tiers.
+        found: The tier that there is.
+        reason: Why, in words; None if not known.
+        errno: Of the system call that refused a protection, or None.
+    """
+
+    reason: str | None = None
+    errno: int | None = None
 
 
 class HealthWarning(PmemstoreError, UserWarning):

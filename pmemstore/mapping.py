@@ -205,12 +205,17 @@ class Mapping:
         if require is not None and _TIERS.index(self.tier) > _TIERS.index(require):
             tier, reason = self.tier, self.reason
             self.close()
-            raise errors.DurabilityError(
+            error = errors.DurabilityError(
                 f"{name} has tier {tier!r}, which is weaker than the required {require!r}: "
                 f"{reason}. Nothing was changed; pass require={tier!r} or a weaker one, or "
-                "put the file on another medium.",
+                f"put the file on another medium: 'python -m pmemstore doctor {name}' says what "
+                "would raise it.",
                 path=name,
+                wanted=require,
+                found=tier,
             )
+            error.reason = reason
+            raise error
         return self
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import os
 import warnings
 
@@ -13,8 +14,8 @@ from pmemstore.pool import Pool, open_pools, remembered
 from pmemstore.recorder import Recorder
 from pmemstore.records import schemas
 from pmemstore.sizes import Size, parse_size
-from pmemstore.status import TIERS
-from pmemstore.watch import PREPARE, WATCH
+from pmemstore.status import TIER_NAMES, TIERS
+from pmemstore.watch import PREPARE, PROTECT, WATCH
 
 __all__ = ["lock_holder", "open"]
 
@@ -32,6 +33,7 @@ def open(
     timeout: float | None = None,
     prepare: str | None = None,
     watch: str = "auto",
+    protect: str | None = None,
     recorder: Recorder | None = None,
     refuse_unsafe_shutdown: bool = False,
 ) -> Pool:
@@ -58,6 +60,14 @@ def open(
             returns that took more than 5 us, or that is the first for 1 ms.  ``always``: before
             any commit returns.  ``off``: by ``check()``, checkpoints, growth and close alone.
             On files: with each sync, whatever is asked for here.
+        protect: Keep other tasks off the file as long as the pool is open for writing.  ``flags``:
+            the file becomes append-only, on ext4 with DAX immutable, so that the kernel refuses
+            to cut, punch, rename or unlink it, or to open it for writing; that takes the
+            capability CAP_LINUX_IMMUTABLE, and is undone by ``close``, or by the next open after
+            a crash.  ``lease``: whoever opens the file, to read it too, waits until the next
+            commit that looks, at most /proc/sys/fs/lease-break-time seconds, and from then on
+            each commit looks as long as it is open.  ``auto``: flags if possible, else a
+            lease, else nothing.  ``Pool.protection`` tells which it is.
         recorder: Keeps all that reaches the medium, for crash tests.
         refuse_unsafe_shutdown: Do not open a pool whose memory modules have counted an unsafe
             shutdown while it was in use.  Default: open it, with a HealthWarning.
@@ -70,8 +80,8 @@ def open(
         PoolBusyError: Another process has it open, or this one has.
         PoolFormatError: Not a pool, or one of an unknown version.
         PoolCorruptError: A damaged pool.
-        DurabilityError: The medium is weaker than ``require``, or has had an unsafe shutdown and
-            ``refuse_unsafe_shutdown`` is set.
+        DurabilityError: The medium is weaker than ``require``, or does not allow what ``protect``
+            asks for, or has had an unsafe shutdown and ``refuse_unsafe_shutdown`` is set.
         SchemaMismatchError: A record class of this process cannot read the records that the pool
             has under its name.
         OSError: The system refuses.
@@ -97,6 +107,10 @@ def open(
         raise ValueError(f"prepare must be None, 'now' or 'lazy', not {prepare!r}")
     if watch not in WATCH:
         raise ValueError(f"watch must be 'auto', 'always' or 'off', not {watch!r}")
+    if protect not in PROTECT:
+        raise ValueError(f"protect must be None, 'flags', 'lease' or 'auto', not {protect!r}")
+    if protect is not None and flag == "r":
+        raise ValueError("protect is for pools that are open for writing, not for flag 'r'")
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
@@ -108,6 +122,7 @@ def open(
     options.require = 0 if require is None else TIERS[require]
     options.prepare = PREPARE[prepare]
     options.watch = WATCH[watch]
+    options.protect = PROTECT[protect]
     options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
     options.refuse_shutdowns = refuse_unsafe_shutdown
     if recorder is not None:
@@ -163,16 +178,49 @@ def _raise_open(status: int, path: str) -> None:
         error.pid = pid
         raise error from busy
     except DurabilityError as weak:
-        if not str(weak).startswith("an unsafe shutdown"):
+        better = _refusal(weak, path)
+        if better is None:
             raise
-        raise DurabilityError(
+        raise better from weak
+
+
+def _refusal(weak: DurabilityError, path: str) -> DurabilityError | None:
+    """Return the same with what is to be done; None: the core's words are all there is."""
+    reason, wanted, found = weak.reason or "", weak.wanted, weak.found
+    if reason.startswith("an unsafe shutdown"):
+        return DurabilityError(
             f"{path}: its memory modules counted an unsafe shutdown while it was open for writing "
-            f"(counter {weak.wanted}, now {weak.found}): flushed data may be lost. Nothing was "
+            f"(counter {wanted}, now {found}): flushed data may be lost. Nothing was "
             "changed; open it with flag 'r' and look, or without refuse_unsafe_shutdown.",
             path=path,
-            wanted=weak.wanted,
-            found=weak.found,
-        ) from weak
+            wanted=wanted,
+            found=found,
+        )
+    if reason.startswith("protect: "):
+        why = reason.removeprefix("protect: ")
+        number = f" ({errno.errorcode.get(weak.errno, weak.errno)})" if weak.errno else ""
+        error = DurabilityError(
+            f"{path} cannot be protected from other tasks: {why}{number}. Its contents were not "
+            "changed, and no pool was made; run with the capability, or pass another protect=, or "
+            "none: what others do to the file is noticed all the same.",
+            path=path,
+        )
+        error.errno = weak.errno
+    elif isinstance(wanted, int) and isinstance(found, int) and wanted in TIER_NAMES:
+        need, have = TIER_NAMES[wanted], TIER_NAMES.get(found, "unknown")
+        error = DurabilityError(
+            f"{path} has tier {have!r}, which is weaker than the required {need!r}: {reason}. "
+            f"Nothing was changed; pass require={have!r} or a weaker one, or put the file on "
+            f"another medium: 'python -m pmemstore doctor {path}' says what would raise it.",
+            path=path,
+            wanted=need,
+            found=have,
+        )
+        why = reason
+    else:
+        return None
+    error.reason = why
+    return error
 
 
 def lock_holder(path: str) -> int | None:

@@ -30,7 +30,7 @@ from pmemstore.records import schemas
 from pmemstore.sizes import Size, parse_size
 from pmemstore.status import TIER_NAMES, CheckResult, Durability, PoolStats
 from pmemstore.tx import Transaction
-from pmemstore.watch import notes_of
+from pmemstore.watch import PROTECTIONS, notes_of
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
@@ -49,8 +49,8 @@ class Pool(_slots.PoolBase):
     Transactions: ``transaction()``
     Upkeep:       ``check()``, ``checkpoint()``, ``collect()``, ``grow()``, ``prepare_write()``,
                   ``close()``
-    Facts:        ``durability``, ``health()``, ``stats()``, ``heap()``, ``path``, ``uuid``,
-                  ``flag``, ``closed``
+    Facts:        ``durability``, ``protection``, ``health()``, ``stats()``, ``heap()``, ``path``,
+                  ``uuid``, ``flag``, ``closed``
 
     Thread safety:
         All methods may be called from any thread.  After ``fork()`` only the parent may use the
@@ -108,6 +108,15 @@ class Pool(_slots.PoolBase):
             tier=TIER_NAMES.get(lib.pms_pool_tier(core), "unknown"),
             reason=ffi.string(lib.pms_pool_reason(core)).decode("utf-8", "replace"),
         )
+
+    @property
+    def protection(self) -> str | None:
+        """What keeps other tasks off the file: see ``open``, ``protect``.
+
+        ``append-only`` and ``immutable``: the flag that was set.  ``lease``: others wait when
+        they open it.  None: nothing.
+        """
+        return PROTECTIONS[lib.pms_pool_protection(self._core())]
 
     @property
     def uuid(self) -> UUID:

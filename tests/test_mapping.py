@@ -165,8 +165,10 @@ def test_ordinary_file_says_why_it_needs_syncs(plain: Path) -> None:
 
 def test_weaker_tier_than_required_fails_closed(shm: Path) -> None:
     path = shm / "file"
-    with pytest.raises(errors.DurabilityError, match=r"'volatile'.*'sync'.*tmpfs"):
+    with pytest.raises(errors.DurabilityError, match=r"'volatile'.*'sync'.*tmpfs") as caught:
         Mapping.open(path, PAGE, create=True, require="sync")
+    assert (caught.value.wanted, caught.value.found) == ("sync", "volatile")
+    assert "doctor" in str(caught.value)
     Mapping.open(path, require="volatile").close()
 
 

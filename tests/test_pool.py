@@ -127,9 +127,22 @@ def test_durability_names_tier_and_reason(pool: Pool, medium: Medium) -> None:
 def test_require_fails_closed(medium: Medium) -> None:
     """A medium weaker than demanded is an error, and leaves no file."""
     path = medium.folder / "a.pool"
-    with pytest.raises(DurabilityError, match=r"a\.pool"):
-        pmemstore.open(path, require="flush")
-    assert not path.exists()
+    weakest = "volatile" if medium.is_direct else "sync"
+    for there in (False, True):
+        with pytest.raises(DurabilityError, match=r"a\.pool has tier") as caught:
+            pmemstore.open(path, require="flush")
+        error = caught.value
+        assert (error.path, error.wanted, error.found) == (str(path), "flush", weakest)
+        assert error.reason is not None
+        assert error.reason in str(error)
+        assert "forced" in error.reason or "tmpfs is memory" in error.reason
+        assert f"python -m pmemstore doctor {path}" in str(error)
+        assert path.exists() == there
+        pmemstore.open(path).close()
+
+
+def test_require_accepts_what_there_is(medium: Medium) -> None:
+    path = medium.folder / "a.pool"
     weakest = "volatile" if medium.is_direct else "sync"
     with pmemstore.open(path, require=weakest):
         pass

@@ -126,7 +126,10 @@ def exception_for(status: int, detail: Detail, path: str | None = None) -> BaseE
     if kind is errors.MediaError:
         numbers["errno"] = detail.sys_errno or errno.EIO
         message = f"{os.strerror(numbers['errno'])}: {message}"
-    return kind(message, **numbers)
+    error = kind(message, **numbers)
+    if isinstance(error, errors.DurabilityError):
+        error.reason, error.errno = what or None, detail.sys_errno or None
+    return error
 
 
 _MESSAGES: dict[int, tuple[type[errors.PmemstoreError], str]] = {

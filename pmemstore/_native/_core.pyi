@@ -236,6 +236,8 @@ class _Lib:
     PMS_WATCH_UNNAMED: Final[int]
     PMS_WATCH_RENAMED: Final[int]
     PMS_WATCH_IMMUTABLE: Final[int]
+    PMS_WATCH_UNGUARDED: Final[int]
+    PMS_WATCH_OPENED: Final[int]
     PMS_WATCH_AUTO: Final[int]
     PMS_WATCH_ALWAYS: Final[int]
     PMS_WATCH_OFF: Final[int]
@@ -244,6 +246,14 @@ class _Lib:
     PMS_PREPARE_AUTO: Final[int]
     PMS_PREPARE_NOW: Final[int]
     PMS_PREPARE_LAZY: Final[int]
+    PMS_PROTECT_NONE: Final[int]
+    PMS_PROTECT_FLAGS: Final[int]
+    PMS_PROTECT_LEASE: Final[int]
+    PMS_PROTECT_AUTO: Final[int]
+    PMS_GUARD_NONE: Final[int]
+    PMS_GUARD_APPEND_ONLY: Final[int]
+    PMS_GUARD_IMMUTABLE: Final[int]
+    PMS_GUARD_LEASE: Final[int]
     def pms_pool_prepare(self, pool: CData, off: int, length: int, answer: CData, /) -> int: ...
     def pms_pool_remember(self, pool: CData, /) -> int: ...
     def pms_pool_watched(self, pool: CData, full: int, out: CData, /) -> int: ...
@@ -266,6 +276,7 @@ class _Lib:
     def pms_pool_heap_stats(self, pool: CData, out: CData, /) -> int: ...
     def pms_pool_reason(self, pool: CData, /) -> CData: ...
     def pms_pool_tier(self, pool: CData, /) -> int: ...
+    def pms_pool_protection(self, pool: CData, /) -> int: ...
 
     # value.h
 

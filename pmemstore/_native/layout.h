@@ -70,7 +70,9 @@ struct pms_super_pm {
     uint64_t shutdown_device; /* name of the memory modules that shutdowns counts; 0: none */
     uint64_t shutdowns;       /* their count of unsafe shutdowns at the last open for writing */
     uint64_t shutdowns_in_use; /* unsafe shutdowns that met the pool in use */
-    uint64_t zero1[5];
+    uint64_t guard_flags; /* file flags that an open pool has set (pool_guard.c); 0: none */
+    uint64_t guard_inode; /* ... on the file with this number: a copy has another one */
+    uint64_t zero1[3];
     struct pms_region_pm regions[PMS_REGIONS_MAX];
     uint64_t csum; /* pms_hash of all bytes before it, seed PMS_MAGIC */
 };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -136,12 +137,32 @@ static int meet_shutdowns(struct pms_pool *pool, const struct pms_options *opt, 
     return PMS_OK;
 }
 
+/* ---- a flag that a crash left on the file ---- */
+
+/* The file could be opened for writing, so the flag is off, or was another file's.  That it is off
+ * may not be durable yet, and without the mark nobody would know it for ours again. */
+static int meet_guard(struct pms_pool *pool, int *repair)
+{
+    struct pms_super_pm *s = &pool->super;
+    if (pool->read_only || !s->guard_flags)
+        return PMS_OK;
+    PMS_TRY(pms_sync_all(&pool->map.medium));
+    pool->guard.dax = (uint32_t)s->guard_flags & FS_DAX_FL;
+    s->guard_flags = s->guard_inode = 0;
+    s->gen++;
+    *repair = 1;
+    return PMS_OK;
+}
+
 /* ---- from a descriptor to a pool ---- */
 
 static enum pms_mode mode_of(const struct pms_map *map)
 {
     return map->medium.direct ? PMS_MODE_DIRECT : PMS_MODE_FILE;
 }
+
+/* Why the medium was too weak: outlives the mapping, as long as the thread's pms_detail. */
+static _Thread_local char weak_reason[PMS_REASON_MAX];
 
 static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt, int *repair)
 {
@@ -165,9 +186,11 @@ static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt
                          (enum pms_flush_kind)opt->flush_kind));
     pool->map.medium.recorder = opt->recorder;
     pool->map.medium.recorder_context = opt->recorder_context;
-    if (opt->require && (uint32_t)pool->map.medium.tier > opt->require)
-        return PMS_FAIL(PMS_E_DURABILITY, "open the pool", 0, opt->require,
+    if (opt->require && (uint32_t)pool->map.medium.tier > opt->require) {
+        memcpy(weak_reason, pool->map.reason, sizeof weak_reason);
+        return PMS_FAIL(PMS_E_DURABILITY, weak_reason, 0, opt->require,
                         (uint64_t)pool->map.medium.tier);
+    }
     return PMS_OK;
 }
 
@@ -241,6 +264,8 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
     if (status == PMS_OK)
         status = meet_shutdowns(pool, opt, &repair);
     if (status == PMS_OK)
+        status = meet_guard(pool, &repair);
+    if (status == PMS_OK)
         status = engine_start(pool, repair);
     if (status == PMS_OK) {
         *out = pool;
@@ -289,12 +314,60 @@ static int lock_file(int fd, int read_only)
                                 : PMS_FAIL_OS("flock", 0, 0, errno);
 }
 
+/* Opening for writing gave EPERM.  PMS_MISSING: a flag of a pool that is not open any more was
+ * taken off; try again. */
+static int free_file(int fd, const char *path)
+{
+    struct pms_super_pm super;
+    struct stat st;
+    uint32_t there = 0;
+    int damaged;
+    PMS_TRY(regular(fd));
+    if (pms_guard_read(fd, &there) != PMS_OK || !(there & PMS_GUARD_FLAGS))
+        return PMS_FAIL_OS("open", 0, 0, EPERM);
+    PMS_TRY(lock_file(fd, 0)); /* a pool that is open is busy */
+    PMS_TRY(same_file(fd, path));
+    if (super_read(fd, &super, &damaged) != PMS_OK || fstat(fd, &st) != 0 ||
+        super.guard_inode != st.st_ino || !(super.guard_flags & there & PMS_GUARD_FLAGS))
+        return PMS_FAIL_OS(
+            "opening a file that is append-only or immutable, and not by a pool's "
+            "doing (lsattr, chattr -ia)",
+            0, 0, EPERM);
+    int status = pms_guard_change(fd, 0, (uint32_t)super.guard_flags & PMS_GUARD_FLAGS);
+    if (status == PMS_OK)
+        return PMS_MISSING;
+    return PMS_FAIL_OS("taking off the flag that protected the pool until a crash "
+                       "(CAP_LINUX_IMMUTABLE, or chattr -ia)",
+                       0, 0, pms_detail()->sys_errno);
+}
+
+/* The same, with the descriptor that reading takes. */
+static int free_path(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, EPERM);
+    int status = free_file(fd, path);
+    struct pms_detail detail = *pms_detail();
+    close(fd);
+    *pms_detail() = detail;
+    return status;
+}
+
 /* Open and lock what is under this name now.  PMS_MISSING: nothing.  PMS_E_FORMAT: no file. */
 static int lock_path(const char *path, int read_only, int *fd)
 {
     for (int tries = 0; tries < 16; tries++) {
         /* O_NONBLOCK, O_NOCTTY: do not wait for a pipe's other end, do not adopt a terminal. */
         *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (*fd < 0 && errno == EPERM && !read_only) {
+            int freed = free_path(path);
+            if (freed != PMS_MISSING)
+                return freed;
+            continue;
+        }
+        if (*fd < 0 && errno == EWOULDBLOCK) /* somebody has a lease on it */
+            return PMS_FAIL(PMS_E_BUSY, "open the pool", 0, 0, 0);
         if (*fd < 0)
             return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, errno);
         int status = regular(*fd);
@@ -336,7 +409,7 @@ static int give_up(int status, struct pms_pool **out)
 
 static int settle(const struct pms_options *opt, struct pms_pool **out)
 {
-    int status = pms_pool_settle(*out, opt->watch);
+    int status = pms_pool_settle(*out, opt->watch, opt->protect);
     return status == PMS_OK ? PMS_OK : give_up(status, out);
 }
 
@@ -520,6 +593,8 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
         random = (uint64_t)getpid();
     snprintf(temporary, strlen(path) + 32, "%s.new-%016llx", path, (unsigned long long)random);
     int status = plan(opt, &super);
+    if (status == PMS_OK)
+        status = pms_guard_try(temporary, opt->protect);
     if (status == PMS_OK)
         status = make_file(&m, temporary, super.size);
     if (status == PMS_OK)

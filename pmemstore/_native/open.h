@@ -20,6 +20,7 @@ struct pms_options {
     uint32_t flush_kind; /* enum pms_flush_kind */
     uint32_t prepare;    /* enum pms_prepare_when */
     uint32_t watch;      /* enum pms_watch_mode */
+    uint32_t protect;    /* enum pms_protect; not with flag r */
     int64_t timeout_ns;  /* how long an operation waits for another thread; 0: no limit */
     /* The memory modules below the file, by a name that is not 0, and how many unsafe shutdowns
      * they have counted.  0: they cannot be told. */

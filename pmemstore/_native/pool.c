@@ -264,6 +264,21 @@ int pms_pool_checkpoint(struct pms_pool *pool)
     return status;
 }
 
+/* Power losses do no harm any more, and the file is everybody's again.  *guard: that it cannot be
+ * is told by close, but is no failure of the medium. */
+static int end_of_use(struct pms_pool *pool, int *guard)
+{
+    uint64_t gen = pool->super.gen;
+    *guard = pms_guard_end(pool);
+    if (*guard == PMS_E_MEDIA)
+        return *guard;
+    if (pool->super.in_use) {
+        pool->super.in_use = 0;
+        pool->super.gen++;
+    }
+    return pool->super.gen == gen ? PMS_OK : pms_super_write(pool);
+}
+
 int pms_pool_close(struct pms_pool *pool)
 {
     if (pool->fork_epoch != atomic_load(&pms_fork_epoch)) {
@@ -273,16 +288,13 @@ int pms_pool_close(struct pms_pool *pool)
     pms_pool_lock(pool);
     if (!pool->closed && pool->owner)
         pms_pool_roll_back_all(pool);
-    int status = PMS_OK;
+    int status = PMS_OK, guard = PMS_OK;
     if (!pool->closed && !pool->read_only && !pool->poisoned && !pms_map_error(&pool->map)) {
         status = pms_pool_drain_all(pool);
         if (status == PMS_OK) {
             status = pms_pool_cut(pool);
-            if (status == PMS_OK && pool->super.in_use) { /* power losses do no harm any more */
-                pool->super.in_use = 0;
-                pool->super.gen++;
-                status = pms_super_write(pool);
-            }
+            if (status == PMS_OK)
+                status = end_of_use(pool, &guard);
             if (status != PMS_OK) /* as everywhere: MEDIA is what a failed sync is called */
                 status = pms_pool_poison(pool, status);
         }
@@ -296,6 +308,9 @@ int pms_pool_close(struct pms_pool *pool)
         pms_pool_unlock(pool);
         return PMS_OK;
     }
+    if (pms_guard_lift(pool) != PMS_OK) /* also after a failure, which left the mark */
+        guard = PMS_E_OS;
+    struct pms_detail detail = *pms_detail();
     pool->closed = 1;
     int fd = pool->map.medium.fd;
     if (pool->views)
@@ -314,7 +329,8 @@ int pms_pool_close(struct pms_pool *pool)
     pms_wset_free(&pool->ws);
     pms_pool_wake(pool);
     pms_pool_unlock(pool);
-    return status;
+    *pms_detail() = detail;
+    return status == PMS_OK ? guard : status;
 }
 
 void pms_pool_unview(struct pms_pool *pool)

@@ -33,6 +33,34 @@ enum pms_prepare_when {
     PMS_PREPARE_LAZY = 2  /* none: stores take their faults */
 };
 
+/* Keeping other tasks away from the file: pool_guard.c. */
+enum pms_protect {
+    PMS_PROTECT_NONE = 0,
+    PMS_PROTECT_FLAGS = 1, /* append-only, or immutable where stores go on all the same */
+    PMS_PROTECT_LEASE = 2, /* others wait while they open the file, and are noticed */
+    PMS_PROTECT_AUTO = 3   /* flags, else a lease, else nothing */
+};
+enum pms_protection { /* what there is of it */
+                      PMS_GUARD_NONE = 0,
+                      PMS_GUARD_APPEND_ONLY = 1,
+                      PMS_GUARD_IMMUTABLE = 2,
+                      PMS_GUARD_LEASE = 3
+};
+enum pms_lease_state {
+    PMS_LEASE_NONE = 0,
+    PMS_LEASE_HELD = 1,
+    PMS_LEASE_YIELDED =
+        2 /* somebody has the file open: each unit looks, and asks for it again */
+};
+struct pms_guard {
+    uint32_t flag;   /* FS_APPEND_FL or FS_IMMUTABLE_FL, ours; 0: none */
+    uint32_t lifted; /* ... and off for the moment */
+    uint32_t lease;  /* enum pms_lease_state */
+    uint32_t dax;    /* FS_DAX_FL if the file had it; it may have to go with a clone */
+    int64_t slow_ns; /* of the watch, while the lease is given away */
+};
+#define PMS_GUARD_FLAGS 0x30u /* FS_IMMUTABLE_FL | FS_APPEND_FL */
+
 enum pms_handle_state {
     PMS_HANDLE_LIVE = 0,
     PMS_HANDLE_STALE = 1 /* the object was rolled back: the offset means nothing any more */
@@ -72,6 +100,7 @@ struct pms_pool {
     struct pms_log log;
     struct pms_map map;
     struct pms_watch watch;
+    struct pms_guard guard;
     uint32_t prepare;       /* enum pms_prepare_when */
     uint64_t populate_next; /* direct: pages from here on are still to be populated */
     struct pms_super_pm super;
@@ -175,7 +204,7 @@ int pms_pool_grow_pages(void *pool, uint64_t pages); /* the heap's callback */
 void pms_super_seal(struct pms_super_pm *super);
 /* ---- pool_watch.c ---- */
 /* A pool that was just opened, or made: blocks and pages prepared, and watched from now on. */
-int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode);
+int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode, uint32_t protect);
 /* With the lock held: has another task done something to the file?  Undoes a clone.
  * PMS_E_MEDIA: contents may be lost; the pool is poisoned. */
 int pms_pool_look(struct pms_pool *pool, int full);
@@ -195,6 +224,27 @@ struct pms_watched {
 };
 /* full: look first; PMS_E_MEDIA if contents may be lost (out is filled all the same). */
 int pms_pool_watched(struct pms_pool *pool, int full, struct pms_watched *out);
+
+/* ---- pool_guard.c ---- */
+/* PMS_E_DURABILITY: there is no such protection; what and sys_errno say why. */
+int pms_pool_protect(struct pms_pool *pool, uint32_t protect);
+/* The same question, asked of an empty file that is made under this name and is gone again. */
+int pms_guard_try(const char *name, uint32_t protect);
+/* The flag off for an act of our own, and on again; pages from fresh on are populated then. */
+int pms_guard_lift(struct pms_pool *pool);
+void pms_guard_back(struct pms_pool *pool, uint64_t fresh);
+/* Set the DAX flag again if it may have been lost. */
+void pms_guard_dax_back(struct pms_pool *pool);
+/* The flag off for good, and the mark out of pool->super, which the caller writes. */
+int pms_guard_end(struct pms_pool *pool);
+/* 1: somebody may have opened the file, or has closed it again.  Then the caller looks at all of
+ * it, and says that it has. */
+int pms_guard_look(struct pms_pool *pool);
+void pms_guard_looked(struct pms_pool *pool);
+/* Those of PMS_GUARD_FLAGS, and FS_DAX_FL; PMS_E_OS where there are no flags, or they are not ours to change. */
+int pms_guard_read(int fd, uint32_t *flags);
+int pms_guard_change(int fd, uint32_t set, uint32_t clear);
+uint32_t pms_pool_protection(struct pms_pool *pool); /* enum pms_protection */
 
 int pms_super_write(struct pms_pool *pool); /* both slots, one after the other */
 

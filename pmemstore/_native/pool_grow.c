@@ -106,7 +106,15 @@ static int lengthen(struct pms_pool *pool, const struct pms_super_pm *wanted)
 static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
 {
     PMS_TRY(pms_pool_look(pool, 0)); /* a file that somebody cut is not made longer again */
+    uint64_t old = pool->super.size;
+    if (pms_guard_lift(pool) != PMS_OK)
+        return pms_fail(PMS_E_FULL, __FILE__, __LINE__,
+                        "grow a file whose protecting flag cannot be lifted", old,
+                        wanted->size - old, 0, pms_detail()->sys_errno);
     int status = lengthen(pool, wanted);
+    struct pms_detail detail = *pms_detail();
+    pms_guard_back(pool, old);
+    *pms_detail() = detail;
     int remembered = pms_pool_remember(pool);
     return status == PMS_OK ? remembered : status;
 }

@@ -79,8 +79,14 @@ static int lost(struct pms_pool *pool, uint32_t found)
 /* Blocks of its own again, durable: also what was stored since the clone. */
 static int undo_clone(struct pms_pool *pool)
 {
-    struct pms_prepared answer;
-    PMS_TRY(pms_map_prepare(&pool->map, 0, pool->map.size, &answer));
+    struct pms_prepared answer = {0};
+    int status = pms_guard_lift(pool);
+    if (status == PMS_OK)
+        status = pms_map_prepare(&pool->map, 0, pool->map.size, &answer);
+    if (status == PMS_OK)
+        pms_guard_back(pool, pool->map.size);
+    else
+        answer.sys_errno = pms_detail()->sys_errno;
     if (!answer.granted) {
         int err = answer.sys_errno;
         return pms_pool_poison(pool, pms_fail(PMS_E_MEDIA, __FILE__, __LINE__,
@@ -97,7 +103,10 @@ int pms_pool_look(struct pms_pool *pool, int full)
     if (PMS_UNLIKELY(!pool->watch.map)) /* not settled yet */
         return PMS_OK;
     bool direct = pool->map.medium.direct, populating = pool->populate_next != UINT64_MAX;
-    uint32_t found = pms_watch_look(&pool->watch, full != 0);
+    bool others = PMS_UNLIKELY(pool->guard.lease) && pms_guard_look(pool);
+    uint32_t found = pms_watch_look(&pool->watch, full != 0 || others);
+    if (PMS_UNLIKELY(others)) /* only now may they do something */
+        pms_guard_looked(pool);
     if (PMS_UNLIKELY(found & PMS_WATCH_LOST))
         return lost(pool, found);
     if (PMS_UNLIKELY(found & PMS_WATCH_SHARED && direct))
@@ -158,10 +167,13 @@ static int settle_blocks(struct pms_pool *pool)
     return PMS_OK; /* a forced tier, on a file system that cannot do better */
 }
 
-int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode)
+int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode, uint32_t protect)
 {
     if (pool->map.medium.direct)
         PMS_TRY(settle_blocks(pool));
+    pms_guard_dax_back(pool);
+    if (protect && !pool->read_only)
+        PMS_TRY(pms_pool_protect(pool, protect));
     pms_pool_populate(pool, pool->map.size);
     pms_watch_init(&pool->watch, &pool->map, (enum pms_watch_mode)watch_mode);
     return pms_watch_remember(&pool->watch);
@@ -176,7 +188,13 @@ int pms_pool_prepare(struct pms_pool *pool, uint64_t off, uint64_t len,
     if (status == PMS_OK && !len)
         len = off < pool->map.size ? pool->map.size - off : 0;
     if (status == PMS_OK)
+        status = pms_guard_lift(pool);
+    if (status == PMS_OK) {
         status = pms_map_prepare(&pool->map, off, len, answer);
+        pms_guard_back(pool, pool->map.size);
+        if (answer->populated && pool->guard.flag) /* whose return may have shut the pages */
+            (void)populate(pool, off, off + len);
+    }
     if (status == PMS_OK && pms_map_error(&pool->map))
         status =
             pms_pool_poison(pool, PMS_FAIL(PMS_E_MEDIA, "prepare the pool's file", 0, 0, 0));

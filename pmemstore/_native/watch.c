@@ -134,6 +134,8 @@ uint32_t pms_watch_look(struct pms_watch *watch, bool full)
             uint32_t flags = watch_flags(fd);
             if (flags & ~watch->flags)
                 found |= PMS_WATCH_IMMUTABLE;
+            if (watch->flags & ~flags)
+                found |= PMS_WATCH_UNGUARDED;
             watch->flags = flags;
         }
     }

@@ -29,17 +29,19 @@
 
 /* Bits. */
 enum pms_watch_found {
-    PMS_WATCH_GONE = 1,       /* the file cannot be examined any more */
-    PMS_WATCH_SHORTER = 2,    /* truncated */
-    PMS_WATCH_GAPS = 4,       /* holes or unwritten extents, where there were none */
-    PMS_WATCH_MOVED = 8,      /* other blocks: collapsed, inserted, exchanged, or refilled */
-    PMS_WATCH_SHARED = 16,    /* a clone shares blocks */
-    PMS_WATCH_TOUCHED = 32,   /* ctime has moved: chmod, a link, or as the next one */
-    PMS_WATCH_FAULTED = 1024, /* mtime has moved: write faults of ours, or a write */
-    PMS_WATCH_LONGER = 64,    /* somebody has appended */
-    PMS_WATCH_UNNAMED = 128,  /* it has no name any more */
-    PMS_WATCH_RENAMED = 256,  /* another file, or none, has its name (set by the pool) */
-    PMS_WATCH_IMMUTABLE = 512 /* immutable or append-only, and we did not do it */
+    PMS_WATCH_GONE = 1,         /* the file cannot be examined any more */
+    PMS_WATCH_SHORTER = 2,      /* truncated */
+    PMS_WATCH_GAPS = 4,         /* holes or unwritten extents, where there were none */
+    PMS_WATCH_MOVED = 8,        /* other blocks: collapsed, inserted, exchanged, or refilled */
+    PMS_WATCH_SHARED = 16,      /* a clone shares blocks */
+    PMS_WATCH_TOUCHED = 32,     /* ctime has moved: chmod, a link, or as the next one */
+    PMS_WATCH_FAULTED = 1024,   /* mtime has moved: write faults of ours, or a write */
+    PMS_WATCH_LONGER = 64,      /* somebody has appended */
+    PMS_WATCH_UNNAMED = 128,    /* it has no name any more */
+    PMS_WATCH_RENAMED = 256,    /* another file, or none, has its name (set by the pool) */
+    PMS_WATCH_IMMUTABLE = 512,  /* immutable or append-only, and we did not do it */
+    PMS_WATCH_UNGUARDED = 2048, /* a flag that was there was taken off */
+    PMS_WATCH_OPENED = 4096     /* the lease was broken: it was opened (set by the pool) */
 };
 /* Contents are lost, or may be. */
 #define PMS_WATCH_LOST (PMS_WATCH_GONE | PMS_WATCH_SHORTER | PMS_WATCH_GAPS | PMS_WATCH_MOVED)

@@ -189,6 +189,7 @@ USES: dict[str, dict[str, list[Use]]] = {
         "root": [lambda pool: pool.root, lambda pool: repr(pool.root["dict"])],
         "transaction": [write_in_block],
         "durability": [lambda pool: str(pool.durability)],
+        "protection": [lambda pool: pool.protection],
         "uuid": [lambda pool: pool.uuid],
         "format_version": [lambda pool: pool.format_version],
         "log_size": [lambda pool: pool.log_size],

@@ -56,6 +56,7 @@ static const struct {
     [CALL_RENAME] = {"rename", {EIO, ENOSPC}},
     [CALL_FCHMOD] = {"fchmod", {EIO, EPERM}},
     [CALL_IOCTL] = {"ioctl", {EIO, EINTR, ENOTTY}},
+    [CALL_FCNTL] = {"fcntl", {EAGAIN, EACCES, EINVAL}},
     [CALL_REALPATH] = {"realpath", {ENOENT, ENOMEM}},
     [CALL_FOPEN] = {"fopen", {EMFILE, ENOMEM}},
     [CALL_FGETS] = {"fgets", {EIO}},
@@ -320,6 +321,16 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     void *argument = va_arg(args, void *);
     va_end(args);
     return fails(CALL_IOCTL) ? -1 : __real_ioctl(fd, request, argument);
+}
+
+int __real_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    long argument = va_arg(args, long);
+    va_end(args);
+    return fails(CALL_FCNTL) ? -1 : __real_fcntl(fd, command, argument);
 }
 
 /* With MAP_SYNC granted, sysfs tells of a device that has DAX and keeps its caches. */

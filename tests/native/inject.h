@@ -43,6 +43,7 @@ enum call {
     CALL_RENAME,
     CALL_FCHMOD,
     CALL_IOCTL,
+    CALL_FCNTL,
     CALL_REALPATH,
     CALL_FOPEN,
     CALL_FGETS,

@@ -36,6 +36,7 @@ struct scenario {
     enum unit unit[8];
     void (*instead)(struct life *life); /* of all that */
     int full;                           /* so is the file system */
+    uint32_t protect;                   /* left out where files cannot have flags */
 };
 
 static struct life life;
@@ -164,6 +165,7 @@ static void tidy_directory(int may)
 static struct pms_options options_of(const struct scenario *s)
 {
     struct pms_options options = {.flag = s->flag ? s->flag : 'w', .limit = s->limit};
+    options.protect = s->protect;
     options.watch = PMS_WATCH_OFF; /* looks that time decides on would not be counted alike */
     if (s->flag == 'c' || s->flag == 'n') {
         options.size = 512u << 10;
@@ -240,6 +242,9 @@ static void check_statuses(void)
 {
     HOLDS(injector.retried_syncs == 0);
     if (scenario->full) /* growth is refused, whatever else fails */
+        return;
+    if (scenario->protect &&
+        failure.call == CALL_IOCTL) /* a flag that cannot be lifted is told */
         return;
     if (injector.injected == 0 ||
         (failure.model == MODEL_NONE && inject_transparent(failure.call, failure.err)))
@@ -368,6 +373,27 @@ static void mapping(struct life *l)
     use_mapping(l, fd);
     inject_disarm();
     CHECK_EQ(unlink(path), 0);
+}
+
+/* A pool of its own: who opens a leased file waits. */
+static void lease(struct life *l)
+{
+    char path[128];
+    struct pms_pool *pool = NULL;
+    struct pms_options options = {.flag = 'n',
+                                  .size = 512u << 10,
+                                  .log_bytes = POOL_LOG,
+                                  .watch = PMS_WATCH_OFF,
+                                  .protect = PMS_PROTECT_LEASE};
+    snprintf(path, sizeof path, "%s/leased", l->dir);
+    inject_arm(&failure);
+    if (CALL(l, pms_pool_open(path, &options, &pool)) == PMS_OK) {
+        (void)CALL(l, pms_pool_checkpoint(pool));
+        (void)CALL(l, pms_pool_close(pool));
+        pms_pool_drop(pool);
+    }
+    inject_disarm();
+    tidy_directory(1);
 }
 
 /* ---- threads that wait for each other ---- */
@@ -508,10 +534,16 @@ static const struct scenario scenarios[] = {
     {"more than the log holds", 0, 1, LIVES(UNIT_BUMP, UNIT_NUMBER)},
     {"growth", 0, 1, LIVES(UNIT_LARGE, UNIT_GROW, UNIT_NUMBER)},
     {"growth without space", 0, 1, LIVES(UNIT_LARGE, UNIT_GROW, UNIT_NUMBER), .full = 1},
+    {"create protected", 'c', 0, LIVES(UNIT_NUMBER, UNIT_CLOSE), .protect = PMS_PROTECT_FLAGS},
+    {"protected", 'w', 1, LIVES(UNIT_LARGE, UNIT_GROW, UNIT_NUMBER),
+     .protect = PMS_PROTECT_FLAGS},
+    {"protected after a kill", 'w', 2, LIVES(UNIT_TEXT, UNIT_CLOSE),
+     .protect = PMS_PROTECT_FLAGS},
     {"upkeep", 0, 1,
      LIVES(UNIT_DELETE, UNIT_CHECKPOINT, UNIT_COLLECT, UNIT_LOOK, UNIT_CONTENTS,
            UNIT_CHECKPOINT, UNIT_CLOSE)},
     {"mapping", NOTHING, .instead = mapping},
+    {"lease", NOTHING, .instead = lease},
     {"waiting", NOTHING, .instead = waits},
     {"create on DAX", 'c', 0, 1, LIVES(UNIT_NUMBER, UNIT_CLOSE)},
     {"open on DAX after a kill", 'w', 2, 1, LIVES(UNIT_TEXT)},
@@ -550,8 +582,18 @@ static void sweep_call(enum call call, uint64_t most)
     }
 }
 
+/* Flags take a privilege, and a file system that has them. */
+static int flags_allowed(void)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/flags", life.dir);
+    return pms_guard_try(path, PMS_PROTECT_FLAGS) == PMS_OK;
+}
+
 static void sweep_scenario(const struct scenario *s)
 {
+    if (s->protect && !flags_allowed())
+        return;
     uint64_t counts[CALLS];
     int timed = s->instead == waits; /* how often they call is not the same each time */
     scenario = s;

@@ -6,6 +6,7 @@ Every act runs in the middle of a pool's life, and none of them may reach Python
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -157,6 +158,166 @@ def test_remount_does_not_take_the_promise_away(place: Place) -> None:
     subprocess.run(["mount", "-o", "remount,rw", mount], capture_output=True, check=False)
     with pmemstore.open(path, "w") as pool:
         assert pool.root["after"] == "remount,ro"
+
+
+# ---- kept off the file: open(..., protect=) ----
+
+REFUSED = (*acts.LOSING, "append", "rename", "rename over", "unlink", "chmod", "write")
+#: Of chattr, by place.  Elsewhere a store to an immutable file is a SIGBUS, and append-only does.
+FLAG = {"ext4-dax": "i", "ext4-inode": "i"}
+
+
+def lsattr(path: Path) -> str:
+    done = subprocess.run(["lsattr", path], capture_output=True, text=True, check=True)
+    return done.stdout.split()[0]
+
+
+def flags_of(path: Path) -> str:
+    return "".join(flag for flag in lsattr(path) if flag in "ia")
+
+
+def killed_while_protected(path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        pool = pmemstore.open(path, "n", size="2M", protect="flags")
+        pool.root["a"] = 1
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.places(*DAX_PLACES, "ext4-vpmem", "ext4-disk", "btrfs")
+@pytest.mark.parametrize("act", REFUSED)
+def test_acts_on_a_protected_file_are_refused(place: Place, act: str) -> None:
+    path = place.folder / "t.pool"
+    pool = acts.make(path, protect="flags")
+    assert flags_of(path) == FLAG.get(place.name, "a")
+    before = times(path)
+    with pytest.raises(PermissionError):
+        acts.ACTS[act](path)
+    fill(pool, 100)
+    if pool.durability.tier in ("eadr", "flush"):  # and stores take no fault
+        assert times(path) == before
+        assert pool.stats().write_faults == 0
+    result = pool.check()
+    assert result.ok
+    assert result.notes == ()
+    pool.close()
+    assert flags_of(path) == ""
+
+
+@pytest.mark.places(*DAX_PLACES, "ext4-vpmem", "ext4-disk", "btrfs")
+def test_descriptors_from_before_cannot_cut_a_protected_file(place: Place) -> None:
+    """On ext4 with DAX they cannot write either."""
+    path = place.folder / "t.pool"
+    acts.make(path).close()
+    with path.open("r+b", buffering=0) as old:
+        pool = pmemstore.open(path, "w", protect="flags")
+        with pytest.raises(PermissionError):
+            os.ftruncate(old.fileno(), 0)
+        for mode in (acts.PUNCH | acts.KEEP_SIZE, acts.COLLAPSE):
+            with pytest.raises(OSError, match=r"not permitted|not supported|Invalid"):
+                acts.fallocate(Path(f"/proc/self/fd/{old.fileno()}"), mode)
+        if FLAG.get(place.name) == "i":
+            with pytest.raises(PermissionError):
+                os.pwrite(old.fileno(), b"not ours", acts.FREE)
+        pool.root["after"] = 1
+        assert pool.check().ok
+        pool.close()
+
+
+@pytest.mark.places(*DAX_PLACES)
+def test_protected_pool_grows_and_is_prepared(place: Place) -> None:
+    path = place.folder / "t.pool"
+    with pmemstore.open(path, "n", size="2M", protect="flags") as pool:
+        pool.root["large"] = bytes(8 << 20)
+        assert flags_of(path) == FLAG.get(place.name, "a")
+        answer = pool.prepare_write()
+        assert answer, answer.reason
+        assert answer.map_sync
+        time.sleep(acts.TICK)
+        before, faults = times(path), pool.stats().write_faults
+        pool.root["numbers"] = {i: str(i) for i in range(100)}
+        fill(pool)
+        assert times(path) == before
+        assert pool.stats().write_faults == faults
+        assert pool.check().notes == ()
+
+
+@pytest.mark.places(*XFS_PLACES)
+def test_clone_of_a_protected_file_is_not_refused_but_undone(place: Place) -> None:
+    outcome = acts.suffer(place.folder / "t.pool", "clone", protect="flags")
+    assert outcome.supported
+    assert not outcome.lost
+    assert outcome.repairs == 1
+    assert flags_of(place.folder / "t.pool") == ""
+    assert "x" in lsattr(place.folder / "t.pool")  # the DAX flag, which has to go meanwhile
+
+
+@pytest.mark.places(*XFS_PLACES)
+def test_flag_that_a_kill_left_on_a_cloned_file_is_taken_off(place: Place) -> None:
+    """xfs changes no flag of a cloned file that has the DAX flag, which must be there again."""
+    path = place.folder / "t.pool"
+    killed_while_protected(path)
+    acts.clone(path)
+    with pmemstore.open(path, "w", require="flush") as pool:
+        assert flags_of(path) == ""
+        assert "x" in lsattr(path)
+        assert pool.prepare_write()
+        assert pool.root["a"] == 1
+    with pmemstore.open(path, "w", require="flush") as pool:
+        assert pool.check().ok
+
+
+@pytest.mark.places(*DAX_PLACES, "ext4-vpmem", "ext4-disk", "btrfs")
+def test_flag_that_a_kill_left_is_taken_off_by_the_next_open(place: Place) -> None:
+    path = place.folder / "t.pool"
+    killed_while_protected(path)
+    assert flags_of(path) == FLAG.get(place.name, "a")
+    with pmemstore.open(path, "w") as pool:
+        assert flags_of(path) == ""
+        assert pool.root["a"] == 1
+    subprocess.run(["chattr", "+a", path], check=True)
+    with pytest.raises(PermissionError, match="not by a pool's doing"):
+        pmemstore.open(path, "w")
+    assert flags_of(path) == "a"
+    subprocess.run(["chattr", "-a", path], check=True)
+
+
+@pytest.mark.places("tmpfs")
+def test_file_system_without_flags_refuses_protection(place: Place) -> None:
+    subprocess.run(["mount", "-t", "ramfs", "none", place.folder], check=True)
+    try:
+        with pytest.raises(pmemstore.DurabilityError, match=r"refuses the flag \(ENOTTY\)"):
+            pmemstore.open(place.folder / "t.pool", "n", size="1M", protect="flags")
+        assert list(place.folder.iterdir()) == []
+    finally:
+        subprocess.run(["umount", place.folder], check=True)
+
+
+@pytest.mark.places(*DAX_PLACES, "ext4-vpmem", "ext4-disk", "btrfs", "tmpfs")
+def test_opening_a_leased_file_waits_for_a_commit(place: Place) -> None:
+    """So does a clone, which opens it; then each commit looks until the lease is there again."""
+    path = place.folder / "t.pool"
+    pool = acts.make(path, protect="lease")
+    assert pool.protection == "lease"
+    other = subprocess.Popen(["cat", path], stdout=subprocess.PIPE)
+    time.sleep(0.5)
+    assert other.poll() is None
+    deadline = time.monotonic() + 30
+    assert other.stdout is not None
+    pool.root["after"] = 1
+    time.sleep(0.002)
+    pool.root["after"] = 2
+    assert len(other.stdout.read()) == acts.SIZE
+    assert time.monotonic() < deadline
+    other.wait()
+    pool.root["after"] = 3
+    assert "has opened the file" in " ".join(pool.check().notes)
+    with pytest.raises(BlockingIOError):
+        os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    pool.root["after"] = 4
+    assert pool.check().ok
+    pool.close()
 
 
 # ---- write faults ----
