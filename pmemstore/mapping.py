@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 from pmemstore import errors
 from pmemstore._native import check, ffi, lib
 from pmemstore.recorder import Recorder
+from pmemstore.watch import WATCH
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -93,12 +94,16 @@ class MappingStats:
         flushed_lines: Cache lines of 64 bytes whose write-back was started.
         syncs: System calls that waited for the device.
         written_bytes: Bytes written by system calls (zeroes of ``prepare_write``).
+        looks: Times that the file was compared with what it was: see ``open``, ``watch``.
+        repairs: Times that a clone made by another task was undone.
     """
 
     fences: int
     flushed_lines: int
     syncs: int
     written_bytes: int
+    looks: int
+    repairs: int
 
 
 class Mapping:
@@ -155,6 +160,7 @@ class Mapping:
         create: bool = False,
         readonly: bool = False,
         require: Tier | None = None,
+        watch: str = "auto",
         recorder: Recorder | None = None,
     ) -> Self:
         """Map a file.
@@ -168,6 +174,10 @@ class Mapping:
                 under its name complete or not at all, and is asked to be DAX (or NOCOW).
             readonly: Do not write.  Views cannot be written to, persist is refused.
             require: Weakest tier that is acceptable.  None: any.
+            watch: When the file is compared with what it was, because another task may have
+                truncated, punched or cloned it.  ``auto``: by the first ``fence`` or
+                ``persist`` for 1 ms, on files by each that syncs.  ``always``: by each.
+                ``off``: by ``check`` and ``prepare_write`` alone; on files by syncs too.
             recorder: Keeps all that reaches the medium, for crash tests; what is stored
                 through views is noticed at the next flush, fence or persist.
 
@@ -176,7 +186,7 @@ class Mapping:
 
         Raises:
             DurabilityError: The file's tier is weaker than ``require``.
-            ValueError: ``size`` or ``require`` is out of range.
+            ValueError: ``size``, ``require`` or ``watch`` is out of range.
             OSError: Opening, creating or mapping failed.
 
         Durability:
@@ -187,6 +197,8 @@ class Mapping:
             raise ValueError(f"require={require!r}: must be None or one of {', '.join(_TIERS)}")
         if size is not None and size <= 0:
             raise ValueError(f"size={size}: must be greater than 0")
+        if watch not in WATCH:
+            raise ValueError(f"watch={watch!r}: must be 'auto', 'always' or 'off'")
         if create and readonly:
             raise ValueError("create and readonly exclude each other")
         flags = (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC
@@ -198,7 +210,7 @@ class Mapping:
             _create(name, size)
             fd = os.open(name, flags)
         try:
-            self = cls._map(fd, name, size, readonly, recorder)
+            self = cls._map(fd, name, size, readonly, WATCH[watch], recorder)
         except BaseException:
             os.close(fd)
             raise
@@ -220,7 +232,13 @@ class Mapping:
 
     @classmethod
     def _map(
-        cls, fd: int, name: str, size: int | None, readonly: bool, recorder: Recorder | None
+        cls,
+        fd: int,
+        name: str,
+        size: int | None,
+        readonly: bool,
+        watch: int,
+        recorder: Recorder | None,
     ) -> Self:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -232,7 +250,7 @@ class Mapping:
             raise ValueError(f"cannot map {size} bytes of {name}: the file has {have} bytes")
         out = ffi.new("struct pms_mapping **")
         flags = lib.PMS_MAP_READONLY if readonly else 0
-        check(lib.pms_mapping_open(out, fd, size, flags), path=name)
+        check(lib.pms_mapping_open(out, fd, size, flags, watch), path=name)
         # From here on the descriptor belongs to the mapping.
         self = cls.__new__(cls)
         raw = ffi.gc(out[0], lib.pms_mapping_free)
@@ -302,12 +320,15 @@ class Mapping:
         Raises:
             PoolClosedError: The mapping is closed.
         """
-        counters = self._info().counters
+        info = self._info()
+        counters = info.counters
         return MappingStats(
             fences=counters.fences,
             flushed_lines=counters.flushed_lines,
             syncs=counters.syncs,
             written_bytes=counters.written_bytes,
+            looks=info.looks,
+            repairs=info.repairs,
         )
 
     # ---- access ----
@@ -352,7 +373,7 @@ class Mapping:
             length: Bytes.  None: up to the end.
 
         Raises:
-            MediaError: The file was truncated or its medium failed, now or earlier.
+            MediaError: The file was truncated or punched, or its medium failed, now or earlier.
             ValueError: The range is not inside the mapping, or the mapping is closed.
 
         Durability:
@@ -369,7 +390,7 @@ class Mapping:
         """Wait until what was flushed is durable.
 
         Raises:
-            MediaError: The file was truncated or its medium failed, now or earlier.
+            MediaError: The file was truncated or punched, or its medium failed, now or earlier.
             ValueError: The mapping is closed.
 
         Durability:
@@ -387,7 +408,7 @@ class Mapping:
             length: Bytes.  None: up to the end.
 
         Raises:
-            MediaError: The file was truncated or its medium failed, now or earlier.
+            MediaError: The file was truncated or punched, or its medium failed, now or earlier.
             ValueError: The range is not inside the mapping, or the mapping is closed.
 
         Durability:
@@ -416,7 +437,8 @@ class Mapping:
 
         Durability:
             A granted answer stays true until somebody else truncates, punches, clones or
-            collapses the file; a sync by anybody costs the next stores a fault again.
+            collapses the file, which is told or undone: see ``open``, ``watch``.  A sync by
+            anybody costs the next stores a fault again.
         """
         self._note()
         start, length = self._range(offset, length)
@@ -425,10 +447,11 @@ class Mapping:
         return prepared(raw)
 
     def check(self) -> None:
-        """See whether the file is still there, in its full length, and nothing failed.
+        """Compare the file, with all its blocks, with what it was; and see that nothing failed.
 
         Raises:
-            MediaError: It was truncated, or its medium failed, now or earlier.
+            MediaError: It was truncated, or blocks were taken from it, or its medium failed, now
+                or earlier.
             ValueError: The mapping is closed.
         """
         self._do(lib.pms_mapping_check(self._raw))
@@ -518,11 +541,16 @@ class Mapping:
                 path=self.path,
             )
         if status == lib.PMS_E_MEDIA:
-            number = lib.pms_detail().sys_errno or errno.EIO
+            detail = lib.pms_detail()
+            number = detail.sys_errno or errno.EIO
+            why = _text(detail.what) if detail.what else ""
+            known = why.startswith("another task")
+            why = f"{why}. " if known else ""
+            cause = "" if known else ": it was truncated, or its medium failed"
             offset = max(int(self._info().media_error) - 1, 0)
             raise errors.MediaError(
-                f"{os.strerror(number)}: the mapping of {self.path} has lost its file from "
-                f"offset {offset} on: it was truncated, or its medium failed. Whether stores "
+                f"{os.strerror(number)}: {why}The mapping of {self.path} has lost its file from "
+                f"offset {offset} on{cause}. Whether stores "
                 "since the last successful persist are durable is unknown; close the mapping, "
                 "check the file and the device, and open it again.",
                 errno=number,

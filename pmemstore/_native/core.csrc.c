@@ -2,7 +2,7 @@
 #include "collect.h"
 #include "machine.h"
 #include "map.h"
-#include "map_user.h"
+#include "mapping.h"
 #include "open.h"
 #include "persist.h"
 #include "status.h"

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "hash.h"
-#include "map_user.h"
+#include "mapping.h"
 #include "recover.h"
 
 /* ---- superblocks ---- */

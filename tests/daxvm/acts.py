@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import pmemstore
-from pmemstore import MediaError, PmemstoreError, Pool
+from pmemstore import Mapping, MediaError, PmemstoreError, Pool
 
 MIB = 1 << 20
 SIZE = 4 * MIB
@@ -168,6 +168,44 @@ def suffer(path: Path, act: str, **options: str) -> Outcome:
                 assert pool.check().ok
                 assert (pool.root["before"], pool.root["after"]) == (1, 19)
     return outcome
+
+
+def suffer_mapping(path: Path, act: str, **options: str) -> Outcome:
+    """Let another task do this to the file of an open Mapping; store, persist, check."""
+    outcome = Outcome()
+    Mapping.open(path, SIZE, create=True).close()
+    mapping = Mapping.open(path, **options)  # type: ignore[arg-type] # handed on as they came
+    with mapping:
+        mapping.prepare_write()
+        time.sleep(TICK)
+        store(mapping)
+        time.sleep(TICK)
+        try:
+            ACTS[act](path)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            return Outcome(supported=False)
+        try:
+            store(mapping)
+        except MediaError as error:
+            outcome.lost, outcome.text = True, str(error)
+        try:
+            mapping.check()
+            outcome.repairs = mapping.stats().repairs
+            assert not outcome.lost
+            store(mapping)
+        except MediaError as error:
+            outcome.check_lost, outcome.text = True, str(error)
+            with pytest.raises(MediaError, match="another task"):
+                mapping.persist(0, 8)
+    return outcome
+
+
+def store(mapping: Mapping) -> None:
+    with mapping.view(0, 8) as view:
+        view[:] = time.monotonic_ns().to_bytes(8, "little")
+    mapping.persist(0, 8)
 
 
 def stays_lost(pool: Pool) -> None:

@@ -164,6 +164,89 @@ def test_damage_that_another_task_did_is_not_called_damage(as_dax: Path) -> None
     pool.close()
 
 
+# ---- the same under a Mapping ----
+
+
+@pytest.mark.parametrize("act", ["truncate", "truncate and back", "punch"])
+def test_mapping_on_tmpfs_is_told_by_the_next_persist(act: str, direct: Medium) -> None:
+    if not direct.is_direct or "tmpfs" not in reason_of(direct.folder):
+        pytest.skip("no tmpfs")
+    outcome = acts.suffer_mapping(direct.folder / "file", act)
+    assert outcome.lost
+    assert "another task has" in outcome.text
+
+
+@pytest.mark.parametrize("watch", ["auto", "always"])
+@pytest.mark.parametrize("act", acts.LOSING)
+def test_mapping_on_direct_media_is_told_by_the_next_persist(
+    act: str, watch: str, as_dax: Path
+) -> None:
+    outcome = acts.suffer_mapping(as_dax / "file", act, watch=watch)
+    if not outcome.supported:
+        pytest.skip("the file system refuses it")
+    assert outcome.lost
+    assert "another task has" in outcome.text
+
+
+@pytest.mark.parametrize("act", acts.LOSING)
+def test_mapping_without_a_watch_is_told_by_the_check(act: str, as_dax: Path) -> None:
+    outcome = acts.suffer_mapping(as_dax / "file", act, watch="off")
+    if not outcome.supported:
+        pytest.skip("the file system refuses it")
+    assert not outcome.lost
+    assert outcome.check_lost
+
+
+@pytest.mark.parametrize("act", acts.LOSING)
+def test_mapping_of_a_file_is_told(act: str, file_medium: Medium) -> None:
+    """Truncated, punched: by the next persist.  Zeroed, shifted: by the check."""
+    if not tells_extents(file_medium.folder):
+        pytest.skip("neither ext4 nor xfs")
+    outcome = acts.suffer_mapping(file_medium.folder / "file", act)
+    if not outcome.supported:
+        pytest.skip("the file system refuses it")
+    if act in ("truncate", "truncate and back", "punch", "collapse"):
+        assert outcome.lost
+    else:
+        assert outcome.check_lost
+
+
+def test_preparing_a_mapping_does_not_hide_a_hole(direct: Medium) -> None:
+    path = direct.folder / "file"
+    with pmemstore.Mapping.open(path, acts.SIZE, create=True, watch="off") as mapping:
+        acts.ACTS["punch"](path)
+        answer = mapping.prepare_write()
+        assert not answer
+        assert "another task has punched" in answer.reason
+        with pytest.raises(MediaError, match="another task has punched"):
+            mapping.persist(0, 8)
+
+
+def test_sparse_file_of_a_mapping_is_not_called_punched(direct: Medium) -> None:
+    """Stores fill it as they come; nobody has taken anything away."""
+    path = direct.folder / "file"
+    with path.open("wb") as file:
+        file.truncate(acts.SIZE)
+    with pmemstore.Mapping.open(path, watch="always") as mapping:
+        for offset in range(0, acts.SIZE, acts.SIZE // 16):
+            with mapping.view(offset, 8) as view:
+                view[:] = b"contents"
+            mapping.persist(offset, 8)
+        mapping.check()
+        assert mapping.prepare_write().allocated
+        mapping.persist(0, 8)
+        acts.ACTS["punch"](path)
+        with pytest.raises(MediaError, match="another task has punched"):
+            mapping.persist(0, 8)
+
+
+@pytest.mark.parametrize("act", ["append", "sync", "rename", "unlink", "chmod", "touch"])
+def test_mapping_minds_no_harmless_act(act: str, medium: Medium) -> None:
+    outcome = acts.suffer_mapping(medium.folder / "file", act, watch="always")
+    assert not outcome.lost
+    assert not outcome.check_lost
+
+
 # ---- acts that take nothing away ----
 
 

@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 EXPLORER = "test_crash"
 # Tests beside the explorer that look at what these files make durable.
-OTHER_TESTS = {"map_user": ("test_mapping",), "prepare": ("test_map",), "probe": ("test_mapping",)}
+OTHER_TESTS = {"mapping": ("test_mapping",), "prepare": ("test_map",), "probe": ("test_mapping",)}
 # Time is counted while it computes, so a busy machine kills no mutant; one that sleeps for good is
 # waited for so many times as long.
 CPU_LIMIT = ("sh", "-c", 'ulimit -S -t "$0" && exec "$@"')

@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "_native/map_user.h"
+#include "_native/mapping.h"
 #include "inject.h"
 #include "lives.h"
 #include "pool_fixture.h"
@@ -336,7 +336,7 @@ static void use_mapping(struct life *l, int fd)
     struct pms_prepared answer;
     int status = CALL(l, pms_mapping_fill(fd, MAP_BYTES));
     if (status == PMS_OK)
-        status = CALL(l, pms_mapping_open(&u, fd, MAP_BYTES, 0));
+        status = CALL(l, pms_mapping_open(&u, fd, MAP_BYTES, 0, PMS_WATCH_OFF));
     if (status != PMS_OK) {
         close(fd);
         return;
@@ -469,7 +469,7 @@ static void close_beside_a_sync(struct life *l)
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     HOLDS(pms_mapping_fill(fd, MAP_BYTES) == PMS_OK);
-    HOLDS(pms_mapping_open(&u, fd, MAP_BYTES, 0) == PMS_OK);
+    HOLDS(pms_mapping_open(&u, fd, MAP_BYTES, 0, PMS_WATCH_OFF) == PMS_OK);
     injector.slow = 1;
     CHECK_EQ(pthread_create(&thread, NULL, persist_slowly, u), 0);
     CHECK_EQ(sem_wait(&there), 0);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "_native/layout.h"
-#include "_native/map_user.h"
+#include "_native/mapping.h"
 #include "check.h"
 
 #define SIZE (64u * PMS_PAGE)
@@ -44,7 +44,7 @@ static struct pms_mapping *map(const char *tier, struct seen *seen)
     CHECK(fd >= 0);
     CHECK_EQ(unlink(path), 0);
     CHECK_EQ(pms_mapping_fill(fd, SIZE), PMS_OK);
-    CHECK_EQ(pms_mapping_open(&u, fd, SIZE, 0), PMS_OK);
+    CHECK_EQ(pms_mapping_open(&u, fd, SIZE, 0, PMS_WATCH_ALWAYS), PMS_OK);
     pms_mapping_record(u, record, seen);
     return u;
 }

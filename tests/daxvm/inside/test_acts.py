@@ -160,6 +160,37 @@ def test_remount_does_not_take_the_promise_away(place: Place) -> None:
         assert pool.root["after"] == "remount,ro"
 
 
+# ---- the same under a Mapping ----
+
+
+@pytest.mark.places(*DAX_PLACES)
+@pytest.mark.parametrize("act", acts.LOSING)
+def test_mapping_is_told_by_the_next_persist(place: Place, act: str) -> None:
+    outcome = acts.suffer_mapping(place.folder / "file", act)
+    assert outcome.supported
+    assert outcome.lost
+    assert "another task has" in outcome.text
+
+
+@pytest.mark.places(*XFS_PLACES)
+@pytest.mark.parametrize("act", ["clone", "clone a range"])
+def test_clone_under_a_mapping_is_undone_before_persist_returns(place: Place, act: str) -> None:
+    outcome = acts.suffer_mapping(place.folder / "file", act)
+    assert outcome.supported
+    assert not outcome.lost
+    assert not outcome.check_lost
+    assert outcome.repairs == 1
+
+
+@pytest.mark.places(*DAX_PLACES)
+@pytest.mark.parametrize("act", ["append", "sync", "rename", "unlink", "chmod", "touch", "write"])
+def test_mapping_minds_no_harmless_act(place: Place, act: str) -> None:
+    outcome = acts.suffer_mapping(place.folder / "file", act, watch="always")
+    assert not outcome.lost
+    assert not outcome.check_lost
+    assert outcome.repairs == 0
+
+
 # ---- kept off the file: open(..., protect=) ----
 
 REFUSED = (*acts.LOSING, "append", "rename", "rename over", "unlink", "chmod", "write")

@@ -1,8 +1,9 @@
-/* map_user.c -- range checks, users and one meaning of flush + fence for pmemstore.mapping. */
-#include "map_user.h"
+/* mapping.c -- range checks, users and one meaning of flush + fence for pmemstore.mapping. */
+#include "mapping.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -15,14 +16,20 @@ struct pms_mapping {
     _Atomic uint32_t users;  /* calls that are running */
     _Atomic uint32_t closed; /* no further call may start */
     pthread_mutex_t lock;    /* held while a noted range is synced */
-    uint64_t noted_from;     /* flushed but not fenced; media that are not direct */
+    pthread_mutex_t looking; /* held for what is below; after lock, if both */
+    struct pms_watch watch;
+    uint32_t mode;          /* enum pms_watch_mode */
+    _Atomic int64_t due_ns; /* the next fence after this looks */
+    uint64_t noted_from;    /* flushed but not fenced; media that are not direct */
     uint64_t noted_end;
 };
 
 static int mapping_media_error(struct pms_mapping *u)
 {
     uint64_t error = atomic_load(&u->map.media_error);
-    return pms_fail(PMS_E_MEDIA, __FILE__, __LINE__, "the mapping has lost its file",
+    uint32_t lost = u->watch.ever & PMS_WATCH_LOST;
+    return pms_fail(PMS_E_MEDIA, __FILE__, __LINE__,
+                    lost ? pms_watch_text(lost) : "the mapping has lost its file",
                     error ? error - 1 : 0, 0, 0, EIO);
 }
 
@@ -54,16 +61,76 @@ static int mapping_range(const struct pms_mapping *u, uint64_t off, uint64_t len
     return PMS_OK;
 }
 
-/* The file may have become shorter without any of our pages being touched. */
-static int mapping_length(struct pms_mapping *u, uint64_t end)
+/* ---- other tasks ---- */
+
+/* Lock held: what the file is now is right. */
+static int mapping_remember(struct pms_mapping *u)
 {
-    struct stat st;
-    if (fstat(u->map.medium.fd, &st) != 0)
-        return PMS_FAIL_OS("fstat", 0, 0, errno);
-    if ((uint64_t)st.st_size >= end)
+    struct pms_watch before = u->watch;
+    pms_watch_init(&u->watch, &u->map, (enum pms_watch_mode)u->mode);
+    u->watch.ever = before.ever;
+    u->watch.looks = before.looks;
+    u->watch.repaired = before.repaired;
+    return pms_watch_remember(&u->watch);
+}
+
+static void mapping_next_look(struct pms_mapping *u)
+{
+    const struct pms_watch *w = &u->watch;
+    atomic_store_explicit(&u->due_ns,
+                          w->slow_ns < 0    ? INT64_MIN
+                          : w->slow_ns == 0 ? INT64_MAX
+                                            : w->looked_ns + w->period_ns,
+                          memory_order_relaxed);
+}
+
+/* Lock held.  Blocks of its own again, and what was stored since the clone is durable. */
+static int mapping_undo_clone(struct pms_mapping *u)
+{
+    struct pms_prepared answer;
+    PMS_TRY(pms_map_prepare(&u->map, 0, u->map.size, &answer));
+    if (!answer.granted) {
+        pms_map_blame(&u->map, 0);
+        return pms_fail(PMS_E_MEDIA, __FILE__, __LINE__, pms_watch_text(PMS_WATCH_SHARED), 0, 0,
+                        0, answer.sys_errno);
+    }
+    u->watch.repaired++;
+    return mapping_remember(u);
+}
+
+/* Lock held.  PMS_E_MEDIA: contents may be gone. */
+static int mapping_lost(struct pms_mapping *u, uint32_t found)
+{
+    if (PMS_LIKELY(!(found & PMS_WATCH_LOST)))
         return PMS_OK;
-    pms_map_blame(&u->map, (uint64_t)st.st_size);
+    pms_map_blame(&u->map, u->watch.where);
     return mapping_media_error(u);
+}
+
+static int mapping_look_locked(struct pms_mapping *u, bool full)
+{
+    uint32_t found = pms_watch_look(&u->watch, full);
+    PMS_TRY(mapping_lost(u, found));
+    bool ours = u->map.medium.direct && !(u->map.flags & PMS_MAP_READONLY);
+    return PMS_UNLIKELY(found & PMS_WATCH_SHARED && ours) ? mapping_undo_clone(u) : PMS_OK;
+}
+
+static int mapping_look(struct pms_mapping *u, bool full)
+{
+    pthread_mutex_lock(&u->looking);
+    int status = mapping_look_locked(u, full);
+    mapping_next_look(u);
+    pthread_mutex_unlock(&u->looking);
+    return status;
+}
+
+/* After a fence on direct media: before anybody is told. */
+static int mapping_fenced(struct pms_mapping *u)
+{
+    int64_t due = atomic_load_explicit(&u->due_ns, memory_order_relaxed);
+    if (due == INT64_MAX || (due != INT64_MIN && pms_watch_now() < due))
+        return PMS_OK;
+    return mapping_look(u, false);
 }
 
 /* After a failed sync nobody knows what is durable: it is remembered, never tried again. */
@@ -72,7 +139,7 @@ static int mapping_sync(struct pms_mapping *u, uint64_t off, uint64_t len)
     if (pms_map_error(&u->map))
         return mapping_media_error(u);
     if (pms_sync_range(&u->map.medium, off, (size_t)len) == PMS_OK)
-        return mapping_length(u, off + len);
+        return mapping_look(u, false);
     int err = pms_detail()->sys_errno;
     pms_map_blame(&u->map, off);
     return pms_fail(PMS_E_MEDIA, __FILE__, __LINE__, "msync failed", off, len, 0, err);
@@ -113,14 +180,21 @@ static int mapping_settle(struct pms_mapping *u)
     return status;
 }
 
-int pms_mapping_open(struct pms_mapping **out, int fd, uint64_t size, uint32_t flags)
+int pms_mapping_open(struct pms_mapping **out, int fd, uint64_t size, uint32_t flags,
+                     uint32_t watch)
 {
     struct pms_mapping *u = calloc(1, sizeof *u);
     if (!u)
         return PMS_FAIL(PMS_E_NOMEM, "mapping", 0, sizeof *u, 0);
     pthread_mutex_init(&u->lock, NULL);
+    pthread_mutex_init(&u->looking, NULL);
+    u->mode = watch;
     int status = pms_map_open(&u->map, fd, size, size, flags | PMS_MAP_RAW, PMS_FLUSH_AUTO);
+    if (status == PMS_OK && (status = mapping_remember(u)) != PMS_OK)
+        pms_map_close(&u->map);
+    mapping_next_look(u);
     if (status != PMS_OK) {
+        pthread_mutex_destroy(&u->looking);
         pthread_mutex_destroy(&u->lock);
         free(u);
         return status;
@@ -153,6 +227,7 @@ int pms_mapping_close(struct pms_mapping *u)
 void pms_mapping_free(struct pms_mapping *u)
 {
     pms_mapping_close(u);
+    pthread_mutex_destroy(&u->looking);
     pthread_mutex_destroy(&u->lock);
     free(u);
 }
@@ -170,6 +245,8 @@ void pms_mapping_info(const struct pms_mapping *u, struct pms_mapping_info *info
         .reason = u->map.reason,
         .media_error = atomic_load(&u->map.media_error),
         .counters = m->counters,
+        .looks = u->watch.looks,
+        .repairs = u->watch.repaired,
     };
 }
 
@@ -190,10 +267,12 @@ int pms_mapping_fence(struct pms_mapping *u)
 {
     int status = PMS_OK;
     PMS_TRY(mapping_begin(u));
-    if (u->map.medium.direct)
+    if (u->map.medium.direct) {
         pms_fence(&u->map.medium);
-    else
+        status = mapping_fenced(u);
+    } else {
         status = mapping_settle(u);
+    }
     return mapping_end(u, status);
 }
 
@@ -205,6 +284,7 @@ int pms_mapping_persist(struct pms_mapping *u, uint64_t off, uint64_t len)
         mapping_touch(u, off, len);
         pms_flush(&u->map.medium, off, (size_t)len);
         pms_fence(&u->map.medium);
+        status = mapping_fenced(u);
     } else if (status == PMS_OK) {
         mapping_note(u, off, len);
         status = mapping_settle(u);
@@ -216,15 +296,30 @@ int pms_mapping_prepare(struct pms_mapping *u, uint64_t off, uint64_t len,
                         struct pms_prepared *answer)
 {
     PMS_TRY(mapping_begin(u));
-    int status = pms_map_prepare(&u->map, off, len, answer);
-    atomic_fetch_sub(&u->users, 1); /* the answer tells of a media error in words */
+    pthread_mutex_lock(&u->looking);
+    /* First: holes that somebody made must not be filled with zeroes unseen. */
+    int status =
+        pms_map_error(&u->map) ? PMS_OK : mapping_lost(u, pms_watch_look(&u->watch, true));
+    if (status == PMS_OK) {
+        status = pms_map_prepare(&u->map, off, len, answer);
+        if (status == PMS_OK && !pms_map_error(&u->map))
+            status = mapping_remember(u);
+    } else { /* the answer tells it in words */
+        status = PMS_OK;
+        *answer = (struct pms_prepared){.tier = (int)u->map.medium.tier};
+        snprintf(answer->reason, sizeof answer->reason, "refused: %s",
+                 pms_watch_text(u->watch.ever & PMS_WATCH_LOST));
+    }
+    mapping_next_look(u);
+    pthread_mutex_unlock(&u->looking);
+    atomic_fetch_sub(&u->users, 1);
     return status;
 }
 
 int pms_mapping_check(struct pms_mapping *u)
 {
     PMS_TRY(mapping_begin(u));
-    return mapping_end(u, mapping_length(u, u->map.size));
+    return mapping_end(u, mapping_look(u, true));
 }
 
 int pms_mapping_fill(int fd, uint64_t size)
