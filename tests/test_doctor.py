@@ -153,7 +153,7 @@ TIER: list[tuple[str, dict[str, Any], list[str], str]] = [
 OTHER: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("xfs-dax", {}, "risk", "reflink-possible", "reflink=0"),
     ("xfs-shared-mapped", {}, "risk", "shared-blocks-mapped", "unshare 0 1048576"),
-    ("xfs-dax", {}, "speed", "huge-pages-xfs", "xfs_io -c 'extsize 2m' /mnt/dax-xfs"),
+    ("xfs-dax", {}, "speed", "huge-pages-xfs", "-d su=2m,sw=1"),
     ("ext4-dax", {"huge": False}, "speed", "huge-pages-ext4", "-E stride=512,stripe_width=512"),
     ("ext4-dax", {"device_align": 4096}, "speed", "huge-pages-namespace", "--align=2M"),
     ("ext4-dax", {"device_start": 4096}, "speed", "huge-pages-partition", "2MiB"),

@@ -32,6 +32,8 @@
 #define PMS_RESERVED_OFF 20480u /* zero up to the log */
 #define PMS_LOG_OFF 65536u
 #define PMS_REGION_ALIGN 262144u /* regions start and end at multiples of this */
+#define PMS_HUGE                                                                               \
+    (2u << 20) /* a huge page: sizes of larger files are multiples of it, where they can */
 #define PMS_LOG_MIN 4096u
 #define PMS_LOG_MAX (1ull << 30)
 #define PMS_POOL_MIN (2u * PMS_REGION_ALIGN)

@@ -16,7 +16,7 @@
 #endif
 
 /* Start of the mapping is aligned to this, so that DAX can use huge pages. */
-#define PMS_MAP_ALIGN (2ull << 20)
+#define PMS_MAP_ALIGN ((uint64_t)PMS_HUGE)
 
 /* Reserve limit bytes of address space, or half of it, ..., at least size. */
 static int map_reserve(struct pms_map *map, uint64_t size, uint64_t limit)

@@ -42,9 +42,10 @@ int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_RE
 
 /* For a file that was just created and is still empty: ask for what makes stores count.  ext4
  * and xfs on a device with DAX: FS_XFLAG_DAX, which takes effect when the file has been closed
- * and is opened again.  btrfs: FS_NOCOW_FL.  Elsewhere, or if refused: nothing; the probe will
+ * and is opened again; on xfs also to have its blocks in pieces of a huge page, if it is to have
+ * so many bytes (size; 0: it is not empty).  btrfs: FS_NOCOW_FL.  Elsewhere, or if refused: nothing; the probe will
  * tell what came of it. */
-void pms_map_ask_direct(int fd);
+void pms_map_ask_direct(int fd, uint64_t size);
 
 /* m->fd is such a file: ask, give it size bytes of written zeroes, fsync. */
 int pms_map_fill(struct pms_medium *m, uint64_t size);
@@ -112,11 +113,13 @@ void pms_extents_look(int fd, uint64_t off, uint64_t end, struct pms_extents *ou
 struct pms_prepared {
     int granted; /* 1: a store + flush + fence (or + sync, by tier) in the range is durable */
     int tier;
-    int allocated;         /* fallocate done, or the range had blocks */
-    int unshared;          /* blocks were shared with a clone, and are not any more */
-    int synced;            /* fsync done since the allocation */
-    int populated;         /* writable in the page table now */
-    int map_sync;          /* the kernel grants MAP_SYNC for the file, asked again just now */
+    int allocated;       /* fallocate done, or the range had blocks */
+    int unshared;        /* blocks were shared with a clone, and are not any more */
+    int synced;          /* fsync done since the allocation */
+    int populated;       /* writable in the page table now */
+    int map_sync;        /* the kernel grants MAP_SYNC for the file, asked again just now */
+    uint64_t huge_bytes; /* DAX: of the range, where a huge page can be mapped: file and device
+                              agree on multiples of PMS_HUGE */
     uint64_t absent_pages; /* of the range, in the page table after populating; UINT64_MAX:
                               /proc/self/pagemap does not say */
     uint32_t before;       /* enum pms_extent_state */

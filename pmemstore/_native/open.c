@@ -441,10 +441,11 @@ static int plan(const struct pms_options *opt, struct pms_super_pm *s)
     if (log < PMS_LOG_MIN || log > PMS_LOG_MAX)
         return PMS_FAIL(PMS_E_INVAL, "the log's size is out of range", 0, PMS_LOG_MAX, log);
     uint64_t heap_start = round_up(PMS_LOG_OFF + log, PMS_REGION_ALIGN);
-    size = round_up(size, PMS_REGION_ALIGN);
+    uint64_t limit = opt->limit ? opt->limit : PMS_POOL_MAX;
+    uint64_t huge = round_up(size, PMS_HUGE); /* of more than one: all of it can be mapped so */
+    size = size > PMS_HUGE && huge <= limit ? huge : round_up(size, PMS_REGION_ALIGN);
     if (size < heap_start + PMS_REGION_ALIGN)
         size = heap_start + PMS_REGION_ALIGN;
-    uint64_t limit = opt->limit ? opt->limit : PMS_POOL_MAX;
     if (size > PMS_POOL_MAX || limit > PMS_POOL_MAX || limit < size)
         return PMS_FAIL(PMS_E_INVAL, "the pool's size or limit is out of range", 0, limit,
                         size);

@@ -46,14 +46,20 @@ int pms_super_write(struct pms_pool *pool)
 
 static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
+/* Sizes of more than a huge page are multiples of it; exact: only where there is no room for that. */
+static uint64_t round_size(uint64_t size, bool exact)
+{
+    return round_up(size, exact || size <= PMS_HUGE ? PMS_REGION_ALIGN : PMS_HUGE);
+}
+
 /* What the file must be so that `pages` more can be had in a row: a longer last region, or a
- * new one behind it (then super gets it). */
+ * new one behind it (then super gets it).  step 0: no more than that. */
 static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t step)
 {
     const struct pms_region_pm *last = &super->regions[super->nregions - 1];
     uint64_t end = last->start + last->cap_pages * PMS_PAGE, need = pages * PMS_PAGE;
     if (super->size + need <= end) {
-        uint64_t size = round_up(super->size + (need > step ? need : step), PMS_REGION_ALIGN);
+        uint64_t size = round_size(super->size + (need > step ? need : step), step == 0);
         return size < end ? size : end;
     }
     if (super->nregions == PMS_REGIONS_MAX)
@@ -64,7 +70,7 @@ static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t st
     uint64_t tables = round_up(cap / PMS_PAGE * PMS_DESC_BYTES, PMS_PAGE);
     super->regions[super->nregions++] = (struct pms_region_pm){end, cap / PMS_PAGE};
     uint64_t size = end + tables + (need > step ? need : step);
-    size = round_up(size, PMS_REGION_ALIGN);
+    size = round_size(size, step == 0);
     return size < end + cap ? size : end + cap;
 }
 
@@ -150,6 +156,10 @@ int pms_pool_grow(struct pms_pool *pool, uint64_t size)
         struct pms_super_pm wanted = pool->super;
         uint64_t most = size - pool->super.size;
         wanted.size = new_size(&wanted, 1, most > STEP_MAX ? STEP_MAX : most);
+        if (wanted.size > pool->limit) {
+            wanted = pool->super;
+            wanted.size = new_size(&wanted, 1, 0);
+        }
         status = wanted.size > pool->limit
                      ? PMS_FAIL(PMS_E_FULL, "grow the pool beyond its limit", 0, wanted.size,
                                 pool->limit)

@@ -149,7 +149,7 @@ int pms_guard_lift(struct pms_pool *pool)
 void pms_guard_dax_back(struct pms_pool *pool)
 {
     if (pool->guard.dax)
-        pms_map_ask_direct(pool->map.medium.fd);
+        pms_map_ask_direct(pool->map.medium.fd, 0);
 }
 
 void pms_guard_back(struct pms_pool *pool, uint64_t fresh)

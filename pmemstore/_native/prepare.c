@@ -184,6 +184,16 @@ static int prepare_pages(struct pms_map *map, uint64_t off, uint64_t end,
     return PMS_OK;
 }
 
+static int prepare_huge(void *context, uint64_t from, uint64_t until, uint64_t physical,
+                        uint32_t state)
+{
+    uint64_t *bytes = context, first = (from + PMS_HUGE - 1) / PMS_HUGE * PMS_HUGE;
+    until -= until % PMS_HUGE;
+    if (state == 0 && first < until && (physical - from) % PMS_HUGE == 0)
+        *bytes += until - first;
+    return PMS_OK;
+}
+
 static int prepare_verdict(struct pms_map *map, uint64_t off, uint64_t end,
                            struct pms_prepared *answer)
 {
@@ -208,6 +218,8 @@ static int prepare_verdict(struct pms_map *map, uint64_t off, uint64_t end,
     if (answer->after & (PMS_NOT_FILLED | PMS_EXTENT_DELALLOC))
         return prepare_refuse(answer, "blocks are still missing or unwritten", 0);
     bool sync = tier == PMS_TIER_EADR || tier == PMS_TIER_FLUSH;
+    if (sync && !err)
+        (void)pms_extents_walk(map->medium.fd, off, end, prepare_huge, &answer->huge_bytes);
     if (sync && err && !(map->flags & PMS_MAP_FORCED_))
         return prepare_refuse(answer, "the kernel does not grant MAP_SYNC any more", err);
     answer->granted = 1;

@@ -126,7 +126,7 @@ static bool probe_sysfs_word(int fd, const char *attribute, char word[32])
     return false;
 }
 
-void pms_map_ask_direct(int fd)
+void pms_map_ask_direct(int fd, uint64_t size)
 {
     char word[32];
     const char *fs = pms_probe_fs_name(fd);
@@ -143,12 +143,18 @@ void pms_map_ask_direct(int fd)
             attr.fsx_xflags |= FS_XFLAG_DAX;
             (void)ioctl(fd, FS_IOC_FSSETXATTR, &attr);
         }
+        if (size >= PMS_HUGE && !strcmp(fs, "xfs") &&
+            ioctl(fd, FS_IOC_FSGETXATTR, &attr) == 0) {
+            attr.fsx_xflags |= FS_XFLAG_EXTSIZE;
+            attr.fsx_extsize = PMS_HUGE;
+            (void)ioctl(fd, FS_IOC_FSSETXATTR, &attr);
+        }
     }
 }
 
 int pms_map_fill(struct pms_medium *m, uint64_t size)
 {
-    pms_map_ask_direct(m->fd);
+    pms_map_ask_direct(m->fd, size);
     PMS_TRY(pms_allocate_zero(m, 0, size));
     return pms_sync_all(m);
 }

@@ -117,9 +117,9 @@ DIRECT: Final = (
         "speed",
         lambda f: granted(f) and f.fs == "xfs" and f.huge is False,
         "Blocks of the file are not aligned to 2 MiB, so each page is mapped by itself: more "
-        "faults, more misses. New files of a directory with this hint are aligned; an xfs made "
-        "with a stripe of 2 MiB aligns more often (that erases it).",
-        ("xfs_io -c 'extsize 2m' {folder}", "mkfs.xfs -f -d su=2m,sw=1 {source}"),
+        "faults, more misses. An xfs made with stripes of 2 MiB aligns large files; that erases "
+        "it. The hint alone (xfs_io -c 'extsize 2m'; pools set it) does not move a first block.",
+        ("umount {mount}", "mkfs.xfs -f -d su=2m,sw=1 {source}", REMOUNT[1]),
     ),
     Rule(
         "huge-pages-namespace",

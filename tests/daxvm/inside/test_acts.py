@@ -3,9 +3,11 @@
 Every act runs in the middle of a pool's life, and none of them may reach Python as a signal.
 """
 
+import array
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -416,6 +418,62 @@ def test_answer_has_its_evidence(place: Place) -> None:
         assert answer.populated
         assert answer.absent_pages in (0, None)
         assert (answer.before, answer.after) == (frozenset(), frozenset())
+
+
+@pytest.mark.places("ext4-dax")
+def test_pool_on_ext4_can_be_mapped_with_huge_pages(place: Place) -> None:
+    """A new file of some MiB on a file system with space lies in one piece, at such a place."""
+    path = place.folder / "t.pool"
+    pmemstore.open(path, "n", size="15M").close()
+    assert path.stat().st_size == 16 << 20  # whole ones
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    with pmemstore.open(path, "w", prepare="now") as pool:
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        answer = pool.prepare_write()
+        assert answer.huge_bytes == 16 << 20
+        assert faults < 1000  # of 4096 pages
+
+
+@pytest.mark.places("xfs-dax")
+def test_pool_on_xfs_has_its_hint_and_says_what_it_is_worth(place: Place) -> None:
+    """Without stripes of 2 MiB (mkfs.xfs -d su=2m,sw=1) the hint does not move the first block."""
+    path = place.folder / "t.pool"
+    with pmemstore.open(path, "n", size="16M") as pool:
+        assert pool.prepare_write().huge_bytes in (0, 16 << 20)
+    attributes = array.array("I", bytes(28))
+    with path.open("rb") as file:
+        fcntl.ioctl(file, 0x801C581F, attributes)  # FS_IOC_FSGETXATTR
+    assert attributes[0] & 0x800  # FS_XFLAG_EXTSIZE
+    assert attributes[1] == 2 << 20
+
+
+#: What the doctor advises.
+STRIPES = {
+    "ext4-dax": "mkfs.ext4 -q -F -b 4096 -E stride=512,stripe_width=512",
+    "xfs-dax": "mkfs.xfs -q -f -d su=2097152,sw=1,agcount=2 -l size=64m",
+}
+
+
+@pytest.mark.places("ext4-dax", "xfs-dax")
+def test_pool_on_stripes_can_be_mapped_with_huge_pages_and_grown(place: Place) -> None:
+    """The file system is made anew; each test has a folder of its own, so nobody minds."""
+    mount, device = f"/mnt/{place.name}", ""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        device = line.split()[0] if line.split()[1] == mount else device
+    subprocess.run(["umount", mount], check=True)
+    subprocess.run([*STRIPES[place.name].split(), device], check=False)
+    subprocess.run(["mount", "-o", "dax", device, mount], check=True)
+    place.folder.mkdir(exist_ok=True)
+    path = place.folder / "t.pool"
+    with pmemstore.open(path, "n", size="16M") as pool:
+        assert pool.prepare_write().huge_bytes == 16 << 20
+        pool.root["large"] = bytes(20 << 20)
+        size = path.stat().st_size
+        assert pool.prepare_write().huge_bytes == size
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    with pmemstore.open(path, "w", prepare="now"):
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < 1000 < size // 4096
 
 
 def test_every_place_gives_an_answer(place: Place) -> None:
