@@ -276,6 +276,19 @@ def test_protected_pool_grows_and_is_prepared(place: Place) -> None:
         assert pool.check().notes == ()
 
 
+@pytest.mark.places(*DAX_PLACES)
+@pytest.mark.parametrize("protect", ["flags", "lease"])
+def test_sync_costs_a_protected_pool_its_faults_and_nothing_else(
+    place: Place, protect: str
+) -> None:
+    """Pages of an immutable file can be made writable again on ext4 with DAX."""
+    outcome = acts.suffer(place.folder / "t.pool", "sync", protect=protect)
+    assert not outcome.lost
+    assert not outcome.check_lost
+    assert outcome.write_faults > 0
+    assert outcome.notes == ()
+
+
 @pytest.mark.places(*XFS_PLACES)
 def test_clone_of_a_protected_file_is_not_refused_but_undone(place: Place) -> None:
     outcome = acts.suffer(place.folder / "t.pool", "clone", protect="flags")
