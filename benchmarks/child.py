@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,11 @@ def open_and_get(
     return said
 
 
-ACTIONS = {"load": load, "crash": crash, "open": open_and_get}
+ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "load": load,
+    "crash": crash,
+    "open": open_and_get,
+}
 
 
 def main() -> None:

@@ -22,9 +22,10 @@ def cpu() -> dict[str, Any]:
         text = Path("/proc/cpuinfo").read_text()
     except OSError as error:
         return {"model": f"unknown: {error}"}
-    fields = dict(
-        (part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line
-    )
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        fields[name.strip()] = value.strip()
     flags = fields.get("flags", "").split()
     return {
         "model": fields.get("model name", platform.processor() or "unknown"),

@@ -52,8 +52,8 @@ def one_class(rows: list[dict[str, Any]], names: list[str]) -> Iterator[str]:
         unit, scale = UNITS[next(iter(by_name.values()))["unit"]]
         cells = [f"{workload}, {unit}"]
         for name in names:
-            row = by_name.get(name)
-            cells.append("-" if row is None else number(row["median"] * scale))
+            measured = name in by_name
+            cells.append(number(by_name[name]["median"] * scale) if measured else "-")
         if set(OURS) & set(names):
             others = [row["median"] for name, row in by_name.items() if name not in OURS]
             ours = [row["median"] for name, row in by_name.items() if name in OURS]

@@ -117,7 +117,7 @@ class Lmdb(Contender):
 
     def counted(self) -> int:
         with self.env.begin() as tx:
-            return int.from_bytes(tx.get(b"counter", db=self.other), "little")
+            return int.from_bytes(tx.get(b"counter", bytes(8), db=self.other), "little")
 
     def listed(self) -> list[bytes]:
         with self.env.begin() as tx:

@@ -89,7 +89,8 @@ class Rocksdict(Contender):
                 getattr(self, name).close()
 
     def items(self) -> Iterable[Pair]:
-        return self.data.items()
+        items: Iterable[Pair] = self.data.items()
+        return items
 
     def counted(self) -> int:
         return int(self.other["counter"])

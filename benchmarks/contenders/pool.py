@@ -85,7 +85,8 @@ class Pmemstore(Contender):
         self.pool.close()
 
     def items(self) -> Iterable[Pair]:
-        return self.data.items()
+        items: Iterable[Pair] = self.data.items()
+        return items
 
     def counted(self) -> int:
         return int(self.pool.root["counter"])

@@ -96,7 +96,8 @@ class Zodb(Contender):
         self.db.close()
 
     def items(self) -> Iterable[Pair]:
-        return self.root.data.items()
+        items: Iterable[Pair] = self.root.data.items()
+        return items
 
     def counted(self) -> int:
         return int(self.root.counter)
