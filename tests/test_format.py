@@ -37,6 +37,11 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPAT = ROOT / "tests" / "compat"
 PAGE_TEXT = (ROOT / "docs" / "format.md").read_text()
 GOLDEN = ("direct", "file")
+SPEC = importlib.util.spec_from_file_location("order_images", ROOT / "tests/order_images.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+images = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(images)
 U64 = (1 << 64) - 1
 
 
@@ -305,6 +310,10 @@ class Reader:
             return self.deque(word)
         if tag == CONSTANTS["TAG_ARRAY"]:
             return self.array(word)
+        if tag == CONSTANTS["TAG_SORTED_DICT"]:
+            return self.sorted(word, tag)
+        if tag == CONSTANTS["TAG_SORTED_SET"]:
+            return set(self.sorted(word, tag))
         if flags == CONSTANTS["CELL_SHORT"]:
             return self.scalar(tag, self.data[at + 8 : at + 8 + length])
         if tag >= CONSTANTS["TAG_STR"]:
@@ -449,6 +458,63 @@ class Reader:
         kind = self.cell(off + field("array_pm", "type"))
         return kind, tuple(axes[:ndim]), self.data[start : start + count * item]
 
+    # -- sorted dict, sorted set
+
+    def sorted(self, off: int, tag: int) -> dict[Any, Any]:
+        self.object(off, tag, "sorted_pm")
+        root, height = self.get("sorted_pm", off, "root"), self.get("sorted_pm", off, "height")
+        order = self.get("sorted_pm", off, "order")
+        found = list(self.entries(root, height, order)) if root else []
+        assert (len(found), bool(found)) == (self.get("sorted_pm", off, "count"), bool(order))
+        images = [self.order_image(entry, order) for entry in found]
+        assert images == sorted(set(images))
+        value = field("sorted_entry_pm", "value")
+        return {self.cell(entry): self.cell(entry + value) for entry in found}
+
+    def prefixed(self, entry: int, prefix: int, order: int) -> int:
+        image = self.order_image(entry, order)
+        assert prefix == int.from_bytes(image[:8].ljust(8, b"\0"), "big")
+        return entry
+
+    def entries(self, off: int, height: int, order: int) -> Iterator[int]:
+        head = self.number(off)
+        if height == 0:
+            assert head >> 32 == CONSTANTS["SORTED_LEAF_MAGIC"]
+            self.block(off, 16 + 16 * (head >> 16 & 0xFFFF))
+            for i in range(head & 0xFFFF):
+                ref = off + field("sorted_leaf_pm", "refs") + i * size_of("sorted_ref_pm")
+                entry = self.get("sorted_ref_pm", ref, "entry")
+                yield self.prefixed(entry, self.get("sorted_ref_pm", ref, "prefix"), order)
+            return
+        assert head >> 32 == CONSTANTS["SORTED_NODE_MAGIC"]
+        self.block(off, size_of("sorted_node_pm"))
+        for i in range(head & 0xFFFFFFFF):
+            kid = off + field("sorted_node_pm", "kids") + i * size_of("sorted_kid_pm")
+            below = list(self.entries(self.get("sorted_kid_pm", kid, "off"), height - 1, order))
+            assert len(below) == self.get("sorted_kid_pm", kid, "count")
+            assert below[0] == self.get("sorted_kid_pm", kid, "least")
+            self.prefixed(below[0], self.get("sorted_kid_pm", kid, "prefix"), order)
+            yield from below
+
+    def order_image(self, entry: int, order: int) -> bytes:
+        """The image of an entry's key: stored, or made by the page alone."""
+        size = self.block(entry, size_of("sorted_entry_pm"))
+        key, after = self.cell(entry), entry + size_of("sorted_entry_pm")
+        if self.number(entry, 1) in (CONSTANTS["TAG_BIGINT"], CONSTANTS["TAG_PACKED"]):
+            assert 8 + self.number(after) <= size - size_of("sorted_entry_pm")
+            image = self.data[after + 8 : after + 8 + self.number(after)]
+        else:
+            image = (
+                images.item_image(key)[1:] if type(key) not in (str, bytes) else images.in_utf8(key)
+            )
+        kinds = {int: "NUMBER", float: "NUMBER", bool: "NUMBER", str: "STR", bytes: "BYTES"}
+        assert order == CONSTANTS["ORDER_" + kinds.get(type(key), "TUPLE")]
+        if type(key) is tuple:
+            assert image == images.item_image(key)[1:]
+        elif type(key) is int:
+            assert image == images.number_image(key)
+        return image
+
     def root(self) -> dict[Any, Any]:
         return self.dict(self.get("root_pm", CONSTANTS["ROOT_OFF"], "root"))
 
@@ -553,6 +619,12 @@ def test_second_reader_finds_what_the_library_finds(
         pool.root["deque"] = deque(maxlen=150)
         pool.root["deque"].extend(range(400))
         pool.root["deque"].appendleft({"in a deque"})
+        numbers = [*range(-900, 900, 7), 2.5, -0.125, 2**80, -(3**50), True, 1e300, 5e-324]
+        pool.root["sorted"] = pmemstore.SortedDict.of({n: f"{n}" * 3 for n in numbers})
+        pool.root["sorted"].remove_range(-300, 20)
+        pool.root["texts"] = pmemstore.SortedSet.of(["", "a", "a\0", "\ud800", "long" * 400])
+        pairs = {("a\0b", 1, None): 1, ("a\0b", 2.5, (b"",)): [2], ("a", -(2**50)): 3, (): 4}
+        pool.root["tuples"] = pmemstore.SortedDict.of({("k", key): v for key, v in pairs.items()})
         here = copy.deepcopy(pool.root)
     assert Reader(path.read_bytes()).root() == here
 

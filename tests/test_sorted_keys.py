@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +18,14 @@ from hypothesis import strategies as st
 
 import pmemstore
 from pmemstore import Pool, SortedDict, SortedSet
+from pmemstore.containers.order import order_image
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEC = importlib.util.spec_from_file_location("order_images", ROOT / "tests/order_images.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+images = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(images)
 
 
 def stored(pool: Pool, value: Any) -> Any:
@@ -216,3 +227,13 @@ def test_a_tuple_nests_as_deep_as_any_value(pool: Pool) -> None:
     for refused in (lambda: ours.add(deep), lambda: ours.bisect(deep)):
         with pytest.raises((ValueError, pmemstore.NotPersistableError), match="200 tuples"):
             refused()
+
+
+def test_images_are_those_of_the_page() -> None:
+    """The examples of the page, and numbers that the core makes images of."""
+    for number, text in re.findall(
+        r"(-?[\d.]+): `([0-9a-f ]+)`", (ROOT / "docs/format.md").read_text()
+    ):
+        assert images.number_image(Fraction(number)) == bytes.fromhex(text)
+    for number in (2**64, -(2**64), 2**70 + 2**63, -(3**200), Fraction(-5, 2**90)):
+        assert order_image(number, False) == images.item_image(number)

@@ -62,6 +62,19 @@ struct hostile_stage {
 
 /* What is tried just now: printed when a rule is broken. */
 extern char hostile_story[160];
+#define RULE(condition, ...)                                                                   \
+    do {                                                                                       \
+        if (!(condition)) {                                                                    \
+            fprintf(stderr, "%s:%d: rule broken: %s: ", __FILE__, __LINE__, #condition);       \
+            fprintf(stderr, __VA_ARGS__);                                                      \
+            fprintf(stderr, "\n  while: %s", hostile_story);                                   \
+            const struct pms_detail *detail_ = pms_detail();                                   \
+            fprintf(stderr, "\n  last refusal: %s at %s:%d, offset %" PRIu64 "\n",             \
+                    detail_->what ? detail_->what : "none",                                    \
+                    detail_->file ? detail_->file : "", (int)detail_->line, detail_->off);     \
+            abort();                                                                           \
+        }                                                                                      \
+    } while (0)
 
 /* Reads all that can be reached from the root; pool: not entered. */
 void hostile_walk(struct pms_pool *pool, struct hostile_look *look);

@@ -152,6 +152,68 @@ static void put_array(struct fixture *f, const char *name, const char *type, uin
     CHECK_EQ(OP(f->pool, pms_array_setup(f->pool, off, &text, &shape, filler)), PMS_OK);
 }
 
+/* ---- sorted dicts and sets ---- */
+
+static void put_sorted(struct fixture *f, uint64_t sorted, uint32_t order, const void *image,
+                       uint64_t len, struct pms_val stored, struct pms_val value)
+{
+    struct pms_order_key key = {.order = order, .image = image, .len = len, .stored = stored};
+    key.prefix = pms_image_prefix(image, len);
+    CHECK_EQ(OP(f->pool, pms_sorted_set(f->pool, sorted, &key, &value)), PMS_OK);
+}
+
+static void put_number(struct fixture *f, uint64_t sorted, int64_t number, struct pms_val value)
+{
+    uint8_t image[PMS_IMAGE_NUMBER_MAX];
+    put_sorted(f, sorted, PMS_ORDER_NUMBER, image, pms_image_int(number, image),
+               (struct pms_val){.tag = PMS_TAG_INT, .num = (uint64_t)number}, value);
+}
+
+/* Numbers of all kinds, and values of all kinds. */
+static void fill_numbers(struct fixture *f, uint64_t sorted)
+{
+    static const uint8_t large[] = {0xe0, 70, 0};                  /* 2^70 */
+    static const uint8_t bytes[] = {0, 0, 0, 0, 0, 0, 0, 0, 0x40}; /* the same, stored */
+    static const uint8_t eighth[] = {0xdf, 0xfd, 0};
+    uint8_t image[PMS_IMAGE_NUMBER_MAX];
+    uint32_t len = pms_image_int(1, image);
+    put_sorted(f, sorted, PMS_ORDER_NUMBER, image, len, (struct pms_val){.tag = PMS_TAG_TRUE},
+               (struct pms_val){.tag = PMS_TAG_SORTED_DICT, .num = sorted});
+    len = pms_image_float(0.5, image);
+    put_sorted(f, sorted, PMS_ORDER_NUMBER, image, len,
+               (struct pms_val){.tag = PMS_TAG_FLOAT, .num = bits_of(0.5)},
+               bytes_of(PMS_TAG_STR, 50));
+    put_sorted(f, sorted, PMS_ORDER_NUMBER, large, 3,
+               (struct pms_val){.tag = PMS_TAG_BIGINT, .data = bytes, .len = 9},
+               bytes_of(PMS_TAG_BYTES, 3000));
+    put_sorted(f, sorted, PMS_ORDER_NUMBER, eighth, 3, bytes_of(PMS_TAG_PACKED, 12),
+               bytes_of(PMS_TAG_BIGINT, 20));
+    for (int64_t i = 0; i < 90; i++) /* a root of height 1, and negative ones before all */
+        put_number(f, sorted, (i + 2) * (i % 2 ? -1 : 1),
+                   (struct pms_val){.tag = PMS_TAG_INT, .num = (uint64_t)i});
+}
+
+static void fill_sorted(struct fixture *f, uint64_t numbers, uint64_t tall, uint64_t texts,
+                        uint64_t tuples)
+{
+    const struct pms_val none = {.tag = PMS_TAG_NONE};
+    static const uint64_t len[] = {0, 3, 8, 9, 40, 1024, 1500};
+    fill_numbers(f, numbers);
+    for (int64_t i = 1080; i > 0; i--) /* downwards leaves are half full: of height 2 */
+        put_number(f, tall, i, none);
+    CHECK_EQ(pms_get(f->pool, tall + offsetof(struct pms_sorted_pm, height)), 2);
+    for (size_t i = 0; i < sizeof len / sizeof len[0]; i++)
+        put_sorted(f, texts, PMS_ORDER_STR, filler, len[i], bytes_of(PMS_TAG_STR, len[i]),
+                   none);
+    for (int64_t i = 0; i < 20; i++) {
+        uint8_t image[2 + PMS_IMAGE_NUMBER_MAX] = {PMS_ORDER_NUMBER};
+        uint64_t n = 1 + pms_image_int(i * 5, image + 1);
+        image[n++] = 0;
+        put_sorted(f, tuples, PMS_ORDER_TUPLE, image, n,
+                   bytes_of(PMS_TAG_PACKED, 3 + 3 * (uint64_t)i), bytes_of(PMS_TAG_STR, 9));
+    }
+}
+
 /* Objects that nobody refers to: handles keep them until the pool is closed. */
 static void leave_orphans(struct fixture *f)
 {
@@ -199,6 +261,10 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
         append(&f, list, (struct pms_val){.tag = PMS_TAG_INT, .num = i});
     for (uint64_t i = 0; i < 150; i++) /* of height 1 */
         append(&f, middle, (struct pms_val){.tag = PMS_TAG_INT, .num = i});
+    uint64_t numbers = put_object(&f, PMS_TAG_SORTED_DICT, "numbers");
+    uint64_t tall = put_object(&f, PMS_TAG_SORTED_SET, "tall");
+    uint64_t texts = put_object(&f, PMS_TAG_SORTED_SET, "texts");
+    fill_sorted(&f, numbers, tall, texts, put_object(&f, PMS_TAG_SORTED_DICT, "tuples"));
     fixture_commit(f.pool);
     append(&f, small, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
     append(&f, tiny, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
