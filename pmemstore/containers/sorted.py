@@ -497,6 +497,12 @@ class _View(Generic[T]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self)!r})"
 
+    def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle or copy {type(self).__name__}: it is a view of a persistent "
+            "SortedDict. Use list() to get what it shows."
+        )
+
 
 def _as_index(index: SupportsIndex) -> int:
     try:

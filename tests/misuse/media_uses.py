@@ -22,7 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import pmemstore
-from pmemstore import Array, Deque, Dict, List, Mapping, PmemstoreError, Pool, Set, Transaction
+from pmemstore import (
+    Array,
+    Deque,
+    Dict,
+    List,
+    Mapping,
+    PmemstoreError,
+    Pool,
+    Set,
+    SortedDict,
+    SortedSet,
+    Transaction,
+)
 
 
 @pmemstore.record
@@ -73,6 +85,12 @@ TARGETS: dict[str, tuple[Any, Use]] = {
     "List": (List, lambda pool: pool.root["list"]),
     "Set": (Set, lambda pool: pool.root["set"]),
     "Deque": (Deque, lambda pool: pool.root["deque"]),
+    "SortedDict": (SortedDict, lambda pool: pool.root["sorted"]),
+    "SortedSet": (SortedSet, lambda pool: pool.root["sorted set"]),
+    "SortedDictKeys": (None, lambda pool: pool.root["sorted"].keys()),
+    "SortedDictValues": (None, lambda pool: pool.root["sorted"].values()),
+    "SortedDictItems": (None, lambda pool: pool.root["sorted"].items()),
+    "SortedIterator": (None, lambda pool: begun(pool.root["sorted"].items().irange("key 2"))),
     "Record": (Order.__mro__[1], lambda pool: pool.root["record"]),
     "Array": (Array, lambda pool: pool.root["array"]),
     "DictKeys": (None, lambda pool: pool.root["dict"].keys()),
@@ -183,6 +201,28 @@ ITERATOR_USES: dict[str, list[Use]] = {
     "__next__": [next, drain],
     "__length_hint__": [of("__length_hint__")],
 }
+
+RANGE_USES: dict[str, list[Use]] = {
+    "irange": [
+        lambda target: list(target.irange("key 2", "key 3")),
+        lambda target: list(target.irange("key 2", reverse=True)),
+    ],
+    "islice": [lambda target: list(target.islice(100, 300))],
+}
+SORTED_VIEW_USES: dict[str, list[Use]] = {
+    **VIEW_USES,
+    **RANGE_USES,
+    "__getitem__": [of("__getitem__", 150), of("__getitem__", slice(100, 300, 3))],
+    "__delitem__": [change("__delitem__", 150), change("__delitem__", slice(10, 200))],
+    "__reduce_ex__": [of("__reduce_ex__", 2)],
+    "count": [of("count", "key 3")],
+    "index": [of("index", "value 250"), lambda view: view.index(view[350])],
+}
+BISECT_USES: dict[str, list[Use]] = {
+    name: [of(name, "key 3")] for name in ("bisect", "bisect_left", "bisect_right")
+}
+PAIR = ("key 3", 3)
+PAIRS = {("key 3", 3), ("key 4", 4), ("new", 1)}
 
 USES: dict[str, dict[str, list[Use]]] = {
     "Pool": {
@@ -410,6 +450,97 @@ USES: dict[str, dict[str, list[Use]]] = {
     "ListIterator": ITERATOR_USES,
     "SetIterator": ITERATOR_USES,
     "DequeIterator": ITERATOR_USES,
+    "SortedDict": {
+        **RANGE_USES,
+        **BISECT_USES,
+        "__contains__": [of("__contains__", "key 9"), of("__contains__", "no such key")],
+        "__copy__": [lambda d: dict(d.__copy__())],
+        "__deepcopy__": [lambda d: dict(d.__deepcopy__({}))],
+        "__delitem__": [change("__delitem__", "key 11"), change("__delitem__", "big 2")],
+        "__eq__": [of("__eq__", {"key 3": 3}), lambda d: d == dict(d)],
+        "__getitem__": [of("__getitem__", "key 12"), of("__getitem__", "big 3")],
+        "__ior__": [change("__ior__", {"key 3": BIG})],
+        "__iter__": [drain],
+        "__len__": [len],
+        "__or__": [lambda d: dict(d | {"key 3": 1})],
+        "__ror__": [lambda d: dict({"key 3": 1} | d)],
+        "__reduce_ex__": [of("__reduce_ex__", 2)],
+        "__repr__": [repr],
+        "__reversed__": [lambda d: list(reversed(d))],
+        "__setitem__": [
+            change("__setitem__", "key 13", -1),
+            change("__setitem__", "new", BIG),
+            change("__setitem__", "new", {"deep": [BIG]}),
+        ],
+        "clear": [change("clear")],
+        "copy": [lambda d: dict(d.copy())],
+        "fromkeys": [lambda d: dict(d.fromkeys("ab"))],
+        "get": [of("get", "key 14"), of("get", "no such key")],
+        "index": [of("index", "key 250")],
+        "items": [lambda d: list(d.items())],
+        "keys": [lambda d: list(d.keys())],
+        "of": [lambda d: dict(d.of({"a": 1}))],
+        "peekitem": [of("peekitem"), of("peekitem", 200)],
+        "pop": [change("pop", "key 15"), change("pop", "big 1")],
+        "popitem": [change("popitem"), change("popitem", 200)],
+        "remove_range": [change("remove_range", "key 2", "key 3"), change("remove_range")],
+        "setdefault": [change("setdefault", "key 16", 0), change("setdefault", "new", BIG)],
+        "update": [change("update", {f"key {i}": BIG for i in range(0, 400, 9)})],
+        "values": [lambda d: list(d.values())],
+    },
+    "SortedSet": {
+        "__contains__": [of("__contains__", PAIR), of("__contains__", ("no", 1))],
+        "__copy__": [lambda s: list(s.__copy__())],
+        "__deepcopy__": [lambda s: list(s.__deepcopy__({}))],
+        "__delitem__": [change("__delitem__", 150), change("__delitem__", slice(10, 200, 3))],
+        "__getitem__": [of("__getitem__", 150), of("__getitem__", slice(100, 300))],
+        "__iter__": [drain],
+        "__len__": [len],
+        "__reduce_ex__": [of("__reduce_ex__", 2)],
+        "__repr__": [repr],
+        "__reversed__": [lambda s: list(reversed(s))],
+        "__setitem__": [of("__setitem__", 0, 1)],
+        "add": [change("add", ("new", 1)), change("add", (BIG, 1)), change("add", PAIR)],
+        "bisect": [of("bisect", PAIR)],
+        "bisect_left": [of("bisect_left", PAIR)],
+        "bisect_right": [of("bisect_right", PAIR)],
+        "clear": [change("clear")],
+        "copy": [lambda s: list(s.copy())],
+        "count": [of("count", PAIR)],
+        "discard": [change("discard", PAIR), change("discard", ("no", 1))],
+        "index": [of("index", PAIR)],
+        "irange": [lambda s: list(s.irange(("key 2", 0), ("key 3", 5)))],
+        "islice": [lambda s: list(s.islice(100, 300))],
+        "of": [lambda s: list(s.of("ab"))],
+        "pop": [change("pop"), change("pop", 150)],
+        "remove": [change("remove", PAIR)],
+        "remove_range": [change("remove_range", ("key 2", 0), ("key 3", 5))],
+        **{
+            name: [lambda s, name=name: sorted(getattr(s, name)(PAIRS))]
+            for name in (
+                *("__and__", "__or__", "__sub__", "__xor__", "__rand__", "__ror__", "__rsub__"),
+                *("__rxor__", "union", "intersection", "difference", "symmetric_difference"),
+            )
+        },
+        **{
+            name: [of(name, PAIRS)]
+            for name in (
+                *("__eq__", "__lt__", "__le__", "__gt__", "__ge__"),
+                *("isdisjoint", "issubset", "issuperset"),
+            )
+        },
+        **{
+            name: [change(name, PAIRS | {(BIG, 1)})]
+            for name in (
+                *("__ior__", "__iand__", "__isub__", "__ixor__", "update"),
+                *("intersection_update", "difference_update", "symmetric_difference_update"),
+            )
+        },
+    },
+    "SortedDictKeys": SORTED_VIEW_USES | SET_USES | BISECT_USES,
+    "SortedDictValues": SORTED_VIEW_USES | {"__eq__": [of("__eq__", 1)]},
+    "SortedDictItems": SORTED_VIEW_USES | SET_USES,
+    "SortedIterator": ITERATOR_USES,
     "Transaction": {
         "__enter__": [of("__enter__"), lambda block: entered(block._pool)],
         "__exit__": [leave, lambda block: leave(block, KeyError("roll back"))],
@@ -472,8 +603,14 @@ def furnish(path: Path) -> None:
         pool.root["list"] = [f"item {i}" for i in range(400)]
         pool.root["array"] = array.array("d", range(2000))
         pool.root["set"] = {f"member {i}" for i in range(300)} | {("far", "member " * 9)}
+        pool.root["sorted"] = SortedDict.of({f"key {i}": f"value {i}" for i in range(400)})
+        pool.root["sorted"].update({f"big {i}": f"{i}" * 3000 for i in range(9)})
+        pool.root["sorted set"] = SortedSet.of((f"key {i}", i) for i in range(400))
         pool.root["deque"] = deque((f"item {i}" for i in range(400)), 500)
         pool.root["record"] = Order(1, "a longer note")
+
+
+CONTAINERS = (Dict, List, Set, Deque, SortedDict, SortedSet)
 
 
 def plain(value: Any) -> Any:
@@ -481,7 +618,7 @@ def plain(value: Any) -> Any:
     if is_dataclass(value) or not isinstance(
         value, (int, str, bytes, list, tuple, dict, set, deque)
     ):
-        return repr(value) if isinstance(value, (Dict, List, Set, Deque)) else type(value).__name__
+        return repr(value) if isinstance(value, CONTAINERS) else type(value).__name__
     return repr(value)
 
 

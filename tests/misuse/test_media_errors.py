@@ -35,6 +35,8 @@ def test_no_public_operation_is_missed(pool: pmemstore.Pool) -> None:
     """A new method has no use in the table: then this fails, and tells its name."""
     pool.root.update({"dict": {1: 1}, "list": [1], "set": {1}, "deque": deque([1])})
     pool.root["array"] = array.array("d", [1.0])
+    pool.root["sorted"] = pmemstore.SortedDict.of({"key 3": 3})
+    pool.root["sorted set"] = pmemstore.SortedSet.of([1])
     for name, (kind, make) in media_uses.TARGETS.items():
         if kind is None:
             kind = type(make(pool))
