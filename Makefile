@@ -49,7 +49,7 @@ test: $(VENV)/.stamp-test
 test-all: $(VENV)/.stamp-test
 	$(BIN)/pytest -m "not daxvm"
 
-# Guests with real DAX, also killed, and crash states of a disk: about 10 minutes; the slice less
+# Guests with real DAX, also killed, and crash states of a disk: about 12 minutes; the slice less
 # than 3.  Needs QEMU and says what to install; the other targets do not need it.
 daxvm daxvm-slice: $(VENV)/.stamp-test
 	$(BIN)/python tests/daxvm/guest.py

@@ -404,21 +404,6 @@ def test_prepared_stores_take_no_write_fault_until_somebody_syncs(place: Place) 
     pool.close()
 
 
-@pytest.mark.places("ext4-dax", "xfs-dax")
-def test_pool_that_is_opened_again_lazily_takes_its_faults(place: Place) -> None:
-    path = place.folder / "t.pool"
-    acts.make(path).close()
-    os.sync()
-    time.sleep(acts.TICK)
-    pool = pmemstore.open(path, "w", prepare="lazy")
-    time.sleep(acts.TICK)
-    before = times(path)
-    fill(pool)
-    assert times(path) > before
-    assert pool.stats().write_faults > 0
-    pool.close()
-
-
 # ---- asking ----
 
 
