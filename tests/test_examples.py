@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -198,3 +199,46 @@ def test_job_queue_loses_no_job_to_a_kill(tmp_path: Path) -> None:
     assert f"{done} done before, {lost} given back, 0 new" in text
     size = sum(path.stat().st_size for path in root.glob("*.py"))
     assert f"40 jobs done, {size} bytes; 0 waiting" in text
+
+
+def test_cache_remembers_across_runs(tmp_path: Path) -> None:
+    first = run("06_cache.py", tmp_path / "c.pool")
+    assert re.search(r"^[1-9]\d+ computed, ", first, re.MULTILINE)
+    assert "session: {'user': 'Ada'}\nlater: None, 1 expired\nruns: 1" in first
+    second = run("06_cache.py", tmp_path / "c.pool")
+    assert re.search(r"^0 computed, ", second, re.MULTILINE)
+    assert "runs: 2" in second
+
+
+def test_cache_evicts_expires_and_survives_crashes(tmp_path: Path) -> None:
+    """The methods one by one, with a clock of the test's own; and any crash in them."""
+    module = runpy.run_path(str(EXAMPLES / "06_cache.py"))
+    now = [1000.0]
+    with module["Cache"](tmp_path / "c.pool", most=3, clock=lambda: now[0]) as cache:
+        cache.set("a", 1, expire=10)
+        cache.set("b", [1, 2])
+        assert cache.add("c", 3)
+        assert not cache.add("c", 4)
+        assert (cache.get("a"), cache.get("b"), cache.get("c"), len(cache)) == (1, [1, 2], 3, 3)
+        now[0] += 11
+        assert cache.get("a", "gone") == "gone"
+        cache.set("d", 4)  # makes room by forgetting what has expired
+        assert list(cache) == ["b", "c", "d"]
+        cache.set("e", 5)
+        assert list(cache) == ["c", "d", "e"]
+        assert cache.incr("e", 2) == 7
+        assert cache.delete("e")
+        assert not cache.delete("e")
+        cache.clear()
+        assert len(cache) == 0
+        assert cache.pool.check().ok
+
+
+def test_bank_balances_after_every_kill(tmp_path: Path) -> None:
+    text = run("03_bank.py", tmp_path / "b.pool")
+    assert (
+        len(re.findall(r"^kill \d: [1-9]\d* transfers, the books balance$", text, re.MULTILINE))
+        == 5
+    )
+    assert "direct: no violation in" in text
+    assert "file: no violation in" in text
