@@ -182,6 +182,22 @@ def test_mapping_goes_with_the_last_view(medium: Medium) -> None:
         memoryview(a)
 
 
+def test_view_keeps_neither_lock_nor_lease(medium: Medium) -> None:
+    """Whoever opens the file after the close waits for nothing."""
+    path = medium.folder / "a.pool"
+    try:
+        pool = pmemstore.open(path, "n", size="2M", protect="lease")
+    except pmemstore.DurabilityError as error:
+        pytest.skip(str(error))
+    view = np.asarray(kept(pool, np.arange(100)))
+    pool.close()
+    os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # BlockingIOError, if a lease is broken
+    with pmemstore.open(path) as again:
+        assert again.root["a"][99] == view[99]
+    del view
+    pmemstore.open(path, protect="lease").close()
+
+
 def test_view_of_an_array_that_was_deleted(pool: Pool) -> None:
     """The view keeps the object, as a proxy does; afterwards its memory comes back."""
     a = kept(pool, np.arange(50_000))

@@ -1,6 +1,7 @@
 /* pool.c -- operations and transactions of an open pool.  pool.h is the manual. */
 #include "pool.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -318,7 +319,10 @@ int pms_pool_close(struct pms_pool *pool)
     else
         pms_map_close(&pool->map);
     if (fd >= 0) {
-        (void)flock(fd, LOCK_UN); /* a mapping that stays would keep the lock */
+        if (pool->views) { /* a mapping that stays would keep them */
+            (void)flock(fd, LOCK_UN);
+            (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+        }
         close(fd);
     }
     uint64_t durable = pool->tx.ticket_durable;
