@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib.util
 import math
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,6 +186,38 @@ def test_looking_for_what_has_no_order_finds_nothing(pool: Pool) -> None:
         [] in ours  # noqa: B015 - it raises
     with pytest.raises(pmemstore.NotPersistableError):
         object() in ours  # noqa: B015 - it raises
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HUGE = 2**70
+
+
+class Color(enum.StrEnum):
+    RED = "r\0"
+
+
+def test_enum_members_and_numpy_scalars_are_what_they_equal(pool: Pool) -> None:
+    """As in a Dict: they are kept as the builtin, but inside tuples as what they are."""
+    ours = stored(pool, SortedDict.of({0: "a"}))
+    ours[Level.LOW] = "b"
+    ours[np.int64(5)] = "c"
+    ours[np.float32(2.5)] = "d"
+    assert repr(ours) == "SortedDict({0: 'a', 1: 'b', 2.5: 'd', 5: 'c'})"
+    for key in (Level.LOW, np.int8(1), np.float64(1), np.uint64(5)):
+        assert key in ours
+    assert Level.HUGE not in ours
+    ours[Level.HUGE] = "e"
+    assert 2**70 in ours
+    assert ours.bisect_left(np.int32(2)) == 2
+    texts = stored(pool, SortedSet.of())
+    texts.add(Color.RED)
+    assert (list(texts), type(texts[0])) == (["r\0"], str)
+    pairs = stored(pool, SortedSet.of())
+    pairs.update([(Color.RED, 2), ("r", 1), ("r\0", 1)])
+    assert ("r\0", 2) in pairs
+    assert list(pairs) == [("r", 1), ("r\0", 1), (Color.RED, 2)]
+    assert pool.check().problems == ()
 
 
 def test_the_first_of_equal_keys_stays(pool: Pool) -> None:

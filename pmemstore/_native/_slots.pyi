@@ -17,6 +17,7 @@
 # Order hook, for keys of sorted containers but exact bool, str, bytes, int of 64 bits and float
 # that is no NaN, and tuples of them and None:
 #     order_image(key, lookup) -> kind (PMS_ORDER_...) as a byte, then the image
+#   A tuple of one builtin: the key equals that, and is kept as that.
 #   None, if lookup: no sorted container has such a key.
 from array import array
 from collections import deque
@@ -60,7 +61,7 @@ def set_record_hooks(
     /,
 ) -> None: ...
 def set_note_caller(hook: Callable[[], object], /) -> None: ...
-def set_order_hook(hook: Callable[[Any, bool], bytes | None], /) -> None: ...
+def set_order_hook(hook: Callable[[Any, bool], bytes | tuple[Any] | None], /) -> None: ...
 def set_type(tag: int, proxy: type, /) -> None: ...
 
 @disjoint_base

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from pmemstore._native import lib
+from pmemstore.errors import NotPersistableError
 from pmemstore.values import KEY_DIGITS_MAX, not_persistable, pack_value
+from pmemstore.values.keys import as_builtin
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
@@ -35,7 +37,7 @@ _KINDS: Final = (
 )
 
 
-def order_image(key: Any, lookup: bool) -> bytes | None:
+def order_image(key: Any, lookup: bool) -> bytes | tuple[Any] | None:
     """Turn a key into its kind and image (hook of the C slots).
 
     Args:
@@ -43,8 +45,9 @@ def order_image(key: Any, lookup: bool) -> bytes | None:
         lookup: The key is looked for, so it need not have an order.
 
     Returns:
-        A byte that tells the kind (PMS_ORDER_...) and the image; None, if ``lookup``: it has no
-        order, so no sorted container has it.
+        A byte that tells the kind (PMS_ORDER_...) and the image.  Or the only item of a tuple: a
+        builtin that the key equals, for which the slots have an image, and as which it is kept.
+        None, if ``lookup``: it has no order, so no sorted container has it.
 
     Raises:
         TypeError: It has no order.
@@ -55,20 +58,28 @@ def order_image(key: Any, lookup: bool) -> bytes | None:
         >>> order_image(2**64, False)[1:].hex()
         'e04000'
     """
-    maker = _MAKERS.get(type(key))
     try:
-        if maker is not None:
-            return maker(key)
-        if lookup and type(key) is complex and key.imag == 0 and key.real == key.real:
-            return _fraction(key.real)
+        return _image(key, lookup)
+    except NotPersistableError:
+        raise
     except (TypeError, ValueError):
         if lookup:
             return None
         raise
+
+
+def _image(key: Any, lookup: bool) -> bytes | tuple[Any]:
+    maker = _MAKERS.get(type(key))
+    if maker is not None:
+        return maker(key)
+    same = as_builtin(key)  # an enum member, a numpy scalar
+    if same is not key and type(same) in (bool, int, float, str, bytes):
+        large = type(same) is int and not -(2**63) <= same < 2**63
+        return _number(same) if large else (same,)
+    if lookup and type(same) is complex and same.imag == 0:
+        return _fraction(same.real)
     if key is not None:
         pack_value(key)  # says why a pool cannot keep it, if that is so
-    if lookup:
-        return None
     raise TypeError(f"{type(key).__name__} has no order: {_KINDS}")
 
 

@@ -54,7 +54,7 @@ from pmemstore.values.encode import (
 )
 from pmemstore.values.hints import not_persistable
 
-__all__ = ["pack_key"]
+__all__ = ["as_builtin", "pack_key"]
 
 _NAN: Final = math.nan
 #: Types whose images the slots make.
@@ -83,7 +83,7 @@ def pack_key(obj: Any) -> tuple[bytes | int | float | str, bytes | None]:
     try:
         return _pack_key(obj)
     except NotPersistableError:
-        same = _as_builtin(obj)
+        same = as_builtin(obj)
         if same is obj:
             raise
         return (same, None) if type(same) in _SIMPLE else _pack_key(same)
@@ -117,7 +117,7 @@ def image_of(obj: Any, where: str, depth: int) -> Any:
 # ---- what equals a builtin ----
 
 
-def _as_builtin(obj: Any, depth: int = 0) -> Any:
+def as_builtin(obj: Any, depth: int = 0) -> Any:
     """Return the builtin that a key equals, also inside tuples and frozensets; or the same object.
 
     Equal means what a dict means by it: ``==`` and the same hash.
@@ -125,7 +125,7 @@ def _as_builtin(obj: Any, depth: int = 0) -> Any:
     if depth > DEPTH_MAX:
         return obj
     if type(obj) is tuple or type(obj) is frozenset:
-        same = [_as_builtin(item, depth + 1) for item in obj]
+        same = [as_builtin(item, depth + 1) for item in obj]
         return obj if all(map(operator.is_, same, obj)) else type(obj)(same)
     if type(obj) in _IMAGERS:
         return obj

@@ -492,6 +492,95 @@ static void test_wrong_arguments_are_refused(void)
     fixture_drop_object(&fx, "wrong");
 }
 
+/* ---- the check ---- */
+
+static int put_word(uint64_t off, uint64_t word)
+{
+    pms_put(fx.pool, off, word);
+    return PMS_OK;
+}
+
+/* A word with these bits turned round is a problem for the check. */
+static void forge(const char *what, uint64_t off, uint64_t bits)
+{
+    struct pms_check_result result;
+    uint64_t word = word_of(off);
+    CHECK_EQ(OP(fx.pool, put_word(off, word ^ bits)), PMS_OK);
+    if (fixture_problems(fx.pool, 1, &result) == 0) {
+        fprintf(stderr, "%s: the check has found nothing\n", what);
+        abort();
+    }
+    CHECK_EQ(OP(fx.pool, put_word(off, word)), PMS_OK);
+    fixture_sound(fx.pool);
+}
+
+static void forge_tree(void)
+{
+    uint64_t node = word_of(PMS_SORTED_AT(sorted, root));
+    uint64_t kid = pms_sorted_kid(node, 1), leaf = word_of(kid), ref = pms_sorted_ref(leaf, 5);
+    uint64_t entry = word_of(ref), other = word_of(ref + 16);
+    CHECK_EQ(word_of(PMS_SORTED_AT(sorted, height)), 1);
+    forge("count", PMS_SORTED_AT(sorted, count), 1);
+    forge("root", PMS_SORTED_AT(sorted, root), 1024);
+    forge("height", PMS_SORTED_AT(sorted, height), 3);
+    forge("height", PMS_SORTED_AT(sorted, height), 1ull << 40);
+    forge("another kind of keys", PMS_SORTED_AT(sorted, order), 1);
+    forge("no kind of keys", PMS_SORTED_AT(sorted, order), PMS_ORDER_NUMBER);
+    forge("node magic", node, 1ull << 40);
+    forge("node kids", node, 1);
+    forge("node reserve", node + 24, 1);
+    forge("kid", kid, 1024);
+    forge("kid twice", kid, leaf ^ word_of(pms_sorted_kid(node, 0)));
+    forge("kid count", kid + PMS_KID_COUNT, 1);
+    forge("kid least", kid + PMS_KID_LEAST, entry ^ word_of(kid + PMS_KID_LEAST));
+    forge("kid prefix", kid + PMS_KID_PREFIX, 1);
+    forge("leaf magic", leaf, 1ull << 33);
+    forge("leaf room", leaf, 32ull << 16);
+    forge("leaf references", leaf, 2);
+    forge("leaf reserve", leaf + 8, 1);
+    forge("reference", ref, 32);
+    forge("reference twice", ref, entry ^ other);
+    forge("prefix", ref + 8, 1ull << 63);
+    forge("key out of order", entry + 8, 1ull << 40);
+    forge("key of another kind", entry, PMS_TAG_INT ^ PMS_TAG_STR);
+    forge("key of no kind", entry, PMS_TAG_INT ^ PMS_TAG_DICT);
+    forge("cell of a key", entry, 1ull << 20);
+    forge("value of no kind", PMS_SORTED_VALUE(entry), 0x80);
+}
+
+static void test_the_check_finds_what_was_forged(void)
+{
+    struct pms_val none = {.tag = PMS_TAG_NONE};
+    uint64_t entry;
+    new_sorted("forged");
+    keys = INTS;
+    for (int64_t i = 0; i < 200; i++)
+        do_set(i * 3);
+    forge_tree();
+    fixture_drop_object(&fx, "forged");
+    new_sorted("forged");
+    keys = IMAGED;
+    for (int64_t i = 0; i < 3; i++)
+        do_set(10 * i + 9);
+    CHECK_EQ(OP(fx.pool, pms_sorted_at(fx.pool, sorted, 1, &entry)), PMS_OK);
+    forge("length of an image", entry + 32, 1);
+    forge("length of an image", entry + 32, 1ull << 20);
+    forge("kind of an item", entry + 40, 1ull << 7);
+    forge("end of a tuple", entry + 40, 0xffull << 32);
+    forge("place of a key", entry + 8, 16);
+    fixture_drop_object(&fx, "forged");
+    CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_SORTED_SET, "forged", &sorted)),
+             PMS_OK);
+    keys = TEXTS;
+    struct pms_order_key key = key_of(5);
+    CHECK_EQ(OP(fx.pool, pms_sorted_set(fx.pool, sorted, &key, &none)), PMS_OK);
+    CHECK_EQ(OP(fx.pool, pms_sorted_at(fx.pool, sorted, 0, &entry)), PMS_OK);
+    forge("a set with a value", PMS_SORTED_VALUE(entry), PMS_TAG_NONE ^ PMS_TAG_TRUE);
+    forge("a str that is none", entry + 32, 0x80);
+    fixture_drop_object(&fx, "forged");
+    keys = INTS;
+}
+
 static void order_of_numbers(void)
 {
     static const double number[] = {
@@ -547,6 +636,7 @@ static void run_all(const char *parent)
     test_clear_leaves_an_empty_one_and_no_leak();
     test_nested_ones_are_torn_down();
     test_an_aborted_transaction_changes_nothing();
+    test_the_check_finds_what_was_forged();
     fixture_remove(&fx);
 }
 

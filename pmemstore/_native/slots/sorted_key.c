@@ -94,56 +94,44 @@ static int read_simple(PyObject *obj, struct pys_order *out)
 
 /* ---- tuples, and what the hook knows ---- */
 
-/* The hook's bytes: kind and image.  1: there they are; 0: not a key of anything; -1: raised. */
-static int ask_hook(PyObject *obj, enum pys_order_use use, PyObject **bytes)
+/* What the hook says.  1: *answer has bytes, kind and image; 2: *answer is a builtin that the key
+ * equals; 0: it is not a key of anything; -1: raised. */
+static int ask_hook(PyObject *obj, enum pys_order_use use, PyObject **answer)
 {
+    PyObject *result;
     if (pys.order_image == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "pmemstore: set_order_hook() was not called");
         return -1;
     }
-    *bytes = PyObject_CallFunctionObjArgs(pys.order_image, obj,
+    *answer = NULL;
+    result = PyObject_CallFunctionObjArgs(pys.order_image, obj,
                                           use == PYS_LOOK ? Py_True : Py_False, NULL);
-    if (*bytes == NULL)
+    if (result == NULL)
         return -1;
-    if (PyBytes_CheckExact(*bytes) && PyBytes_Size(*bytes) > 1)
+    if (PyBytes_CheckExact(result) && PyBytes_Size(result) > 1) {
+        *answer = result;
         return 1;
-    if (*bytes != Py_None || use != PYS_LOOK) {
-        PyErr_SetString(PyExc_TypeError, "order_image() must return a kind and an image");
-        Py_CLEAR(*bytes);
-        return -1;
     }
-    Py_CLEAR(*bytes);
-    return 0;
+    if (PyTuple_CheckExact(result) && PyTuple_Size(result) == 1) {
+        *answer = pys_ref(PyTuple_GetItem(result, 0));
+        Py_DECREF(result);
+        return 2;
+    }
+    if (result != Py_None || use != PYS_LOOK)
+        PyErr_SetString(PyExc_TypeError, "order_image() must return a kind and an image");
+    Py_DECREF(result);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
-static int add_hooked(struct image *image, PyObject *obj, enum pys_order_use use)
-{
-    PyObject *bytes = NULL;
-    char *data = NULL;
-    Py_ssize_t len = 0;
-    int done = ask_hook(obj, use, &bytes);
-    if (done == 1 &&
-        (PyBytes_AsStringAndSize(bytes, &data, &len) < 0 || add(image, data, (size_t)len) < 0))
-        done = -1;
-    Py_XDECREF(bytes);
-    return done;
-}
-
-static int add_tuple(struct image *image, PyObject *tuple, enum pys_order_use use, int depth);
-
-/* As ask_hook. */
-static int add_item(struct image *image, PyObject *item, enum pys_order_use use, int depth)
+/* An exact number, str or bytes inside a tuple: 1; 0: it is none; -1: raised. */
+static int add_simple(struct image *image, PyObject *item)
 {
     struct pys_order simple;
     int order, done;
-    if (item == Py_None)
-        return add_byte(image, PMS_ORDER_NONE) < 0 ? -1 : 1;
-    if (PyTuple_CheckExact(item))
-        return add_tuple(image, item, use, depth + 1);
     memset(&simple, 0, sizeof simple);
     order = read_simple(item, &simple);
     if (order <= 0)
-        return order < 0 ? -1 : add_hooked(image, item, use);
+        return order;
     done = add_byte(image, (uint8_t)order);
     if (done == 0)
         done = order == PMS_ORDER_NUMBER
@@ -151,6 +139,35 @@ static int add_item(struct image *image, PyObject *item, enum pys_order_use use,
                    : add_text(image, simple.key.image, (size_t)simple.key.len);
     pys_value_done(&simple.value);
     return done < 0 ? -1 : 1;
+}
+
+static int add_hooked(struct image *image, PyObject *obj, enum pys_order_use use)
+{
+    PyObject *answer = NULL;
+    char *data = NULL;
+    Py_ssize_t len = 0;
+    int done = ask_hook(obj, use, &answer);
+    if (done == 2)
+        done = add_simple(image, answer);
+    else if (done == 1 && (PyBytes_AsStringAndSize(answer, &data, &len) < 0 ||
+                           add(image, data, (size_t)len) < 0))
+        done = -1;
+    Py_XDECREF(answer);
+    return done;
+}
+
+static int add_tuple(struct image *image, PyObject *tuple, enum pys_order_use use, int depth);
+
+/* 1: done; 0: not a key of anything; -1: raised. */
+static int add_item(struct image *image, PyObject *item, enum pys_order_use use, int depth)
+{
+    int done;
+    if (item == Py_None)
+        return add_byte(image, PMS_ORDER_NONE) < 0 ? -1 : 1;
+    if (PyTuple_CheckExact(item))
+        return add_tuple(image, item, use, depth + 1);
+    done = add_simple(image, item);
+    return done != 0 ? done : add_hooked(image, item, use);
 }
 
 static int add_items(struct image *image, PyObject *tuple, enum pys_order_use use, int depth)
@@ -190,6 +207,8 @@ static int read_complex(PyObject *obj, enum pys_order_use use, struct pys_order 
         return done == 1 ? PMS_ORDER_TUPLE : done;
     }
     done = ask_hook(obj, use, &out->hold);
+    if (done == 2)
+        return read_simple(out->hold, out);
     if (done != 1)
         return done;
     if (PyBytes_AsStringAndSize(out->hold, &data, &len) < 0)
@@ -208,7 +227,7 @@ int pys_order_read(PyObject *obj, enum pys_order_use use, struct pys_order *out)
     if (order == 0) {
         memset(&out->key, 0, sizeof out->key);
         order = read_complex(obj, use, out);
-        if (order > 0 && use == PYS_PUT) {
+        if (order > 0 && use == PYS_PUT && out->key.stored.tag == PMS_TAG_EMPTY) {
             if (pys_value_pack(obj, &out->value) < 0)
                 order = -1;
             out->key.stored = out->value.val;
