@@ -261,7 +261,7 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
         append(&f, list, (struct pms_val){.tag = PMS_TAG_INT, .num = i});
     for (uint64_t i = 0; i < 150; i++) /* of height 1 */
         append(&f, middle, (struct pms_val){.tag = PMS_TAG_INT, .num = i});
-    uint64_t numbers = put_object(&f, PMS_TAG_SORTED_DICT, "numbers");
+    uint64_t numbers = put_object(&f, PMS_TAG_SORTED_DICT, "sorted numbers");
     uint64_t tall = put_object(&f, PMS_TAG_SORTED_SET, "tall");
     uint64_t texts = put_object(&f, PMS_TAG_SORTED_SET, "texts");
     fill_sorted(&f, numbers, tall, texts, put_object(&f, PMS_TAG_SORTED_DICT, "tuples"));
