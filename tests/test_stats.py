@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import array
 import contextlib
+import datetime as dt
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
+import pmemstore
 from pmemstore import Pool, PoolStats
 
 if TYPE_CHECKING:
@@ -404,3 +406,63 @@ def test_reading_costs_nothing(pool: Pool) -> None:
     target = pool.root["a"]
     cost = spent(pool, lambda: (memoryview(target).tolist(), target[5], target[5:9], list(target)))
     assert (cost.fences, cost.syncs, cost.log_bytes, cost.flushed_lines) == (0, 0, 0, 0)
+
+
+@pmemstore.record
+class Counted:
+    """A record whose stores are counted."""
+
+    number: pmemstore.int16 = 0
+    maybe: pmemstore.int64 | None = None
+    total: float = 0.0
+    name: str = ""
+    when: dt.datetime | None = None
+    wide: Annotated[tuple[int, ...], pmemstore.array_of(pmemstore.int64, 16)] = (0,) * 16
+
+
+RECORD_STORES: dict[str, tuple[Any, int, int]] = {  # value, flushed lines and log bytes at most
+    "number": (7, 3, 64),
+    "maybe": (7, 3, 64),
+    "total": (2.5, 3, 64),
+    "name": ("a name that has a block of its own", 6, 192),
+    "when": (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), 4, 128),
+    "wide": (tuple(range(1, 17)), 8, 256),
+}
+
+
+@pytest.mark.parametrize("name", RECORD_STORES)
+def test_a_record_field_is_stored_with_one_fence(name: str, direct_pool: Pool) -> None:
+    """Outside a transaction; a store of what is there already takes none."""
+    direct_pool.root["it"] = Counted()
+    stored = direct_pool.root["it"]
+    value, lines, log_bytes = RECORD_STORES[name]
+    cost = spent(direct_pool, lambda: setattr(stored, name, value))
+    assert (cost.fences, cost.syncs, cost.commits) == (1, 0, 1)
+    assert cost.flushed_lines <= lines
+    assert cost.log_bytes <= log_bytes
+    if name != "name":  # its bytes get a new block
+        assert spent(direct_pool, lambda: setattr(stored, name, value)).fences == 0
+
+
+@pytest.mark.parametrize("name", RECORD_STORES)
+def test_a_record_field_is_stored_with_one_sync(name: str, file_pool: Pool) -> None:
+    file_pool.root["it"] = Counted()
+    stored = file_pool.root["it"]
+    cost = spent(file_pool, lambda: setattr(stored, name, RECORD_STORES[name][0]))
+    assert (cost.fences, cost.syncs, cost.commits) == (0, 1, 1)
+
+
+def test_a_record_is_made_with_one_fence(direct_pool: Pool) -> None:
+    """With its schema, which only the first one of a class has to bring, and what it holds."""
+    for i in range(3):
+        value = Counted(i, name="a longer name")
+        cost = spent(direct_pool, lambda i=i, value=value: direct_pool.root.update({i: value}))
+        assert (cost.fences, cost.commits) == (1, 1)
+    one = direct_pool.root[0]
+
+    def many() -> None:
+        with direct_pool.transaction():
+            for k in range(50):
+                one.number, one.total, one.name = k, k / 2, f"name {k}" * 3
+
+    assert spent(direct_pool, many).fences == 1

@@ -9,7 +9,7 @@
 The format is docs/format.md, "Record".
 """
 
-from pmemstore.records.classes import field, record
+from pmemstore.records.classes import Record, field, record
 from pmemstore.records.markers import (
     array_of,
     fixed,
@@ -27,6 +27,7 @@ from pmemstore.records.markers import (
 )
 
 __all__ = [
+    "Record",
     "array_of",
     "field",
     "fixed",

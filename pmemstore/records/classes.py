@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 else:
     from pmemstore._native import slots as _slots
 
-__all__ = ["field", "record"]
+__all__ = ["Record", "field", "record"]
 
 T = TypeVar("T")
 
@@ -100,8 +100,8 @@ def field(
 
     Args:
         was: Former name or names of the field: records that were stored with one of these are
-            read by it.  (It is not called ``alias``: to type checkers that is the name of the
-            parameter of ``__init__``.)
+            read by it, so it has to stay until ``Pool.migrate()`` was run.  (It is not called
+            ``alias``: to type checkers that is the name of the parameter of ``__init__``.)
         metadata: As for ``dataclasses.field``.
         **options: All else that ``dataclasses.field`` takes.
     """
@@ -144,6 +144,13 @@ def record(cls: Any = None, /, *, name: str | None = None, **options: Any) -> An
 
     Raises:
         TypeError: A field or a base that no record can have; the message says why.
+
+    Later layouts:
+        When the class has other fields than the records that a pool stores under its name, the
+        pool's records are read as the class says: new fields have the default of the class,
+        removed ones are not seen, renamed ones name what they were (``field(was=...)``), numbers
+        and fixed texts may be wider, and any single value may become a field without a fixed
+        type.  A record is rewritten by the first write to it, or by ``Pool.migrate()``.
 
     Durability:
         Storing a field of a record in a pool is atomic, and outside a transaction durable when
@@ -208,8 +215,8 @@ def _name_of(cls: Any) -> str:
 def _build(
     name: str, bases: tuple[Any, ...], namespace: dict[str, Any], info: Info, meta: Any = type
 ) -> Any:
-    if not any(isinstance(base, type) and issubclass(base, _Record) for base in bases):
-        bases = (*(base for base in bases if base is not object), _Record)
+    if not any(isinstance(base, type) and issubclass(base, Record) for base in bases):
+        bases = (*(base for base in bases if base is not object), Record)
     layout = info.core_layout()
     namespace["__record__"] = info
     namespace["_layout"] = layout
@@ -369,7 +376,7 @@ def _marked(inner: Any, mark: Any, optional: bool, where: str) -> Spec:
         return NativeSpec(inner.__name__, size=mark.size, optional=optional)
     if optional:
         raise TypeError(f"{where}: a record that lies inline is always there; use a reference")
-    if not (isinstance(inner, type) and issubclass(inner, _Record)):
+    if not (isinstance(inner, type) and issubclass(inner, Record)):
         raise TypeError(f"{where}: inline is for record classes, not {inner!r}")
     return InlineSpec(inner)
 
@@ -394,7 +401,7 @@ def _text(annotation: Any) -> str:
 # ---- what all record classes have in common
 
 
-class _Record(_slots.RecordBase):
+class Record(_slots.RecordBase):
     """Base of record classes."""
 
     __slots__ = ()
@@ -521,7 +528,7 @@ def _store(target: Any, place: int, leaf: Any) -> None:
 register(
     Kind(
         tag=lib.PMS_TAG_RECORD,
-        proxy=_Record,
+        proxy=Record,
         plain=(),
         items=lambda source: list(enumerate(source._leaves())),
         store=_store,

@@ -20,6 +20,7 @@ from pmemstore.errors import PmemstoreError
 from pmemstore.mapping import Mapping
 from pmemstore.pool import Pool
 from pmemstore.recorder import Recorder
+from pmemstore.records import Record
 from pmemstore.testing.fields import field_at
 
 __all__ = [
@@ -117,6 +118,9 @@ def medium(name: str) -> Iterator[None]:
             os.environ["PMEMSTORE_FORCE_TIER"] = before
 
 
+CONTAINERS = (Dict, List, Set, Deque, SortedDict, SortedSet, Array)
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A container inside another one, by its number."""
@@ -155,8 +159,9 @@ def contents(pool: Pool) -> tuple[object, ...]:
     numbers: dict[int, int] = {}
     waiting: list[Any] = []
 
-    def plain(value: object) -> object:
-        if not isinstance(value, (Dict, List, Set, Deque, SortedDict, SortedSet, Array)):
+    def plain(value: Any) -> object:
+        kept = isinstance(value, Record) and value._pool is pool
+        if not (kept or isinstance(value, CONTAINERS)):
             return _stable(value)
         if value._offset not in numbers:
             numbers[value._offset] = len(waiting)
@@ -166,7 +171,12 @@ def contents(pool: Pool) -> tuple[object, ...]:
     plain(pool.root)
     found: list[object] = []
     for container in waiting:  # which grows while we go
-        if isinstance(container, (Dict, SortedDict)):
+        if isinstance(container, Record):
+            info = type(container).__record__
+            names = [f"{info.name}.{name}" for name, _ in info.leaves]
+            leaves = map(plain, container._leaves())
+            found.append(dict(zip(names, leaves, strict=True)))
+        elif isinstance(container, (Dict, SortedDict)):
             found.append({key: plain(value) for key, value in container.items()})
         elif isinstance(container, (Set, SortedSet)):
             found.append(tuple(map(_stable, container)))  # in its order
