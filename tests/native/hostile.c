@@ -183,6 +183,12 @@ static int see_sorted(struct walk *w, uint64_t sorted)
     return at == len ? PMS_OK : PMS_E_CORRUPT;
 }
 
+static void see(void *w, const struct pms_val *v)
+{
+    step(w);
+    see_value(w, v);
+}
+
 static int see_object(struct walk *w, uint64_t off, uint32_t tag)
 {
     switch (tag) {
@@ -194,6 +200,10 @@ static int see_object(struct walk *w, uint64_t off, uint32_t tag)
         return see_sorted(w, off);
     case PMS_TAG_ARRAY:
         return hostile_see_array(w->pool, off, &w->look->state, &w->look->shape);
+    case PMS_TAG_RECORD:
+        return hostile_see_record(w->pool, off, see, w);
+    case PMS_TAG_SCHEMA:
+        return hostile_see_schema(w->pool, off, see, w);
     default:
         return see_list(w, off);
     }
@@ -201,8 +211,13 @@ static int see_object(struct walk *w, uint64_t off, uint32_t tag)
 
 static int see_all(struct walk *w, uint64_t root)
 {
+    uint64_t schemas = pms_get(w->pool, PMS_ROOT_OFF + offsetof(struct pms_root_pm, schemas));
     PMS_TRY(pms_object_check(w->pool, root, PMS_TAG_DICT));
     meet(w, root, PMS_TAG_DICT);
+    if (schemas) {
+        PMS_TRY(pms_object_check(w->pool, schemas, PMS_TAG_DICT));
+        meet(w, schemas, PMS_TAG_DICT);
+    }
     for (uint32_t i = 0; i < w->look->objects; i++) {
         uint64_t off = w->look->object[i];
         mix(&w->look->shape, off ^ w->look->tag[i]);
@@ -441,6 +456,10 @@ static int change_object(struct use *u, const struct pms_handle *h, const struct
         return change_deque(u, h->off, value);
     case PMS_TAG_ARRAY:
         return hostile_change_array(u->pool, h->off, &u->seed);
+    case PMS_TAG_RECORD:
+        return hostile_change_record(u->pool, h->off, value, &u->seed);
+    case PMS_TAG_SCHEMA: /* never changed */
+        return PMS_OK;
     default:
         return change_list(u, h->off, value);
     }

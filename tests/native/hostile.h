@@ -104,6 +104,17 @@ int hostile_see_array(struct pms_pool *pool, uint64_t array, uint64_t *state, ui
 /* Pool entered for writing: one change, drawn. */
 int hostile_change_array(struct pms_pool *pool, uint64_t array, uint64_t *seed);
 
+/* ---- hostile_record.c: records and schemas ---- */
+
+/* Pool entered: hands every value on.  Then, entered for writing: one change, drawn. */
+typedef void (*hostile_see_fn)(void *context, const struct pms_val *value);
+int hostile_see_record(struct pms_pool *pool, uint64_t record, hostile_see_fn see,
+                       void *context);
+int hostile_see_schema(struct pms_pool *pool, uint64_t schema, hostile_see_fn see,
+                       void *context);
+int hostile_change_record(struct pms_pool *pool, uint64_t record, const struct pms_val *any,
+                          uint64_t *seed);
+
 /* ---- hostile_pools.c: the bases ---- */
 
 /* The same base has the same bytes in each run: "random" numbers, which pools draw for seeds

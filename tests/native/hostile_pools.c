@@ -1,5 +1,6 @@
 /* hostile_pools.c -- the sound pools that are then damaged. */
 #include "hostile.h"
+#include "record.h"
 
 #include <fcntl.h>
 
@@ -240,6 +241,52 @@ static void leave_orphans(struct fixture *f)
     f->pool = NULL;
 }
 
+/* Two records of one class: one as it was made, one that has got another schema since. */
+static void make_records(struct fixture *f, uint64_t list)
+{
+    static const struct pms_field_pm field[7] = {
+        {.off = 8, .kind = PMS_FIELD_CELL, .size = 16},
+        {.off = 24, .kind = PMS_FIELD_INT32, .bit = 1, .size = 4},
+        {.off = 28, .kind = PMS_FIELD_BOOL, .size = 1},
+        {.off = 30, .kind = PMS_FIELD_STR, .size = 12},
+        {.off = 44, .kind = PMS_FIELD_FLOAT32, .count = 3, .size = 4},
+        {.off = 56, .kind = PMS_FIELD_CELL, .size = 16},
+        {.off = 72, .kind = PMS_FIELD_BYTES, .bit = 2, .size = 40}};
+    const int32_t from[7] = {5, 1, 2, 3, 4, 0, -1};
+    const struct pms_val value[7] = {[6] = {.tag = PMS_TAG_BYTES, .data = filler, .len = 38}};
+    struct pms_val schema[2] = {{.tag = PMS_TAG_SCHEMA}, {.tag = PMS_TAG_SCHEMA}};
+    struct pms_val record = {.tag = PMS_TAG_RECORD}, text = bytes_of(PMS_TAG_PACKED, 40);
+    uint64_t dict = 0;
+    struct pms_key name = fixture_key("Record");
+    struct pms_shape *shape = calloc(1, sizeof *shape + sizeof field);
+    CHECK(shape != NULL);
+    *shape = (struct pms_shape){.bytes = 112, .count = 7, .fingerprint = 7};
+    memcpy(shape->field, field, sizeof field);
+    CHECK_EQ(OP(f->pool, pms_schema_dict(f->pool, 1, &dict)), PMS_OK);
+    fixture_begin(f->pool);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(OP(f->pool, pms_schema_create(f->pool, shape, &text, &schema[i].num)), PMS_OK);
+        CHECK_EQ(OP(f->pool, pms_record_create(f->pool, schema[0].num, shape, &record.num)),
+                 PMS_OK);
+        append(f, list, record);
+        struct pms_val stored[3] = {bytes_of(PMS_TAG_STR, 100),
+                                    {.tag = PMS_TAG_INT, .num = 5},
+                                    {.tag = PMS_TAG_RECORD, .num = record.num}};
+        CHECK_EQ(OP(f->pool, pms_record_set(f->pool, record.num, shape, 0, &stored[0])),
+                 PMS_OK);
+        CHECK_EQ(OP(f->pool, pms_record_set(f->pool, record.num, shape, 1, &stored[1])),
+                 PMS_OK);
+        CHECK_EQ(OP(f->pool, pms_record_set(f->pool, record.num, shape, 5, &stored[2])),
+                 PMS_OK);
+    }
+    put(f, dict, name, schema[1]);
+    CHECK_EQ(OP(f->pool, pms_record_reshape(f->pool, record.num, shape, schema[1].num, shape,
+                                            from, value)),
+             PMS_OK);
+    fixture_commit(f->pool);
+    free(shape);
+}
+
 void hostile_make_kinds(const char *parent, struct hostile_image *out)
 {
     struct fixture f;
@@ -266,6 +313,7 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
     uint64_t texts = put_object(&f, PMS_TAG_SORTED_SET, "texts");
     fill_sorted(&f, numbers, tall, texts, put_object(&f, PMS_TAG_SORTED_DICT, "tuples"));
     fixture_commit(f.pool);
+    make_records(&f, tiny);
     append(&f, small, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
     append(&f, tiny, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
     append(&f, tiny, (struct pms_val){.tag = PMS_TAG_DICT, .num = f.root});
