@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 
 import pmemstore as ps
+from pmemstore.records import schemas
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener
@@ -87,6 +88,14 @@ def declare(body: str, name: str = "Row") -> Any:
     return vars(EDITED)[name]
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test is a process of its own, as far as declared classes go."""
+    monkeypatch.setattr(schemas, "_declared", {})
+    for cls in (Bill, Wide):
+        schemas.declare(cls.__name__, cls)
+
+
 @pytest.fixture(params=golden.POOLS)
 def old_pool(request: pytest.FixtureRequest, medium: Medium) -> Path:
     """A copy of a golden pool, on each medium."""
@@ -107,29 +116,16 @@ def test_the_early_class_reads_its_pool(old_pool: Path, open_pool: Opener) -> No
     """What was committed is there, the transaction that was cut off is not."""
     expected = [golden.row(i) for i in range(golden.ROWS)]
     expected[1].other.y = 8
-    golden_row = declare_golden()
+    schemas.declare("Row", golden.Row)
     pool = open_pool(old_pool)
-    assert [type(each) for each in pool.root["rows"]] == [golden_row] * golden.ROWS
+    assert [type(each) for each in pool.root["rows"]] == [golden.Row] * golden.ROWS
     for each, want in zip(pool.root["rows"], expected, strict=True):
         assert str(each) == str(want)
     assert pool.root["first"] is pool.root["rows"][0]
     assert pool.migrate() == 0
 
 
-def declare_golden() -> Any:
-    """Let the golden class be that of the name Row, whatever was declared in between."""
-    from pmemstore.records import schemas
-
-    declare("n: int")
-    schemas._declared["Row"].clear()
-    schemas.declare("Row", golden.Row)
-    return golden.Row
-
-
 def test_a_process_without_the_class_reads_it_too(old_pool: Path, open_pool: Opener) -> None:
-    from pmemstore.records import schemas
-
-    schemas._declared["Row"].clear()
     pool = open_pool(old_pool)
     row = pool.root["rows"][3]
     assert type(row).__name__ == "Row"
@@ -287,9 +283,6 @@ def test_both_layouts_stand_side_by_side(tmp_path: Path) -> None:
 def test_a_class_declared_after_open_is_refused_at_first_sight(
     old_pool: Path, open_pool: Opener
 ) -> None:
-    from pmemstore.records import schemas
-
-    schemas._declared["Row"].clear()
     pool = open_pool(old_pool)
     assert pool.root["first"].small == 0
     cls = declare("small: ps.uint8")
