@@ -66,7 +66,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/clang-format -i $(C_FILES)
 
 types: $(VENV)/.stamp-dev
-	$(BIN)/mypy pmemstore tests/typing
+	$(BIN)/mypy pmemstore tests/typing/test_record_types.py
 
 # The core alone: with AddressSanitizer and UBSan, as it is shipped, and with pools mapped
 # read-only outside the one door (a store that goes around it is a SIGSEGV).

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import lzma
 import struct
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_format import COMPAT, CONSTANTS, GOLDEN, STRUCTS, Reader, field, size_of
 
 import pmemstore
 from pmemstore.records import schemas
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
     from conftest import Medium, Opener
 
 
-class RecordReader(Reader):
+SPEC = importlib.util.spec_from_file_location("page", Path(__file__).parent / "test_format.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+page = importlib.util.module_from_spec(SPEC)
+sys.modules["page"] = page  # where dataclasses look
+SPEC.loader.exec_module(page)
+CONSTANTS, STRUCTS, field, size_of = page.CONSTANTS, page.STRUCTS, page.field, page.size_of
+
+
+class RecordReader(page.Reader):
     """A reader that knows records, too."""
 
     def cell(self, at: int) -> Any:
@@ -71,14 +82,14 @@ class RecordReader(Reader):
         return bool(value) if kind == "BOOL" else value
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", page.GOLDEN)
 def test_second_reader_finds_the_records_of_the_golden_pools(
     name: str, medium: Medium, open_pool: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each kind of field, by the page alone; also of a record that has got another schema."""
     monkeypatch.setattr(schemas, "_declared", {})
     path = medium.folder / "records.pool"
-    path.write_bytes(lzma.decompress((COMPAT / f"records1-{name}.pool.xz").read_bytes()))
+    path.write_bytes(lzma.decompress((page.COMPAT / f"records1-{name}.pool.xz").read_bytes()))
     open_pool(path).close()
     rows = RecordReader(path.read_bytes()).root()["rows"]
     zone = dt.datetime(2024, 1, 4) - dt.datetime.min

@@ -157,7 +157,7 @@ def current(pool: Any, cls: Any) -> Schema:
     """
     info = cls.__dict__.get("__record__")
     if info is None:
-        raise _refused(cls, "is a subclass of a record class; decorate it with @record too")
+        raise _refused(cls, "it is a subclass of a record class: decorate it with @record too")
     schema = pool._schemas_current.get(cls)
     if schema is not None and schema._live and schema._type is cls and not schema._outdated:
         return schema  # type: ignore[no-any-return] # of a dict of the pool
@@ -169,9 +169,9 @@ def current(pool: Any, cls: Any) -> Schema:
     if owner is not cls or declared is not cls:
         raise _refused(
             cls,
-            "was declared anew; make the record with the new class"
+            "it was declared anew: make the record with the new class"
             if _place(owner) == _place(cls)
-            else f"is not the record class {info.name!r} of this pool, which is "
+            else f"it is not the record class {info.name!r} of this pool, which is "
             f"{'.'.join(_place(owner))}; give one of them @record(name=...)",
         )
     with pool.transaction():
@@ -198,8 +198,9 @@ def _current(pool: Any, cls: Any, info: Info) -> Schema:
 
 
 def _refused(cls: Any, why: str) -> NotPersistableError:
-    error = NotPersistableError(f"{cls.__module__}.{cls.__qualname__} {why}")
-    error.parts = ("", f"{cls.__module__}.{cls.__qualname__}", why)
+    name = ".".join(_place(cls))
+    error = NotPersistableError(f"{name}: cannot be kept in a pool; {why}")
+    error.parts = ("", name, why)
     return error
 
 

@@ -317,7 +317,7 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
     append(&f, small, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
     append(&f, tiny, (struct pms_val){.tag = PMS_TAG_LIST, .num = small});
     append(&f, tiny, (struct pms_val){.tag = PMS_TAG_DICT, .num = f.root});
-    put_array(&f, "numbers", "<f8", 8, 100, 0);
+    put_array(&f, "array", "<f8", 8, 100, 0);
     put_array(&f, "records", "[[\"a\", \"<i2\"], [\"b\", \"|S3\"]]", 5, 9, 3);
     put_array(&f, "none", "<M8[ns]", 8, 0, 0);
     put_array(&f, "many", "|u1", 1, 40000, 0);
