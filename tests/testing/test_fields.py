@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 
 import pytest
 
@@ -22,7 +23,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, in
             root["list"] = list(range(2000))
             root["text"] = "long enough for a block of its own " * 10
             root["large"] = b"x" * 50_000
-            offsets = {"root": root._offset, "list": root["list"]._offset}
+            root["set"], root["deque"] = {1, 2}, deque([1], 5)
+            offsets = {name: root[name]._offset for name in ("list", "set", "deque")}
+            offsets["root"] = root._offset
             data = path.read_bytes()
             return data, {**offsets, "large": data.index(b"x" * 5000)}
 
@@ -44,7 +47,7 @@ def test_superblocks_and_anchors(image: tuple[bytes, dict[str, int]]) -> None:
 
 def test_containers_and_their_parts(image: tuple[bytes, dict[str, int]]) -> None:
     data, offsets = image
-    for name, tag in (("root", "dict"), ("list", "list")):
+    for name, tag in (("root", "dict"), ("list", "list"), ("set", "set"), ("deque", "deque")):
         at = offsets[name]
         found = names(data, at, at + 64)
         assert f"{tag} at {at}, count" in found, found
