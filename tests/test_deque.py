@@ -199,6 +199,23 @@ def test_iteration_notices_changes(pool: Pool) -> None:
     assert next(iterator) == "replaced"
 
 
+@pytest.mark.parametrize("plain", [deque(range(40)), set(range(40))])
+def test_iteration_notices_a_rollback(plain: Any, pool: Pool) -> None:
+    """Of a deque and of a set, if the roll-back may have changed what the iterator was begun on."""
+    pool.root["x"] = plain
+    stored = pool.root["x"]
+    outside = iter(stored)
+    with pytest.raises(KeyError), pool.transaction():  # noqa: PT012 - a block that fails
+        stored.clear()
+        inside = iter(stored)
+        raise KeyError
+    with pytest.raises(RuntimeError):
+        next(inside)
+    with pytest.raises(RuntimeError):
+        next(outside)
+    assert sorted(stored) == list(range(40))
+
+
 class Meddler:
     """Changes a deque while it is compared."""
 
