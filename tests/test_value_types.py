@@ -426,9 +426,9 @@ def test_the_name_is_what_the_pool_has() -> None:
     assert f"{__name__}:Money".encode() in first
     register_money(name="old.Money")
     _, old = pack_value(Money(1, "x"))
-    register_money(name="till.Money", also=["old.Money"])
+    register_money(name="counter.Money", also=["old.Money"])
     _, data = pack_value(Money(1, "x"))
-    assert b"till.Money" in data
+    assert b"counter.Money" in data
     assert unpack(PACKED, old) == unpack(PACKED, data) == Money(1, "x")
     with pytest.raises(UnknownTypeError):
         unpack(PACKED, first)
@@ -436,7 +436,7 @@ def test_the_name_is_what_the_pool_has() -> None:
 
 def test_an_unknown_type_leaves_its_value_as_it_is(medium: Medium) -> None:
     """Another program: reading fails with the name; it can be copied, and deleted, and read."""
-    register_money(name="till.Money")
+    register_money(name="counter.Money")
     path = medium.folder / "types.pool"
     with pmemstore.open(path, "n") as pool:
         pool.root.update(price=(1, Money(5, "EUR")), other=2, gone=Money(1, "x"))
@@ -446,7 +446,7 @@ with pmemstore.open({str(path)!r}, "w") as pool:
     try:
         pool.root["price"]
     except pmemstore.UnknownTypeError as error:
-        assert error.name == "till.Money" and "register(" in str(error), error
+        assert error.name == "counter.Money" and "register(" in str(error), error
         value = error.value
     assert repr(value).startswith("<Opaque value of "), value
     pool.root["copy"] = value
