@@ -146,6 +146,9 @@ def test_keys_that_python_cannot_compare_are_a_type_error(
         (None, TypeError, "NoneType has no order"),
         (math.nan, ValueError, "nan cannot be a key"),
         ((1, math.nan), ValueError, "nan cannot be a key"),
+        (np.float64("nan"), ValueError, "cannot be a key"),
+        (np.float32("nan"), ValueError, "cannot be a key"),
+        ((1, np.float64("nan")), ValueError, "cannot be a key"),
         (Decimal("NaN"), ValueError, "cannot be a key"),
         (Decimal("0.1"), ValueError, r"Convert it with float\(\) or str\(\)"),
         (Fraction(1, 3), ValueError, "Convert it with"),
@@ -173,6 +176,7 @@ def test_what_has_no_order_is_refused(
             refused()
     assert ours == {1: 1}
     assert len(pool.root["set"]) == 0
+    assert pool.check().problems == ()
 
 
 def test_looking_for_what_has_no_order_finds_nothing(pool: Pool) -> None:
@@ -180,8 +184,13 @@ def test_looking_for_what_has_no_order_finds_nothing(pool: Pool) -> None:
     ours = stored(pool, SortedDict.of({1: 1, 2.5: 2}))
     for key in (None, math.nan, Decimal("0.1"), Fraction(1, 3), 2j, range(1), frozenset(), (1, 1j)):
         assert key not in ours
+    for key in (complex("inf"), complex("nan"), np.float64("nan"), (1, complex("inf"))):
+        assert key not in ours
     for key in (Decimal(1), Decimal("2.5"), Fraction(5, 2), 1 + 0j, True):
         assert key in ours
+    ours[math.inf] = 3
+    assert complex("inf") in ours
+    assert complex("-inf") not in ours
     with pytest.raises(TypeError, match="unhashable"):
         [] in ours  # noqa: B015 - it raises
     with pytest.raises(pmemstore.NotPersistableError):

@@ -176,6 +176,10 @@ def test_the_bytes_are_those_of_format_1() -> None:
 # ---- keys ----
 
 
+class Length(int):
+    pass
+
+
 # Equal keys stand on one line.
 EQUAL_KEYS: list[list[Any]] = [
     [PurePosixPath("a/b"), Path("a/b"), PurePosixPath("a//b/.")],
@@ -183,7 +187,9 @@ EQUAL_KEYS: list[list[Any]] = [
     [PureWindowsPath("a\\b"), PureWindowsPath("A/B")],
     ["a/b"],
     [1, Size.SMALL, Bits.A, Ratio.WHOLE, True, np.int8(1), np.float32(1), np.bool_(True)],
-    [2**70, Size.LARGE],
+    [2**70, Size.LARGE, np.float64(2**70), Length(2**70)],
+    [2**64 - 1, np.uint64(2**64 - 1)],
+    [1e300, np.float64(1e300)],
     [3, Bits.A | Bits.B, np.uint64(3), np.complex64(3)],
     [0, Bits(0), np.float64(-0.0)],
     [0.5, Ratio.HALF, np.float16(0.5), Decimal("0.5")],

@@ -310,6 +310,8 @@ int pms_sorted_set(struct pms_pool *pool, uint64_t off, const struct pms_order_k
     struct pms_sorted_path path;
     struct pms_branch ref = {.count = 1, .prefix = key->prefix};
     int found = 0;
+    if (key->order == 0 || key->order > PMS_ORDER_UUID)
+        return PMS_FAIL(PMS_E_INVAL, "a key without an order", off, PMS_ORDER_UUID, key->order);
     PMS_TRY(pms_sorted_load(pool, off, &sorted));
     if (sorted.count) {
         if (sorted.order != key->order)

@@ -73,11 +73,13 @@ def _image(key: Any, lookup: bool) -> bytes | tuple[Any]:
     if maker is not None:
         return maker(key)
     same = as_builtin(key)  # an enum member, a numpy scalar
+    if same is not key and same != same:
+        raise _nan(key)
     if same is not key and type(same) in (bool, int, float, str, bytes):
         large = type(same) is int and not -(2**63) <= same < 2**63
         return _number(same) if large else (same,)
     if lookup and type(same) is complex and same.imag == 0:
-        return _fraction(same.real)
+        return (same.real,)
     if key is not None:
         pack_value(key)  # says why a pool cannot keep it, if that is so
     raise TypeError(f"{type(key).__name__} has no order: {_KINDS}")

@@ -86,7 +86,16 @@ def pack_key(obj: Any) -> tuple[bytes | int | float | str, bytes | None]:
         same = as_builtin(obj)
         if same is obj:
             raise
-        return (same, None) if type(same) in _SIMPLE else _pack_key(same)
+        return (same, None) if _in_slots(same) else _pack_key(same)
+
+
+def _in_slots(obj: Any) -> bool:
+    """Is it a builtin whose image the slots make?"""
+    if type(obj) is int:
+        return INT_MIN <= obj <= INT_MAX
+    if type(obj) is float:
+        return not math.isfinite(obj) or -(2.0**63) <= obj < 2.0**63 or not obj.is_integer()
+    return type(obj) in _SIMPLE
 
 
 def _pack_key(obj: Any) -> tuple[bytes | int | float | str, bytes | None]:

@@ -487,6 +487,8 @@ static void test_wrong_arguments_are_refused(void)
     CHECK_EQ(OP(fx.pool, pms_sorted_set(fx.pool, fx.root, &key, &value)), PMS_E_CORRUPT);
     key.stored.tag = PMS_TAG_NONE;
     CHECK_EQ(OP(fx.pool, pms_sorted_set(fx.pool, sorted, &key, &value)), PMS_E_INVAL);
+    key.order = 0;
+    CHECK_EQ(OP(fx.pool, pms_sorted_set(fx.pool, sorted, &key, &value)), PMS_E_INVAL);
     same_as_model();
     fixture_sound(fx.pool);
     fixture_drop_object(&fx, "wrong");

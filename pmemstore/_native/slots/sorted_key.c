@@ -227,6 +227,10 @@ int pys_order_read(PyObject *obj, enum pys_order_use use, struct pys_order *out)
     if (order == 0) {
         memset(&out->key, 0, sizeof out->key);
         order = read_complex(obj, use, out);
+        if (order == 0 && use != PYS_LOOK) { /* a builtin from the hook that has no order */
+            PyErr_Format(PyExc_TypeError, "%R cannot be a key of a sorted container", obj);
+            order = -1;
+        }
         if (order > 0 && use == PYS_PUT && out->key.stored.tag == PMS_TAG_EMPTY) {
             if (pys_value_pack(obj, &out->value) < 0)
                 order = -1;
