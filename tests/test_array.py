@@ -468,6 +468,36 @@ def test_write_takes_ranges_only(pool: Pool) -> None:
     a[0] = 2
 
 
+def test_write_that_outlives_its_transaction_writes_nothing(pool: Pool) -> None:
+    """Left open when an outer block ended, closed by another thread, or never entered."""
+    a = kept(pool, np.zeros(4))
+    late = a.write()
+    with pytest.raises(pmemstore.TransactionError), pool.transaction():
+        late.__enter__()[0] = 1
+    with pytest.raises(pmemstore.TransactionError, match="not open"):
+        late.__exit__(None, None, None)
+    assert a.tolist() == [0] * 4
+    raised: list[BaseException] = []
+
+    def elsewhere(writing: Any) -> None:
+        try:
+            writing.__exit__(None, None, None)
+        except pmemstore.TransactionError as error:
+            raised.append(error)
+
+    shared = a.write()
+    shared.__enter__()[2] = 3
+    for writing in (late, shared):
+        thread = threading.Thread(target=elsewhere, args=(writing,))
+        thread.start()
+        thread.join()
+    assert len(raised) == 2
+    shared.__exit__(None, None, None)
+    assert a.tolist() == [0, 0, 3, 0]
+    with pytest.raises(RuntimeError, match="with statement"):
+        a.write().__exit__(None, None, None)
+
+
 def test_write_of_a_view_that_is_kept_does_nothing(pool: Pool) -> None:
     a = kept(pool, np.zeros(4))
     with a.write() as view:

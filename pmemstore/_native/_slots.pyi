@@ -83,6 +83,8 @@ class TransactionBase:
     _depth: int  # 0: not entered
     @property
     def _timeout(self) -> float | None: ...  # seconds; None: no limit
+    @property
+    def _is_open(self) -> bool: ...  # by this thread
     _on_commit: list[Callable[[], object]] | None
     _on_abort: list[Callable[[], object]] | None
     def __init__(self, pool: PoolBase, timeout: float | None = None, /) -> None: ...

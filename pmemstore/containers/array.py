@@ -512,6 +512,12 @@ class ArrayWrite:
         return seen, place.first * seen.row, _shape_at(place, seen.shape)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._transaction is None:
+            raise RuntimeError("this range is not being written: use it in a with statement")
+        if kind is None and not self._transaction._is_open:
+            # Outside it the range would be stored at once, and stay.
+            self._transaction.__exit__(None, None, None)  # raises: says why not
+            return
         data, self._data = self._data, None
         try:
             if kind is None and data is not None:

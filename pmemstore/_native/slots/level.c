@@ -216,6 +216,13 @@ static int leave_check(struct pys_pool *owner, struct pys_level *level)
                     0, 0, 0);
 }
 
+int pys_level_is_open(const struct pys_pool *owner, const struct pys_level *level)
+{
+    struct pms_pool *pool = owner->pool;
+    return level->depth != 0 && is_open(owner, level) && pool != NULL && !pool->closed &&
+           pms_tx_depth(pool) >= level->depth;
+}
+
 int pys_level_commit(struct pys_pool *owner, struct pys_level *level)
 {
     struct pms_pool *pool = owner->pool;

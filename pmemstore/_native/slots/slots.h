@@ -225,6 +225,8 @@ void pys_proxy_dealloc(PyObject *self);
 int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t timeout_ns);
 /* -1: raised, and rolled back (the outcome is unknown after MediaError). */
 int pys_level_commit(struct pys_pool *owner, struct pys_level *level);
+/* Does the calling thread have it open? */
+int pys_level_is_open(const struct pys_pool *owner, const struct pys_level *level);
 /* Roll back this level and those inside it.  Keeps the exception that is set. */
 void pys_level_abort(struct pys_pool *owner, struct pys_level *level);
 /* Take it off the stack; the core's transaction is left as it is. */

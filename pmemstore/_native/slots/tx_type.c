@@ -129,7 +129,15 @@ static PyObject *tx_timeout(PyObject *obj, void *closure)
     return PyFloat_FromDouble((double)self->timeout_ns / 1e9);
 }
 
+static PyObject *tx_is_open(PyObject *obj, void *closure)
+{
+    struct pys_tx *self = (struct pys_tx *)obj;
+    (void)closure;
+    return PyBool_FromLong(self->owner != NULL && pys_level_is_open(self->owner, &self->level));
+}
+
 static PyGetSetDef tx_getset[] = {
+    {"_is_open", tx_is_open, NULL, "Does this thread have it open?", NULL},
     {"_timeout", tx_timeout, NULL, "Seconds to wait for another thread; None: no limit.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
