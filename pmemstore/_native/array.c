@@ -327,11 +327,16 @@ int pms_array_resize(struct pms_pool *pool, uint64_t off, const struct pms_array
     if (bytes == 0 && a.block) {
         PMS_TRY(pms_free(&pool->heap, a.block));
         put_block(pool, &a, 0, 0);
-    } else if (bytes > a.capacity || bytes < a.capacity / 4) {
-        PMS_TRY(move(pool, &a, bytes, bytes, keep));
-        pms_init_zero(&pool->ws, a.start + keep, bytes - keep);
     } else {
-        store_zeroes(pool, a.start + keep, bytes - keep);
+        int larger = bytes > a.capacity, status = PMS_E_FULL;
+        if (larger || bytes < a.capacity / 4)
+            status = move(pool, &a, bytes, bytes, keep);
+        if (status == PMS_OK)
+            pms_init_zero(&pool->ws, a.start + keep, bytes - keep);
+        else if (status == PMS_E_FULL && !larger) /* it stays: no space is needed to shrink */
+            store_zeroes(pool, a.start + keep, bytes - keep);
+        else
+            return status;
     }
     return put_shape(pool, off, shape, count);
 }

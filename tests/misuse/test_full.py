@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -173,6 +176,24 @@ def small_disk(
     point = mounted(request.param.split()[0], tmp_path)
     yield point
     subprocess.run(["umount", str(point)], check=True)
+
+
+def test_array_of_a_full_pool_can_shrink(medium: Medium, open_pool: Opener) -> None:
+    """It moves to a smaller block where there is space for one, and stays where there is none."""
+    pool = open_pool(medium.folder / "t.pool", "n", size="2M", limit="2M")
+    pool.root["a"] = array.array("q", range(60_000))
+    shrinking = pool.root["a"]
+    for size in (4000, 10):
+        with contextlib.suppress(PoolFullError):
+            for i in itertools.count():
+                pool.root[size, i] = bytes(size)
+    for length in (14_000, 13_000, 20_000, 3000):
+        shrinking.resize(length)
+        assert len(shrinking) == length
+        assert shrinking[:13_000].tolist() == list(range(min(length, 13_000)))
+    shrinking.resize(3100)
+    assert shrinking[3000:].tolist() == [0] * 100
+    assert pool.check().ok
 
 
 def test_full_file_system_is_a_named_error_and_no_signal(small_disk: Path) -> None:
