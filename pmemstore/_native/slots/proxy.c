@@ -3,7 +3,8 @@
  *   handle->proxy   borrowed pointer to the live proxy, or NULL
  *
  * A proxy whose last reference is gone must not come back: pys_proxy_live passes over it, and
- * a new proxy may take its place before it is deallocated.
+ * a new proxy may take its place before it is deallocated.  It passes over a record too whose class
+ * was declared anew: whoever still holds that one is refused, the others get one of the new class.
  */
 #include "records.h"
 
@@ -16,7 +17,11 @@ int pys_is_proxy(PyObject *obj)
 PyObject *pys_proxy_live(struct pms_handle *handle)
 {
     PyObject *proxy = handle->proxy;
-    return proxy != NULL && Py_REFCNT(proxy) > 0 ? pys_ref(proxy) : NULL;
+    if (proxy == NULL || Py_REFCNT(proxy) <= 0)
+        return NULL;
+    if (handle->tag == PMS_TAG_RECORD && !pys_record_bound((struct pys_record *)proxy))
+        return NULL;
+    return pys_ref(proxy);
 }
 
 PyObject *pys_proxy_of(struct pys_pool *owner, struct pms_handle *handle)

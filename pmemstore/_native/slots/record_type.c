@@ -47,6 +47,11 @@ static int rebind(struct pys_record *root)
     return 0;
 }
 
+int pys_record_bound(const struct pys_record *record)
+{
+    return record->schema->layout == record->layout;
+}
+
 /* ---- reading ---- */
 
 static PyObject *read_values(struct pys_record *root, uint32_t first, uint32_t count)
@@ -446,11 +451,13 @@ PyObject *pys_record_proxy(struct pys_pool *owner, struct pms_handle *handle)
     record->base.owner = (struct pys_pool *)pys_ref(owner);
     record->layout = (struct pys_layout *)pys_ref(schema->layout);
     record->schema = schema;
-    obj = pys_proxy_live(handle); /* Python code has run since the caller looked */
-    if (obj == NULL) {
+    obj = handle->proxy; /* Python code has run since the caller looked */
+    if (obj == NULL || Py_REFCNT(obj) <= 0 ||
+        ((struct pys_record *)obj)->layout != record->layout) {
         handle->proxy = record;
         return (PyObject *)record;
     }
+    pys_ref(obj);
     Py_DECREF(record); /* puts the share too */
     return obj;
 }

@@ -80,7 +80,9 @@ int pys_record_write(struct pys_record *root, uint32_t first, uint32_t count,
                      PyObject *const *objects);
 /* The record that lies inline at a leaf of root. */
 PyObject *pys_record_view(struct pys_record *root, PyObject *type, uint32_t first);
-/* A new proxy for a record's handle, whose share it takes over. */
+/* Whether a stored record's class is still that of its schema; if not, it was declared anew. */
+int pys_record_bound(const struct pys_record *record);
+/* The proxy for a record's handle, whose share it takes over. */
 PyObject *pys_record_proxy(struct pys_pool *owner, struct pms_handle *handle);
 
 /* ---- schema_type.c ---- */
