@@ -308,23 +308,34 @@ def migrate(pool: Any) -> int:
     Returns:
         How many records were rewritten.
     """
-    done = 0
+    done = _rewrite(pool, [])  # refuses a pool that is only read
     todo: list[Any] = [pool.root]
     seen = {pool.root._offset}
-    batch: list[Any] = []
-    while todo:
-        proxy = todo.pop()
-        if isinstance(proxy, _slots.RecordBase) and proxy._schema._outdated:
-            batch.append(proxy)
-            if len(batch) == _BATCH:
-                done += _rewrite(pool, batch)
-        kind = kind_of(proxy)
-        assert kind is not None
-        for _, item in kind.items(proxy):
-            if getattr(item, "_pool", None) is pool and item._offset not in seen:
-                seen.add(item._offset)
-                todo.append(item)
-    return done + _rewrite(pool, batch)
+    batch: list[Any] = []  # looked into when they have been rewritten: a look may rewrite
+    while todo or batch:
+        looked = []
+        if not todo or len(batch) == _BATCH:
+            done += _rewrite(pool, batch)
+            looked, batch = batch, []
+        elif isinstance(todo[-1], _slots.RecordBase) and todo[-1]._schema._outdated:
+            batch.append(todo.pop())
+        else:
+            looked = [todo.pop()]
+        for proxy in looked:
+            todo += _unseen(pool, proxy, seen)
+    return done
+
+
+def _unseen(pool: Any, proxy: Any, seen: set[int]) -> list[Any]:
+    """Containers inside a container that have not been seen yet."""
+    kind = kind_of(proxy)
+    assert kind is not None
+    found = []
+    for _, item in kind.items(proxy):
+        if getattr(item, "_pool", None) is pool and item._offset not in seen:
+            seen.add(item._offset)
+            found.append(item)
+    return found
 
 
 def _rewrite(pool: Any, batch: list[Any]) -> int:
@@ -334,7 +345,6 @@ def _rewrite(pool: Any, batch: list[Any]) -> int:
             if record._schema._outdated:
                 _upgrade(record)
                 done += 1
-    batch.clear()
     return done
 
 
