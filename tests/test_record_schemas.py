@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 
 import pmemstore as ps
+from pmemstore._native import lib
 from pmemstore.records import schemas
+from pmemstore.values import pack_value
 
 if TYPE_CHECKING:
     from conftest import Medium, Opener
@@ -352,6 +354,22 @@ def test_migrate_finds_records_everywhere(tmp_path: Path) -> None:
             assert pool.migrate() == 0
 
 
+def test_migrate_counts_records_whose_default_is_made_anew(pool: ps.Pool) -> None:
+    """Walking over such a record rewrote it, each in a transaction of its own, and uncounted."""
+    old = declare("n: Any")
+    pool.root["all"] = [old(None) for _ in range(300)]
+    pool.root["all"][0].n = [pool.root["all"][1], {"x": pool.root["all"][299]}]
+    pool.close()
+    new = declare("n: Any; m: list = ps.field(default_factory=list)")
+    with ps.open(pool.path) as again:
+        before = again.stats().commits
+        assert again.migrate() == 300
+        assert again.stats().commits - before <= 4  # 256 records at a time, and the schema
+        assert again.root["all"][299] == new(None, [])
+        assert again.migrate() == 0
+        assert again.check().ok
+
+
 def test_four_generations(tmp_path: Path) -> None:
     """Each opens what the one before has left, records of all of them in one pool."""
     bodies = [
@@ -399,9 +417,51 @@ def test_a_class_that_was_declared_anew(pool: ps.Pool) -> None:
         pool.root["other"] = old(1)
     with pytest.raises(TypeError, match="declared anew since this record was looked at"):
         _ = kept.n
-    del kept
-    assert type(pool.root["it"]) is new
-    assert pool.root["it"] == new(1)
+    again = pool.root["it"]
+    assert type(again) is new
+    assert again == new(1)
+    assert again is pool.root["it"]
+    del kept  # the one that is out of date does not take the other with it
+    assert again is pool.root["it"]
+
+
+def test_a_class_that_was_declared_anew_while_old_records_are_held(pool: ps.Pool) -> None:
+    """A record that somebody kept was handed out again and again, and refused each time."""
+    old = declare("n: int", "Held")
+    pool.root["it"] = old(1)
+    pool.root["list"] = [pool.root["it"], old(2)]
+    kept = [pool.root["it"], *pool.root["list"]]
+    new = declare("n: int; m: list = ps.field(default_factory=list)", "Held")
+    assert pool.migrate() == 2
+    assert pool.root["list"] == [new(1, []), new(2, [])]
+    assert pool.root["list"][0] is pool.root["it"]
+    with pool.transaction(), pytest.raises(TypeError, match="declared anew"):
+        kept[0].n = 5
+    assert pool.check().ok
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("n", ("int8",), ()), ("n", ("int8",), ())],
+        [("class", ("int8",), ())],
+        [("_leaves", ("int8",), ())],
+        [("__slots__", ("int8",), ())],
+        [("n", ("inline", "In", (("_layout", ("int8",), ()),)), ())],
+        [("n", ("inline", "In", range(10**12)), ())],
+        [(f"n{i}", ("inline", "In", ()), ()) for i in range(lib.PMS_RECORD_FIELDS_MAX + 1)],
+    ],
+)
+def test_fields_that_no_class_can_have_are_damage(pool: ps.Pool, fields: list[Any]) -> None:
+    row = declare("n: ps.int8")
+    text = pack_value((1, "Row", 1, tuple(fields)))[1]
+    with pool.transaction():
+        schema = pool._new_schema(row._layout, row.__record__.fingerprint(), text)
+        pool._schemas(True)["Row"] = schema
+    with pytest.raises(ps.PoolCorruptError, match="its description is wrong"):
+        pool.root["it"] = row(1)
+    with pytest.raises(ps.PoolCorruptError, match="its description is wrong"):
+        pool.schemas()
 
 
 # ---- the pool around it

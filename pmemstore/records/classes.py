@@ -24,7 +24,7 @@ from pmemstore._native import lib
 from pmemstore.containers.convert import described_when_dead, volatile
 from pmemstore.containers.kinds import Kind, register
 from pmemstore.records import schemas
-from pmemstore.records.layout import Info, Item, Spec
+from pmemstore.records.layout import Info, Item, Spec, taken
 from pmemstore.records.markers import ArrayOf, Fixed, Inline, Native
 from pmemstore.records.specs import CellSpec, DatetimeSpec, EnumSpec, InlineSpec, NativeSpec
 
@@ -38,20 +38,6 @@ __all__ = ["Record", "field", "record"]
 T = TypeVar("T")
 
 _WAS: Final = "pmemstore.was"
-_RESERVED: Final = frozenset(
-    [
-        "_pool",
-        "_offset",
-        "_tag",
-        "_form",
-        "_schema",
-        "_leaves",
-        "_put",
-        "_fill",
-        "_reshape",
-        "_layout",
-    ]
-)
 _ENUM_MAX: Final = 1 << 16
 
 
@@ -310,7 +296,7 @@ def _items(cls: Any, scope: dict[str, Any]) -> tuple[Item, ...]:
     own = inspect.get_annotations(cls)
     items = []
     for each in dataclasses.fields(cls):
-        if each.name in _RESERVED:
+        if taken(each.name):
             raise TypeError(f"{cls.__qualname__}.{each.name}: the name is taken by records")
         if each.name not in own:
             items.append(inherited[each.name])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import keyword
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pmemstore._native import lib
 from pmemstore.records.specs import (
     KINDS,
     SIZES,
@@ -25,12 +27,31 @@ if TYPE_CHECKING:
 else:
     from pmemstore._native import slots as _slots
 
-__all__ = ["FRESH", "Info", "Item", "Mismatch", "Plan", "plan", "revive"]
+__all__ = ["FRESH", "Info", "Item", "Mismatch", "Plan", "plan", "revive", "taken"]
 
 Spec = CellSpec | NativeSpec | EnumSpec | DatetimeSpec | InlineSpec
 
 FRESH: Final = Ellipsis  # a fallback leaf that is made anew each time
 _DESCRIPTION: Final = 1
+_TAKEN: Final = frozenset(
+    [
+        "_pool",
+        "_offset",
+        "_tag",
+        "_form",
+        "_schema",
+        "_leaves",
+        "_put",
+        "_fill",
+        "_reshape",
+        "_layout",
+    ]
+)
+
+
+def taken(name: str) -> bool:
+    """Whether a field cannot have this name, because records or Python have a use for it."""
+    return name in _TAKEN or (name.startswith("__") and name.endswith("__"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +198,26 @@ def revive(description: Any, inner: Callable[[Info], Any]) -> tuple[Info, int]:
         number, name, version, items = description
         if number != _DESCRIPTION or type(name) is not str or type(version) is not int:
             raise ValueError("the head is wrong")
-        return Info(name, tuple(_item(each, inner, 0) for each in items), generic=True), version
+        return Info(name, _revived(items, inner, 0), generic=True), version
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _revived(described: Any, inner: Callable[[Info], Any], depth: int) -> tuple[Item, ...]:
+    if type(described) is not tuple or len(described) > lib.PMS_RECORD_FIELDS_MAX:
+        raise ValueError("no list of fields, or too many")
+    items = tuple(_item(each, inner, depth) for each in described)
+    if len({item.name for item in items}) < len(items):
+        raise ValueError("two fields of one name")
+    return items
 
 
 def _item(described: Any, inner: Callable[[Info], Any], depth: int) -> Item:
     name, kind, default = described
     if type(name) is not str or not name.isidentifier() or type(default) is not tuple:
         raise ValueError(f"a field named {name!r}")
+    if keyword.iskeyword(name) or taken(name):
+        raise ValueError(f"a field with the name {name!r}, which no field can have")
     return Item(name, _spec(kind, inner, depth), default[:1])
 
 
@@ -209,7 +241,7 @@ def _spec(kind: Any, inner: Callable[[Info], Any], depth: int) -> Spec:
             cls = enum.Enum(name, {str(m): i for i, m in enumerate(members)})  # type: ignore[misc] # made of data
             return EnumSpec(name, tuple(cls.__members__), cls)
         case ("inline", str(name), items):
-            each = tuple(_item(one, inner, depth + 1) for one in items)
+            each = _revived(items, inner, depth + 1)
             return InlineSpec(inner(Info(name, each, generic=True)))
         case ("array", str(name), int(count)) if name in SIZES and 0 < count < _COUNT_MAX:
             return NativeSpec(name, count=count)
