@@ -552,6 +552,25 @@ def test_what_is_refused(pool: ps.Pool) -> None:
         type(order).__dict__["id"].__get__(Point(1))
 
 
+def test_a_record_is_no_value(pool: ps.Pool) -> None:
+    """A frozen record hashes; as a key the message advised to register its class."""
+
+    @ps.record(frozen=True, order=True)
+    class Key:
+        n: int
+
+    refused = pytest.raises(ps.NotPersistableError, match=r"as a key, an element of a set, or")
+    for bad in ({Key(1)}, (Key(1),), frozenset([Key(1)]), {Key(1): 1}, [{Key(1): 1}]):
+        with refused:
+            pool.root["bad"] = bad
+    with refused:
+        pool.root[Key(1)] = 1
+    with refused:
+        pool.root["bad"] = ps.SortedSet.of([Key(1)])
+    assert "bad" not in pool.root
+    assert pool.check().ok
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -559,6 +578,8 @@ def test_what_is_refused(pool: ps.Pool) -> None:
         (lambda: make("a: 'Annotated[int, ps.inline]'"), "for record classes"),
         (lambda: make("a: 'Annotated[Point, ps.inline] | None'"), "always there"),
         (lambda: make("_leaves: int"), "taken by records"),
+        (lambda: make("__record__: int"), "taken by records"),
+        (lambda: make("__len__: int = 0"), "taken by records"),
         (lambda: make("a: Flags"), "number of bits"),
         (lambda: make("__slots__ = ()\n  a: int"), "drop __slots__"),
         (lambda: make("a: int", "Plain"), "__slots__ = ()"),

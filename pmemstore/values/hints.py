@@ -64,6 +64,11 @@ def _hint(obj: object) -> str:
             return hint
     if hasattr(obj, "dtype") and hasattr(obj, "item"):
         return "convert a numpy scalar with its item(), an array with its tolist()"
+    if hasattr(type(obj), "__record__"):
+        return (
+            "a record is kept as the value of a dict, the item of a list or the field of a record, "
+            "not as a key, an element of a set, or inside a tuple; use its fields there"
+        )
     return (
         "convert it to one of None, bool, int, float, complex, str, bytes, tuple, frozenset, "
         "dict, list, set, deque, range, datetime, date, time, timedelta, Decimal, Fraction, UUID, "
