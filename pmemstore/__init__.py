@@ -1,8 +1,8 @@
 """Persistent objects in one memory-mapped file.
 
-Dicts, lists, sets and deques that live in a pool file, and transactions that survive ``kill -9``
-and power loss: on persistent memory without a system call, on any other file with one synchronous
-write.
+Dicts, lists, sets, deques, sorted dicts and sets, arrays and typed records that live in a pool
+file, and transactions that survive ``kill -9`` and power loss: on persistent memory without a
+system call, on any other file with one synchronous write.
 
 Example:
     >>> import pmemstore

@@ -92,9 +92,9 @@ class CheckResult:
 
     Attributes:
         problems: One sentence each, with offsets and numbers; empty if there are none.
-        objects: Containers.
-        entries: Items of dicts.
-        cells: Items of lists.
+        objects: Containers, arrays, records and their schemas.
+        entries: Items of dicts, sets, sorted dicts and sorted sets.
+        cells: Values of containers, and fields of records without a fixed type.
         blobs: Values and keys with a block of their own.
         allocated_bytes: What the heap says is in use.
         reachable_bytes: What the root and the orphans lead to.

@@ -21,9 +21,9 @@ typedef int (*pms_problem_fn)(void *context, const char *text);
 
 struct pms_check_result {
     uint64_t problems;        /* all of them, told or not */
-    uint64_t objects;         /* dicts and lists */
-    uint64_t entries;         /* of dicts */
-    uint64_t cells;           /* values of dicts and lists */
+    uint64_t objects;         /* of all kinds */
+    uint64_t entries;         /* of dicts, sets and sorted containers */
+    uint64_t cells;           /* values of containers, fields of records */
     uint64_t blobs;           /* values and keys with a block of their own */
     uint64_t allocated_bytes; /* by capacity, as the next two */
     uint64_t reachable_bytes; /* from the root and the orphans */

@@ -66,8 +66,8 @@ class Dict(_Base[K, V]):
     Keys are None, bool, int, float, complex, str, bytes, Decimal, Fraction, UUID, the types of
     ``datetime``, range, paths, enum members, IP addresses, and tuples and frozensets of these;
     types of your own by ``pmemstore.register``.  A key that equals an int, a float or a str comes
-    back as that.  Values are the same, and plain dicts and lists, which become persistent, and
-    proxies, which are linked.
+    back as that.  Values are the same, plain containers, arrays and records, which become
+    persistent, and proxies, which are linked.
 
     Durability:
         Every single method call is atomic, also ``update`` with many items; outside a
