@@ -36,11 +36,6 @@ static int zero_bytes(struct pms_check *c, const struct body *b, uint64_t from, 
     return 1;
 }
 
-static uint64_t bytes_of(const struct pms_field_pm *f)
-{
-    return (uint64_t)f->size * (f->count ? f->count : 1);
-}
-
 /* ---- schemas ---- */
 
 void pms_check_schema(struct pms_check *c, uint64_t schema)
@@ -110,7 +105,7 @@ static void check_field(struct pms_check *c, struct body *b, uint64_t i,
 {
     if (!zero_bytes(c, b, b->end, f->off))
         bad_field(c, b, i, "has bytes before it that are not zero");
-    b->end = f->off + bytes_of(f);
+    b->end = f->off + pms_field_bytes(f);
     if (f->kind == PMS_FIELD_CELL) {
         pms_check_cell(c, b->off + f->off, 0, 0);
         return;

@@ -60,11 +60,6 @@ uint32_t pms_field_align(uint32_t kind, uint32_t *size)
     return kind == PMS_FIELD_CELL ? 8 : kind >= PMS_FIELD_STR ? 2 : bytes[kind];
 }
 
-static uint64_t field_bytes(const struct pms_field_pm *f)
-{
-    return (uint64_t)f->size * (f->count ? f->count : 1);
-}
-
 /* Does the field make sense inside a body of so many bytes? */
 static int field_ok(const struct pms_field_pm *f, uint64_t bytes)
 {
@@ -77,7 +72,7 @@ static int field_ok(const struct pms_field_pm *f, uint64_t bytes)
         return 0;
     if (f->bit && (f->kind == PMS_FIELD_CELL || (uint64_t)(f->bit - 1) / 64 * 8 + 8 > bytes))
         return 0;
-    return field_bytes(f) <= bytes && f->off <= bytes - field_bytes(f);
+    return pms_field_bytes(f) <= bytes && f->off <= bytes - pms_field_bytes(f);
 }
 
 static int head_ok(uint64_t fields, uint64_t bytes)
@@ -95,7 +90,7 @@ static int order_ok(const struct pms_shape *shape)
     for (uint32_t i = 0; i < shape->count; i++) {
         if (shape->field[i].off < end)
             return 0;
-        end = shape->field[i].off + field_bytes(&shape->field[i]);
+        end = shape->field[i].off + pms_field_bytes(&shape->field[i]);
     }
     return 1;
 }
@@ -262,7 +257,7 @@ int pms_number_read(uint32_t kind, uint64_t word, struct pms_val *out)
 static int field_get(struct pms_pool *pool, uint64_t body, const struct pms_field_pm *f,
                      struct pms_val *out)
 {
-    uint64_t at = body + f->off, len = field_bytes(f);
+    uint64_t at = body + f->off, len = pms_field_bytes(f);
     if (f->kind == PMS_FIELD_CELL)
         return pms_cell_read(pool, at, out);
     memset(out, 0, sizeof *out);
@@ -317,7 +312,7 @@ static int native_set(struct pms_pool *pool, uint64_t at, const struct pms_field
                       const struct pms_val *value)
 {
     uint8_t bytes[8];
-    uint64_t len = field_bytes(f);
+    uint64_t len = pms_field_bytes(f);
     if (!f->count && f->kind < PMS_FIELD_STR) {
         PMS_TRY(pms_number_bytes(f->kind, f->size, value, bytes));
         put_bytes(pool, at, bytes, f->size);
@@ -354,7 +349,7 @@ static int field_set(struct pms_pool *pool, uint64_t body, const struct pms_fiel
         int absent = value->tag == PMS_TAG_NONE;
         pms_put(pool, BIT_WORD(body, f), absent ? word & ~BIT_MASK(f) : word | BIT_MASK(f));
         if (absent) {
-            put_bytes(pool, at, NULL, field_bytes(f));
+            put_bytes(pool, at, NULL, pms_field_bytes(f));
             return PMS_OK;
         }
     }

@@ -44,6 +44,11 @@ int pms_schema_head(struct pms_pool *pool, uint64_t schema, uint64_t *fields, ui
 /* Bytes of an item of this kind and the alignment of a field; 0: no such kind.  STR, BYTES: 0
  * bytes, for they vary. */
 uint32_t pms_field_align(uint32_t kind, uint32_t *size);
+/* Bytes of a field, of all items if it is an array. */
+static inline uint64_t pms_field_bytes(const struct pms_field_pm *f)
+{
+    return (uint64_t)f->size * (f->count ? f->count : 1);
+}
 /* The number in the low bytes of a word; the bytes of a number (PMS_E_INVAL: it is none of this
  * kind).  Values as for pms_record_get; *out is zero but for tag and num. */
 int pms_number_read(uint32_t kind, uint64_t word, struct pms_val *out);
