@@ -7,14 +7,15 @@ the interpreter's recursion limit.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 from pmemstore.containers.kinds import Kind, kind_of
 from pmemstore.errors import NotPersistableError, PoolClosedError, StaleRefError
 from pmemstore.values import prefixed
 
-__all__ = ["build", "described_when_dead", "volatile"]
+__all__ = ["as_factor", "build", "described_when_dead", "volatile"]
 
 
 class _Frame:
@@ -160,3 +161,13 @@ def described_when_dead(function: Callable[[Any], str]) -> Callable[[Any], str]:
             return f"<{type(self).__name__} that was rolled back>"
 
     return describe
+
+
+def as_factor(factor: SupportsIndex) -> int:
+    """Return how often a sequence is to be repeated; a TypeError in the words of ``list``."""
+    try:
+        return operator.index(factor)
+    except TypeError:
+        raise TypeError(
+            f"can't multiply sequence by non-int of type {type(factor).__name__!r}"
+        ) from None

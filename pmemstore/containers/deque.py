@@ -15,7 +15,7 @@ from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from pmemstore._native import lib
-from pmemstore.containers.convert import described_when_dead, volatile
+from pmemstore.containers.convert import as_factor, described_when_dead, volatile
 from pmemstore.containers.kinds import Kind, new_object, register
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Deque(_Base[T]):
         return self
 
     def __imul__(self, factor: SupportsIndex, /) -> Deque[T]:
-        times = _factor(factor)
+        times = as_factor(factor)
         with self._pool.transaction():
             items = self._items()
             if times <= 0:
@@ -168,7 +168,7 @@ class Deque(_Base[T]):
         return result
 
     def __mul__(self, factor: SupportsIndex, /) -> deque[T]:
-        return self.copy() * _factor(factor)
+        return self.copy() * as_factor(factor)
 
     __rmul__ = __mul__
 
@@ -209,15 +209,6 @@ class Deque(_Base[T]):
 
 def _plain(items: Any) -> Any:
     return items.copy() if isinstance(items, Deque) else items
-
-
-def _factor(factor: SupportsIndex) -> int:
-    try:
-        return operator.index(factor)
-    except TypeError:
-        raise TypeError(
-            f"can't multiply sequence by non-int of type {type(factor).__name__!r}"
-        ) from None
 
 
 def _compare(test: Callable[[Any, Any], bool], one: Deque[Any], other: Any) -> bool:

@@ -14,7 +14,7 @@ from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from pmemstore._native import check, ffi, lib
-from pmemstore.containers.convert import described_when_dead, volatile
+from pmemstore.containers.convert import as_factor, described_when_dead, volatile
 from pmemstore.containers.kinds import Kind, register
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class List(_Base[T]):
         return self
 
     def __imul__(self, factor: SupportsIndex, /) -> List[T]:
-        times = _factor(factor)
+        times = as_factor(factor)
         with self._pool.transaction():
             if times <= 0:
                 self.clear()
@@ -243,7 +243,7 @@ class List(_Base[T]):
         return [*other, *self.copy()]
 
     def __mul__(self, factor: SupportsIndex, /) -> list[T]:
-        return self.copy() * _factor(factor)
+        return self.copy() * as_factor(factor)
 
     __rmul__ = __mul__
 
@@ -292,15 +292,6 @@ def _unchanged(before: list[Any], after: list[Any]) -> bool:
         one is two or one == two or repr(one) == repr(two)
         for one, two in zip(before, after, strict=True)
     )
-
-
-def _factor(factor: SupportsIndex) -> int:
-    try:
-        return operator.index(factor)
-    except TypeError:
-        raise TypeError(
-            f"can't multiply sequence by non-int of type {type(factor).__name__!r}"
-        ) from None
 
 
 def _compare(test: Callable[[Any, Any], bool], one: List[Any], other: Any) -> bool:

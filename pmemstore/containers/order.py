@@ -16,6 +16,7 @@ from uuid import UUID
 from pmemstore._native import lib
 from pmemstore.errors import NotPersistableError
 from pmemstore.values import KEY_DIGITS_MAX, not_persistable, pack_value
+from pmemstore.values.encode import MICROSECOND, day_microseconds
 from pmemstore.values.keys import as_builtin
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ __all__ = ["order_image"]
 _FLIP: Final = bytes(255 - i for i in range(256))
 _EXPONENT_MIN: Final = -8192
 _EXPONENT_MAX: Final = 8191  # from here on it takes eight more bytes
-_MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = 86_400_000_000
 
 _KINDS: Final = (
@@ -166,16 +166,12 @@ def _date(day: date) -> bytes:
     return bytes([lib.PMS_ORDER_DATE]) + day.toordinal().to_bytes(4, "big")
 
 
-def _day_microseconds(clock: time | datetime) -> int:
-    return ((clock.hour * 60 + clock.minute) * 60 + clock.second) * 1_000_000 + clock.microsecond
-
-
 def _datetime(moment: datetime) -> bytes:
     offset = moment.utcoffset()
-    micro = (moment.toordinal() - 1) * _DAY + _day_microseconds(moment)
+    micro = (moment.toordinal() - 1) * _DAY + day_microseconds(moment)
     if offset is None:
         return bytes([lib.PMS_ORDER_DATETIME]) + micro.to_bytes(8, "big")
-    instant = micro - offset // _MICROSECOND + 2**62
+    instant = micro - offset // MICROSECOND + 2**62
     return bytes([lib.PMS_ORDER_INSTANT]) + instant.to_bytes(8, "big")
 
 
@@ -184,11 +180,11 @@ def _time(clock: time) -> bytes:
         raise TypeError(
             "an aware time cannot be a key of a sorted container; use a naive one, or a datetime"
         )
-    return bytes([lib.PMS_ORDER_TIME]) + _day_microseconds(clock).to_bytes(8, "big")
+    return bytes([lib.PMS_ORDER_TIME]) + day_microseconds(clock).to_bytes(8, "big")
 
 
 def _timedelta(span: timedelta) -> bytes:
-    return bytes([lib.PMS_ORDER_TIMEDELTA]) + (span // _MICROSECOND + 2**94).to_bytes(12, "big")
+    return bytes([lib.PMS_ORDER_TIMEDELTA]) + (span // MICROSECOND + 2**94).to_bytes(12, "big")
 
 
 _MAKERS: Final[dict[type, Callable[[Any], bytes]]] = {
