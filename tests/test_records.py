@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import pmemstore as ps
+from pmemstore._native import slots
 
 
 class Color(enum.Enum):
@@ -550,6 +551,34 @@ def test_what_is_refused(pool: ps.Pool) -> None:
         pool.root["bad"] = Special(1, "a", 1.0)
     with pytest.raises(TypeError, match="cannot be used with"):
         type(order).__dict__["id"].__get__(Point(1))
+
+
+def test_a_refusal_runs_no_method_of_a_record(pool: ps.Pool) -> None:
+    """The search for the place of a refused value asked records for their length."""
+
+    @ps.record
+    class Odd:
+        n: int
+
+        def __len__(self) -> int:
+            raise RuntimeError("asked")
+
+    pool.root["odd"] = Odd(1)
+    pool.root["list"] = []
+    with pytest.raises(ps.NotPersistableError, match=r"^root\['list'\]"):
+        pool.root["list"].append(object())
+
+
+def test_descriptors_of_no_class_are_refused() -> None:
+    """A descriptor without leaves, or with those of another class, was a signal when used."""
+    layout = Point._layout
+    for first, count, inner in [(0, 0, None), (0, 1, Point), (0, 99, None)]:
+        with pytest.raises(ValueError, match=r"^Field\(\): "):
+            slots.Field("f", layout, first, count, None, None, inner)
+    with pytest.raises(AttributeError, match="no attribute '_layout'"):
+        slots.Field("f", layout, 0, 1, None, None, int)
+    with pytest.raises(TypeError, match="names are str"):
+        slots.Layout("n", (5,), ((3, 0, 0, 0, 1),), 8)
 
 
 def test_a_record_is_no_value(pool: ps.Pool) -> None:

@@ -47,6 +47,12 @@ static PyObject *layout_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         PyErr_NoMemory();
         status = -1;
     }
+    for (Py_ssize_t i = 0; i < count && status == 0; i++) {
+        if (!PyUnicode_Check(PyTuple_GetItem(names, i))) {
+            PyErr_SetString(PyExc_TypeError, "Layout(): names are str");
+            status = -1;
+        }
+    }
     for (Py_ssize_t i = 0; i < count && status == 0; i++)
         status = leaf_of(PyTuple_GetItem(leaves, i), &self->shape->field[i]);
     if (status == 0) {
@@ -119,6 +125,20 @@ static PyObject *field_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     if ((uint64_t)first + count > ((struct pys_layout *)layout)->shape->count) {
         PyErr_SetString(PyExc_ValueError, "Field(): leaves that the layout does not have");
+        return NULL;
+    }
+    if (inner != Py_None) {
+        struct pys_layout *inside = pys_layout_of(inner);
+        uint32_t leaves = inside != NULL ? inside->shape->count : 0;
+        if (inside == NULL)
+            return NULL;
+        Py_DECREF((PyObject *)inside);
+        if (leaves != count) {
+            PyErr_SetString(PyExc_ValueError, "Field(): not the leaves of the inner class");
+            return NULL;
+        }
+    } else if (count == 0) {
+        PyErr_SetString(PyExc_ValueError, "Field(): no leaves");
         return NULL;
     }
     self = (struct pys_field *)PyType_GenericAlloc(type, 0);

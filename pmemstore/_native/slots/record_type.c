@@ -17,8 +17,7 @@ struct item { /* a leaf on its way out */
     const struct pms_field_pm *field; /* NULL: a fallback */
 };
 
-/* The layout of a record class (new reference). */
-static struct pys_layout *layout_of(PyObject *type)
+struct pys_layout *pys_layout_of(PyObject *type)
 {
     PyObject *layout = PyObject_GetAttrString(type, "_layout");
     if (layout != NULL && Py_TYPE(layout) != pys.layout_type) {
@@ -420,7 +419,7 @@ static PyObject *record_reshape(PyObject *obj, PyObject *args)
 
 PyObject *pys_record_view(struct pys_record *root, PyObject *type, uint32_t first)
 {
-    struct pys_layout *layout = layout_of(type);
+    struct pys_layout *layout = pys_layout_of(type);
     struct pys_record *view;
     if (layout == NULL)
         return NULL;
@@ -464,7 +463,7 @@ PyObject *pys_record_proxy(struct pys_pool *owner, struct pms_handle *handle)
 
 static PyObject *record_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    struct pys_layout *layout = layout_of((PyObject *)type);
+    struct pys_layout *layout = pys_layout_of((PyObject *)type);
     struct pys_record *self;
     (void)args;
     (void)kwargs;

@@ -69,6 +69,8 @@ PyObject *pys_leaf_give(struct pys_pool *owner, const struct pms_field_pm *field
                         struct pys_taken *taken);
 
 /* ---- record_type.c ---- */
+/* The layout of a record class (new reference).  NULL: raised. */
+struct pys_layout *pys_layout_of(PyObject *type);
 static inline struct pys_record *pys_root_of(struct pys_record *record)
 {
     return record->parent != NULL ? record->parent : record;
