@@ -7,12 +7,17 @@ when there is an error to tell.
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pmemstore._native import ffi, lib
 from pmemstore.containers.kinds import kind_of
 from pmemstore.errors import NotPersistableError, PmemstoreError
 from pmemstore.values import prefixed
+
+if TYPE_CHECKING:
+    from pmemstore._native import _slots
+else:
+    from pmemstore._native import slots as _slots
 
 __all__ = ["locate"]
 
@@ -56,8 +61,9 @@ def _way_to(proxy: Any) -> str | None:
         if container is proxy:
             return way
         kind = kind_of(container)
+        record = isinstance(container, _slots.RecordBase)  # its __len__ is the application's
         try:
-            size = len(container) if isinstance(container, Sized) else 1
+            size = len(container) if isinstance(container, Sized) and not record else 1
             if kind is None or size > left:
                 continue
             left -= size
