@@ -94,10 +94,9 @@ void pms_tx_place_fresh(struct pms_tx *tx)
     for (uint32_t n = 0; n < ws->overlay.count; n++) {
         struct pms_line_ov *line = &ws->overlay.line[n];
         size_t f = fresh_behind(ws, line->off);
-        for (uint32_t i = 0; i < 8; i++) {
+        for (uint32_t left = line->mask; left; left &= left - 1) {
+            uint32_t i = (uint32_t)__builtin_ctz(left);
             uint64_t off = line->off + 8u * i, now;
-            if (!(line->mask >> i & 1u))
-                continue;
             while (f < ws->fresh_count && ws->fresh[f].off + ws->fresh[f].len <= off)
                 f++;
             memcpy(&now, tx->medium->base + off, 8);
@@ -117,6 +116,15 @@ static inline uint32_t run_length(uint32_t mask, uint32_t i)
     return (uint32_t)__builtin_ctz(~(mask >> i));
 }
 
+/* Bits of a number of 16 bits: gcc calls a function for it on CPUs that may lack POPCNT. */
+static inline uint32_t count_bits(uint32_t x)
+{
+    x -= x >> 1 & 0x5555u;
+    x = (x & 0x3333u) + (x >> 2 & 0x3333u);
+    x = (x + (x >> 4)) & 0x0f0fu;
+    return (x + (x >> 8)) & 0x1fu;
+}
+
 uint64_t pms_tx_overlay_words(const struct pms_tx *tx)
 {
     const struct pms_linemap *overlay = &tx->ws->overlay;
@@ -124,7 +132,7 @@ uint64_t pms_tx_overlay_words(const struct pms_tx *tx)
     for (uint32_t n = 0; n < overlay->count; n++) {
         uint32_t mask = overlay->line[n].mask;
         uint32_t starts = mask & ~(mask << 1);
-        words += (uint32_t)__builtin_popcount(mask) + (uint32_t)__builtin_popcount(starts);
+        words += count_bits(mask | starts << 8);
     }
     return words;
 }
@@ -135,14 +143,12 @@ uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out)
     for (uint32_t n = 0; n < overlay->count; n++) {
         const struct pms_line_ov *line = &overlay->line[n];
         uint32_t mask = line->mask;
-        for (uint32_t i = 0; mask >> i; i++) {
-            if (!(mask >> i & 1u))
-                continue;
-            uint32_t len = run_length(mask, i);
+        while (mask) {
+            uint32_t i = (uint32_t)__builtin_ctz(mask), len = run_length(mask, i);
             *out++ = PMS_ENTRY(line->off + 8u * i, PMS_ENTRY_BYTES, len);
             memcpy(out, &line->word[i], len * 8u);
             out += len;
-            i += len;
+            mask &= ~(((1u << len) - 1u) << i);
         }
     }
     return out;
