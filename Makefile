@@ -49,11 +49,11 @@ test: $(VENV)/.stamp-test
 test-all: $(VENV)/.stamp-test
 	$(BIN)/pytest -m "not daxvm"
 
-# Guests with real DAX, also killed, and crash states of a disk: about 12 minutes; the slice less
-# than 3.  Needs QEMU and says what to install; the other targets do not need it.
+# Guests with real DAX, two at a time, also killed, and crash states of a disk: about 10 minutes; the
+# slice less than 3.  Needs QEMU and says what to install; the other targets do not need it.
 daxvm daxvm-slice: $(VENV)/.stamp-test
 	$(BIN)/python tests/daxvm/guest.py
-	$(if $(filter %-slice,$@),PMEMSTORE_DAXVM_SLICE=1) $(BIN)/pytest -m daxvm -rP --durations=5 tests/daxvm
+	$(if $(filter %-slice,$@),PMEMSTORE_DAXVM_SLICE=1) $(BIN)/pytest -m daxvm -n 2 --dist loadfile -rP --durations=5 tests/daxvm
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
