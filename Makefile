@@ -79,7 +79,7 @@ native-asan native-plain native-door: native-%: $(VENV)/.stamp-cmake
 	$(CMAKE) -S . -B build/native-$* -G "Unix Makefiles" -DPMEMSTORE_NATIVE_TESTS=ON \
 		-DPMEMSTORE_WERROR=ON $(NATIVE)
 	$(CMAKE) --build build/native-$* --parallel 2
-	$(dir $(CMAKE))ctest --test-dir build/native-$* --output-on-failure
+	$(dir $(CMAKE))ctest --test-dir build/native-$* --parallel 2 --output-on-failure
 
 # The core broken in one place at a time, which the explorer has to find: all of them take about an
 # hour, the slice less than a minute.  ONLY='recover:* one-anchor' makes a choice.

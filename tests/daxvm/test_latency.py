@@ -47,6 +47,7 @@ def test_prepared_stores_take_no_faults(rows: list[dict[str, Any]]) -> None:
 
 
 def test_other_stores_take_a_fault_each(rows: list[dict[str, Any]]) -> None:
+    """The counter is the process's: now and then a page of its own is among them."""
     for row in rows:
         if row["range"] != "prepared":
-            assert row["faults"] == row["stores"], row
+            assert row["stores"] <= row["faults"] <= row["stores"] + 8, row
