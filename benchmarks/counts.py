@@ -18,6 +18,7 @@ valgrind, or with another compiler, they are left out, and that is said.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -128,14 +129,18 @@ def open_store(folder: Path) -> Pmemstore:
     return store
 
 
+def calling(loop: Callable[..., Any], todo: Sequence[Any]) -> Callable[[], Any]:
+    """Return what runs the loop once over all of it."""
+    return lambda: loop(todo, int, None)
+
+
 def operations(store: Pmemstore) -> Iterator[tuple[str, Callable[[], Any], int]]:
     """Each operation: its name, what runs it, and how many there are in a run."""
     for name, operation in OPERATIONS.items():
         statement = store.statements[operation.statement]
         loop = compile_loop(MEAN, statement, operation.variables, store.names())
         todo = operation.todo()
-        run = lambda loop=loop, todo=todo: loop(todo, int, None)  # noqa: E731 # bound as it stands
-        yield name, run, len(todo) * operation.scale
+        yield name, calling(loop, todo), len(todo) * operation.scale
 
 
 def count_calls(run: Callable[[], Any]) -> dict[str, int]:
@@ -193,21 +198,18 @@ def worst_of_growth(folder: Path, items: int = GROWTH) -> dict[str, float]:
     return {name: float(figure) for name, figure in worst.items()}
 
 
-class forced:  # noqa: N801 # reads like the context manager that it is
-    """The tier of a medium, whatever the directory would give."""
-
-    def __init__(self, medium: str) -> None:
-        self.tier = TIERS[medium]
-
-    def __enter__(self) -> None:
-        self.before = os.environ.get("PMEMSTORE_FORCE_TIER")
-        os.environ["PMEMSTORE_FORCE_TIER"] = self.tier
-
-    def __exit__(self, *unused: object) -> None:
-        if self.before is None:
+@contextlib.contextmanager
+def forced(medium: str) -> Iterator[None]:
+    """Force the tier of a medium, whatever the directory would give."""
+    before = os.environ.get("PMEMSTORE_FORCE_TIER")
+    os.environ["PMEMSTORE_FORCE_TIER"] = TIERS[medium]
+    try:
+        yield
+    finally:
+        if before is None:
             del os.environ["PMEMSTORE_FORCE_TIER"]
         else:
-            os.environ["PMEMSTORE_FORCE_TIER"] = self.before
+            os.environ["PMEMSTORE_FORCE_TIER"] = before
 
 
 def count_all(parent: Path | None = None) -> dict[str, dict[str, float]]:

@@ -148,11 +148,11 @@ class Cache:
             @functools.wraps(function)
             def remember(*args: P.args, **kwargs: P.kwargs) -> R:
                 key = (name, args, tuple(sorted(kwargs.items())))
-                value: Any = self.get(key, missing)
-                if value is missing:
-                    value = function(*args, **kwargs)
-                    self.set(key, value, expire)
-                return value  # type: ignore[no-any-return] # what the function gave
+                found: Any = self.get(key, missing)
+                result: R = function(*args, **kwargs) if found is missing else found
+                if found is missing:
+                    self.set(key, result, expire)
+                return result
 
             return remember
 

@@ -8,6 +8,7 @@ interface.
 from __future__ import annotations
 
 import operator
+from abc import abstractmethod
 from collections.abc import (
     Collection,
     ItemsView,
@@ -267,8 +268,9 @@ class _SetView(_View):
 
     __slots__ = ()
 
+    @abstractmethod
     def _plain(self) -> Any:
-        raise NotImplementedError
+        """Return the builtin's view of a copy."""
 
     @classmethod
     def _from_iterable(cls, items: Iterable[Any]) -> set[Any]:

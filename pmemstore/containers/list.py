@@ -256,16 +256,16 @@ class List(_Base[T]):
             return NotImplemented
         return len(self) == len(other) and self.copy() == _plain(other)
 
-    def __lt__(self, other: Any, /) -> bool:
+    def __lt__(self, other: Any, /) -> Any:
         return _compare(operator.lt, self, other)
 
-    def __le__(self, other: Any, /) -> bool:
+    def __le__(self, other: Any, /) -> Any:
         return _compare(operator.le, self, other)
 
-    def __gt__(self, other: Any, /) -> bool:
+    def __gt__(self, other: Any, /) -> Any:
         return _compare(operator.gt, self, other)
 
-    def __ge__(self, other: Any, /) -> bool:
+    def __ge__(self, other: Any, /) -> Any:
         return _compare(operator.ge, self, other)
 
     # ---- the rest
@@ -294,9 +294,9 @@ def _unchanged(before: list[Any], after: list[Any]) -> bool:
     )
 
 
-def _compare(test: Callable[[Any, Any], bool], one: List[Any], other: Any) -> bool:
+def _compare(test: Callable[[Any, Any], bool], one: List[Any], other: Any) -> Any:
     if not isinstance(other, (list, List)):
-        return NotImplemented  # type: ignore[no-any-return] # the operator asks the other
+        return NotImplemented  # the operator asks the other
     return test(one.copy(), _plain(other))
 
 

@@ -234,22 +234,22 @@ class Set(_Base[T]):
         """Return whether this has every element of the other."""
         return self.copy().issuperset(_held(other))
 
-    def __eq__(self, other: object, /) -> bool:
+    def __eq__(self, other: object, /) -> Any:
         if self is other:
             return True
-        return _compare(operator.eq, self, other)
+        return _operate(operator.eq, self, other)
 
-    def __lt__(self, other: Any, /) -> bool:
-        return _compare(operator.lt, self, other)
+    def __lt__(self, other: Any, /) -> Any:
+        return _operate(operator.lt, self, other)
 
-    def __le__(self, other: Any, /) -> bool:
-        return _compare(operator.le, self, other)
+    def __le__(self, other: Any, /) -> Any:
+        return _operate(operator.le, self, other)
 
-    def __gt__(self, other: Any, /) -> bool:
-        return _compare(operator.gt, self, other)
+    def __gt__(self, other: Any, /) -> Any:
+        return _operate(operator.gt, self, other)
 
-    def __ge__(self, other: Any, /) -> bool:
-        return _compare(operator.ge, self, other)
+    def __ge__(self, other: Any, /) -> Any:
+        return _operate(operator.ge, self, other)
 
     # ---- the rest
 
@@ -274,10 +274,6 @@ def _operate(function: Callable[[Any, Any], Any], one: Set[Any], other: Any) -> 
     if not isinstance(other, AbstractSet):
         return NotImplemented  # the operator asks the other
     return function(one.copy(), other.copy() if isinstance(other, Set) else other)
-
-
-def _compare(test: Callable[[Any, Any], bool], one: Set[Any], other: Any) -> bool:
-    return _operate(test, one, other)  # type: ignore[no-any-return] # or NotImplemented
 
 
 # Registered, not inherited: the C type keeps its slots.
