@@ -4,13 +4,13 @@
  * mapping.  So its size, times, blocks and extents are remembered after every act of our own,
  * and compared:
  *
- *   look, short  one fstat; the extents too if a time has moved, or is too young to tell
+ *   look, short  one statx; the extents too if a time has moved, or is too young to tell
  *   look, full   the extents in any case
  *
  * Why times say something (direct media): stores to prepared pages do not move them; a store
  * that takes a write fault does, and a page that somebody synced, cloned or punched takes one
- * again.  On files our own writes move them, so there times are not looked at, and extents in
- * full looks alone.
+ * again.  On files our own writes move them, so there times are not asked for, and extents are
+ * looked at in full looks alone.
  *
  * tmpfs does not tell its extents: a hole is seen by the number of blocks, until an access
  * fills it again.
