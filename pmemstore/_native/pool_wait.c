@@ -19,10 +19,16 @@
 
 #define SLICE_NS 50000000 /* a waiter comes back this often, for signal handlers */
 
-static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *time)
+/* Who sleeps on `turn`: threads that wait for a frame, by the parity of its number, and all others.
+ * At most two frames have waiters: the one being written, and the next. */
+#define WAITS_FOR_FRAME(number) (1u << ((number) & 1u))
+#define WAITS_FOR_OTHERS 4u
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *time,
+                  uint32_t who)
 {
     return syscall(SYS_futex, (uint32_t *)(void *)word, op | FUTEX_PRIVATE_FLAG, value, time,
-                   NULL, 0);
+                   NULL, who);
 }
 
 static int lock_try(struct pms_pool *pool)
@@ -37,13 +43,13 @@ void pms_pool_lock(struct pms_pool *pool)
     if (PMS_LIKELY(lock_try(pool)))
         return;
     while (atomic_exchange_explicit(&pool->lock, 2, memory_order_acquire) != 0)
-        futex(&pool->lock, FUTEX_WAIT, 2, NULL);
+        futex(&pool->lock, FUTEX_WAIT, 2, NULL, 0);
 }
 
 void pms_pool_unlock(struct pms_pool *pool)
 {
     if (PMS_UNLIKELY(atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2))
-        futex(&pool->lock, FUTEX_WAKE, 1, NULL);
+        futex(&pool->lock, FUTEX_WAKE, 1, NULL, 0);
 }
 
 /* The kernel's number: it tells whether the thread still lives, and is not used again soon. */
@@ -63,7 +69,18 @@ void pms_pool_wake(struct pms_pool *pool)
 {
     atomic_fetch_add_explicit(&pool->turn, 1, memory_order_release);
     if (pool->waiters)
-        futex(&pool->turn, FUTEX_WAKE, INT_MAX, NULL);
+        futex(&pool->turn, FUTEX_WAKE, INT_MAX, NULL, 0);
+}
+
+/* Lock held, frame `number` is durable: all who wait for it, and one who waits for the next, to
+ * lead.  The others would find nothing to do. */
+static void wake_frame(struct pms_pool *pool, uint64_t number)
+{
+    atomic_fetch_add_explicit(&pool->turn, 1, memory_order_release);
+    if (!pool->waiters)
+        return;
+    futex(&pool->turn, FUTEX_WAKE_BITSET, 1, NULL, WAITS_FOR_FRAME(number + 1));
+    futex(&pool->turn, FUTEX_WAKE_BITSET, INT_MAX, NULL, WAITS_FOR_FRAME(number));
 }
 
 static int64_t now_ns(void)
@@ -74,13 +91,14 @@ static int64_t now_ns(void)
 }
 
 /* Lock held: sleep until `turn` changes or ns have passed; lock held again. */
-static void sleep_turn(struct pms_pool *pool, int64_t ns)
+static void sleep_turn(struct pms_pool *pool, int64_t ns, uint32_t who)
 {
     uint32_t turn = atomic_load(&pool->turn);
-    struct timespec time = {.tv_sec = 0, .tv_nsec = ns > SLICE_NS ? SLICE_NS : ns};
+    int64_t end = now_ns() + (ns > SLICE_NS ? SLICE_NS : ns);
+    struct timespec time = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
     pool->waiters++;
     pms_pool_unlock(pool);
-    futex(&pool->turn, FUTEX_WAIT, turn, &time);
+    futex(&pool->turn, FUTEX_WAIT_BITSET, turn, &time, who);
     pms_pool_lock(pool);
     pool->waiters--;
 }
@@ -114,10 +132,19 @@ static int lead(struct pms_pool *pool)
     if (status == PMS_OK)
         status = pms_pool_look(pool, 0); /* before anybody is told */
     pms_group_done(&pool->tx, status);
-    if (status != PMS_OK)
-        status = pms_pool_poison(pool, status);
+    if (status == PMS_OK) {
+        wake_frame(pool, pool->tx.frames);
+        return PMS_OK;
+    }
+    status = pms_pool_poison(pool, status);
     pms_pool_wake(pool);
     return status;
+}
+
+/* Lock held, a leader writes: the frame with this ticket's unit. */
+static uint32_t waits_for(const struct pms_tx *tx, uint64_t ticket)
+{
+    return WAITS_FOR_FRAME(tx->frames + (ticket > tx->writing.ticket));
 }
 
 static int durable_until(struct pms_pool *pool, uint64_t ticket)
@@ -128,13 +155,16 @@ static int durable_until(struct pms_pool *pool, uint64_t ticket)
             return PMS_FAIL(PMS_E_MEDIA, "wait for a commit's sync", 0, ticket,
                             tx->ticket_durable);
         if (tx->leader)
-            sleep_turn(pool, SLICE_NS);
+            sleep_turn(pool, SLICE_NS, waits_for(tx, ticket));
         else
             PMS_TRY(lead(pool));
     }
     return PMS_OK;
 }
 
+/* With the lock, although a look at ticket_durable would do: it lets the threads that a frame wakes
+ * come one by one, where otherwise all of them would run into the interpreter's lock at once, which
+ * costs more (measured: 20 us of CPU time a commit in place of 15, with 16 threads). */
 int pms_wait_durable(struct pms_pool *pool, uint64_t ticket)
 {
     pms_pool_lock(pool);
@@ -174,7 +204,7 @@ int pms_pool_wants_quiet(const struct pms_pool *pool)
 int pms_pool_quiet(struct pms_pool *pool)
 {
     if (pool->draining) {
-        sleep_turn(pool, SLICE_NS);
+        sleep_turn(pool, SLICE_NS, WAITS_FOR_OTHERS);
         return PMS_OK;
     }
     PMS_TRY(pms_pool_drain(pool));
@@ -221,7 +251,7 @@ static int step_in(struct pms_pool *pool, int write, int64_t left)
         if (owner_died(pool))
             pms_pool_roll_back_all(pool);
         else
-            sleep_turn(pool, left);
+            sleep_turn(pool, left, WAITS_FOR_OTHERS);
         return PMS_OK;
     }
     return write ? pms_pool_quiet(pool) : pms_pool_drain(pool);

@@ -234,6 +234,7 @@ int pms_group_take(struct pms_tx *tx)
     empty.data_sync = 0;
     tx->group = empty;
     tx->leader = 1;
+    tx->frames++;
     return pms_log_fits(tx->log, tx->writing.count, 0)
                ? PMS_OK
                : PMS_FAIL(PMS_E_FULL, "append to the log", tx->log->off, tx->writing.count * 8,
