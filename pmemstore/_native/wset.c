@@ -16,93 +16,98 @@ int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
 
 /* ---- line map: open addressing over a dense array ---- */
 
+static inline uint64_t slot_make(const struct pms_linemap *map, uint32_t index)
+{
+    return (uint64_t)map->life << 32 | index;
+}
+
 static inline uint32_t line_hash(uint64_t line_off)
 {
-    return (uint32_t)((line_off >> 6) * 0x9e3779b97f4a7c15ull >> 32);
+    return (uint32_t)(line_off * 0x9e3779b97f4a7c15ull >> 32);
+}
+
+/* The line, or NULL and the empty slot where it would go. */
+static inline struct pms_line_ov *probe(const struct pms_linemap *map, uint64_t line_off,
+                                        uint32_t *empty)
+{
+    uint32_t mask = map->slots - 1, i = line_hash(line_off) & mask;
+    uint64_t slot;
+    while ((slot = map->slot[i]) >> 32 == map->life) {
+        struct pms_line_ov *line = &map->line[(uint32_t)slot];
+        if (PMS_LIKELY(line->off == line_off))
+            return line;
+        i = (i + 1) & mask;
+    }
+    *empty = i;
+    return NULL;
 }
 
 struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off)
 {
-    if (map->count == 0)
-        return NULL;
-    if (map->line[map->last].off == line_off)
+    uint32_t empty;
+    if (map->last_end == line_off + 1)
         return &map->line[map->last];
-    uint32_t mask = map->slots - 1;
-    for (uint32_t i = line_hash(line_off) & mask; map->slot[i]; i = (i + 1) & mask) {
-        struct pms_line_ov *line = &map->line[map->slot[i] - 1];
-        if (line->off == line_off)
-            return line;
+    return map->count ? probe(map, line_off, &empty) : NULL;
+}
+
+/* All slots are of another life. */
+static void slots_forget(struct pms_linemap *map)
+{
+    if (++map->life == 0) {
+        memset(map->slot, 0, map->slots * sizeof *map->slot);
+        map->life = 1;
     }
-    return NULL;
 }
 
 static int linemap_grow(struct pms_linemap *map)
 {
-    uint32_t room = map->room ? map->room * 2 : 32;
+    uint32_t room = map->room ? map->room * 2 : 32, empty;
     struct pms_line_ov *line = realloc(map->line, room * sizeof *line);
     if (!line)
         return PMS_E_NOMEM;
     map->line = line;
-    uint32_t *slot = calloc((size_t)room * 2, sizeof *slot);
+    uint64_t *slot = calloc((size_t)room * 2, sizeof *slot);
     if (!slot)
         return PMS_E_NOMEM;
     free(map->slot);
     map->slot = slot;
     map->slots = room * 2;
     map->room = room;
-    uint32_t mask = map->slots - 1;
-    for (uint32_t n = 0; n < map->count; n++) {
-        uint32_t i = line_hash(map->line[n].off) & mask;
-        while (slot[i])
-            i = (i + 1) & mask;
-        slot[i] = n + 1;
-    }
+    map->life = 1;
+    for (uint32_t n = 0; n < map->count; n++)
+        if (!probe(map, map->line[n].off, &empty))
+            slot[empty] = slot_make(map, n);
     return PMS_OK;
 }
 
 struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
 {
-    if (map->count && map->line[map->last].off == line_off)
+    uint32_t empty;
+    if (map->last_end == line_off + 1)
         return &map->line[map->last];
     if (map->count == map->room && linemap_grow(map) != PMS_OK)
         return NULL;
-    uint32_t mask = map->slots - 1, i;
-    for (i = line_hash(line_off) & mask; map->slot[i]; i = (i + 1) & mask) {
-        struct pms_line_ov *line = &map->line[map->slot[i] - 1];
-        if (line->off == line_off) {
-            map->last = map->slot[i] - 1;
-            return line;
-        }
+    map->last_end = line_off + 1;
+    struct pms_line_ov *line = probe(map, line_off, &empty);
+    if (!line) {
+        map->slot[empty] = slot_make(map, map->count);
+        line = &map->line[map->count++];
+        line->off = line_off;
+        line->mask = 0;
     }
-    map->slot[i] = map->count + 1;
-    map->last = map->count;
-    struct pms_line_ov *line = &map->line[map->count++];
-    line->off = line_off;
-    line->mask = 0;
+    map->last = (uint32_t)(line - map->line);
     return line;
 }
 
-/* Small maps are cleared slot by slot; a map that one large unit blew up is given back. */
+/* A map that one large unit blew up is given back. */
 void pms_linemap_clear(struct pms_linemap *map)
 {
-    if (map->count == 0)
-        return;
-    if (map->room > 65536) {
+    if (map->room > 65536)
         pms_linemap_free(map);
-        return;
-    }
-    if (map->count < map->slots / 16) {
-        uint32_t mask = map->slots - 1;
-        for (uint32_t n = map->count; n-- > 0;) { /* newest first: chains stay findable */
-            uint32_t i = line_hash(map->line[n].off) & mask;
-            while (map->slot[i] != n + 1)
-                i = (i + 1) & mask;
-            map->slot[i] = 0;
-        }
-    } else {
-        memset(map->slot, 0, map->slots * sizeof *map->slot);
-    }
-    map->count = map->last = 0;
+    else if (map->count)
+        slots_forget(map);
+    map->count = 0;
+    map->last_end = 0;
 }
 
 void pms_linemap_free(struct pms_linemap *map)
@@ -176,11 +181,13 @@ void pms_fresh_remove(struct pms_wset *ws, uint64_t off, uint64_t len)
 
 uint64_t pms_rd_slow(const struct pms_wset *ws, uint64_t off)
 {
-    const struct pms_line_ov *line = pms_linemap_find(&ws->overlay, off & ~63ull);
-    uint32_t i = (uint32_t)(off >> 3) & 7u;
+    const struct pms_linemap *map = &ws->overlay;
+    uint64_t line_off = off & ~63ull, word;
+    uint32_t i = (uint32_t)(off >> 3) & 7u, empty;
+    const struct pms_line_ov *line =
+        map->last_end == line_off + 1 ? &map->line[map->last] : probe(map, line_off, &empty);
     if (line && line->mask >> i & 1u)
         return line->word[i];
-    uint64_t word;
     memcpy(&word, ws->medium->base + off, 8);
     return word;
 }
@@ -257,30 +264,49 @@ static inline int in_newest_fresh(const struct pms_wset *ws, uint64_t off)
     return off - f->off < f->len;
 }
 
-/* One look-up serves the old word and the new one.  journaling: keep the old word. */
-static void write_word(struct pms_wset *ws, uint64_t off, uint64_t word, int journaling)
+/* The line that the word at off goes to; NULL: it is stored in place.  A line that an older word of
+ * this unit waits in must not be bypassed.  0: no memory, the write is lost. */
+static inline int line_for(struct pms_wset *ws, uint64_t off, struct pms_line_ov **line)
 {
-    /* A line that an older word of this unit waits in must not be bypassed. */
-    int fresh = in_newest_fresh(ws, off);
-    struct pms_line_ov *line = fresh ? pms_linemap_find(&ws->overlay, off & ~63ull)
-                                     : pms_linemap_get(&ws->overlay, off & ~63ull);
+    struct pms_linemap *map = &ws->overlay;
+    uint64_t line_off = off & ~63ull;
+    if (in_newest_fresh(ws, off)) {
+        *line = pms_linemap_find(map, line_off);
+        return 1;
+    }
+    *line = PMS_LIKELY(map->last_end == line_off + 1) ? &map->line[map->last]
+                                                      : pms_linemap_get(map, line_off);
+    return *line != NULL;
+}
+
+/* 0: no memory. */
+static inline int keep_old(struct pms_wset *ws, const struct pms_line_ov *line, uint64_t off)
+{
+    if (journal_reserve(ws) != PMS_OK)
+        return 0;
+    struct pms_journal_entry *entry = &ws->journal[ws->journal_count++];
     uint32_t i = (uint32_t)(off >> 3) & 7u;
-    if ((!fresh && !line) || (journaling && journal_reserve(ws) != PMS_OK)) {
+    entry->off = off;
+    if (line && line->mask >> i & 1u)
+        entry->old = line->word[i];
+    else
+        memcpy(&entry->old, ws->medium->base + off, 8);
+    return 1;
+}
+
+/* One look-up serves the old word and the new one.  journaling: keep the old word. */
+static inline void write_word(struct pms_wset *ws, uint64_t off, uint64_t word, int journaling)
+{
+    struct pms_line_ov *line;
+    if (!line_for(ws, off, &line) || (journaling && !keep_old(ws, line, off))) {
         ws->failed = 1;
         return;
-    }
-    if (journaling) {
-        struct pms_journal_entry *entry = &ws->journal[ws->journal_count++];
-        entry->off = off;
-        if (line && line->mask >> i & 1u)
-            entry->old = line->word[i];
-        else
-            memcpy(&entry->old, ws->medium->base + off, 8);
     }
     if (!line) {
         pms_store_u64(ws->medium, off, word);
         return;
     }
+    uint32_t i = (uint32_t)(off >> 3) & 7u;
     line->word[i] = word;
     line->mask |= 1u << i;
 }
@@ -296,12 +322,12 @@ void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len
     uint64_t word;
     for (; len >= 8; len -= 8, p += 8, off += 8) {
         memcpy(&word, p, 8);
-        pms_wr(ws, off, word);
+        write_word(ws, off, word, ws->journaling);
     }
     if (len) {
         word = 0;
         memcpy(&word, p, len);
-        pms_wr(ws, off, word);
+        write_word(ws, off, word, ws->journaling);
     }
 }
 

@@ -39,11 +39,17 @@ struct pms_line_ov { /* one line of the overlay */
     uint64_t word[8];
 };
 
-struct pms_linemap { /* off -> line, insertion order kept in line[] */
+/* off -> line, insertion order kept in line[].  A slot is {life, index of the line}: one of another
+ * life is empty, so clearing costs nothing. */
+struct pms_linemap {
     struct pms_line_ov *line;
-    uint32_t *slot; /* open addressing: index + 1, 0 = empty */
+    uint64_t *slot; /* open addressing */
     uint32_t count, room, slots;
-    uint32_t last; /* index of the line that was written last: most writes stay in it */
+    uint32_t life; /* +1 with each clear */
+    uint64_t
+        last_end;  /* offset + 1 of the line that was written last: most writes stay in it */
+    uint32_t last; /* its index */
+    uint32_t zero;
 };
 
 struct pms_journal_entry {
