@@ -99,7 +99,7 @@ static inline int persist_tell(struct pms_medium *m, uint32_t kind, uint64_t off
     return pms_tell(m, kind, off, len, data, site);
 }
 
-void pms_tell_durable_at(struct pms_medium *m, uint64_t number, const struct pms_site *site)
+void pms_tell_durable_slow(struct pms_medium *m, uint64_t number, const struct pms_site *site)
 {
     (void)persist_tell(m, PMS_EV_DURABLE, number, 0, NULL, site);
 }
@@ -151,7 +151,7 @@ void pms_store_nt_at(struct pms_medium *m, uint64_t off, const void *src, size_t
     pms_store_slow(m, off, src, len, true, site);
 }
 
-void pms_flush_at(struct pms_medium *m, uint64_t off, size_t len, const struct pms_site *site)
+void pms_flush_slow(struct pms_medium *m, uint64_t off, size_t len, const struct pms_site *site)
 {
     if (!m->direct || !len || m->flush_kind == PMS_FLUSH_NONE)
         return;

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "layout.h"
 #include "status.h"
 
 enum pms_tier {
@@ -151,11 +152,30 @@ void pms_store_nt_at(struct pms_medium *m, uint64_t off, const void *src, size_t
 
 /* On a medium that is not direct both do nothing and count nothing; on eADR a flush does
  * nothing and counts nothing. */
-void pms_flush_at(struct pms_medium *m, uint64_t off, size_t len, const struct pms_site *site);
+void pms_flush_slow(struct pms_medium *m, uint64_t off, size_t len,
+                    const struct pms_site *site);
+static inline void pms_flush_at(struct pms_medium *m, uint64_t off, size_t len,
+                                const struct pms_site *site)
+{
+    if (PMS_UNLIKELY(m->recorder != NULL)) {
+        pms_flush_slow(m, off, len, site);
+        return;
+    }
+    if (!m->direct || !len || m->flush_kind == PMS_FLUSH_NONE)
+        return;
+    m->flush_fn(m->base + off, len);
+    m->counters.flushed_lines += (off + len - 1) / PMS_LINE - off / PMS_LINE + 1;
+}
 void pms_fence_at(struct pms_medium *m, const struct pms_site *site);
 
 /* Nothing happens; a recorder learns that the units of work up to number are durable. */
-void pms_tell_durable_at(struct pms_medium *m, uint64_t number, const struct pms_site *site);
+void pms_tell_durable_slow(struct pms_medium *m, uint64_t number, const struct pms_site *site);
+static inline void pms_tell_durable_at(struct pms_medium *m, uint64_t number,
+                                       const struct pms_site *site)
+{
+    if (PMS_UNLIKELY(m->recorder != NULL))
+        pms_tell_durable_slow(m, number, site);
+}
 
 /* ---- through the descriptor: each returns PMS_OK or PMS_E_OS with sys_errno ---- */
 /* EINTR and short writes are continued; any other failure is returned, never retried (a sync

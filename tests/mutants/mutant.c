@@ -44,10 +44,10 @@ DOOR(void, pms_store_slow, struct pms_medium *m, uint64_t off, const void *src, 
     (void)WHOLE((__real_pms_store_slow(m, off, src, len, nt, site), 0));
 }
 
-DOOR(void, pms_flush_at, struct pms_medium *m, uint64_t off, size_t len, SITE)
+DOOR(void, pms_flush_slow, struct pms_medium *m, uint64_t off, size_t len, SITE)
 {
     if (!mute(MUTE_FLUSH, m->direct && len))
-        (void)WHOLE((__real_pms_flush_at(m, off, len, site), 0));
+        (void)WHOLE((__real_pms_flush_slow(m, off, len, site), 0));
 }
 
 DOOR(void, pms_store_nt_at, struct pms_medium *m, uint64_t off, const void *src, size_t len,
