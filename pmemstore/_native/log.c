@@ -9,15 +9,17 @@
  * opening a pool must not read all of a large ring. */
 #define LATER_WITHIN (256u << 10)
 
-uint64_t pms_frame_bytes(uint64_t words)
+/* lpos % bytes: near the head without a division. */
+static inline uint64_t place_of(const struct pms_log *log, uint64_t lpos)
 {
-    return (sizeof(struct pms_frame_pm) + words * 8 + PMS_LINE - 1) & ~(uint64_t)(PMS_LINE - 1);
+    uint64_t place = lpos - log->lap;
+    return PMS_LIKELY(place < log->bytes) ? place : lpos % log->bytes;
 }
 
 /* Bytes to skip at lpos so that a frame of n bytes does not straddle the ring's end. */
-static uint64_t skip_at(const struct pms_log *log, uint64_t lpos, uint64_t n)
+static inline uint64_t skip_at(const struct pms_log *log, uint64_t lpos, uint64_t n)
 {
-    uint64_t place = lpos % log->bytes;
+    uint64_t place = place_of(log, lpos);
     return place + n > log->bytes ? log->bytes - place : 0;
 }
 
@@ -56,10 +58,12 @@ int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words
     struct pms_frame_pm *frame = (struct pms_frame_pm *)(void *)log->buffer;
     *frame = (struct pms_frame_pm){
         .seq = log->seq, .kind = (uint8_t)kind, .words = (uint32_t)words, .txid = txid};
-    memset(log->buffer + used, 0, n - used);
+    for (uint64_t at = used; at < n; at += 8) /* up to the line's end */
+        memset(log->buffer + at, 0, 8);
     frame->csum = pms_hash(log->buffer, n, log->salt);
     uint64_t skip = skip_at(log, log->head, n);
-    uint64_t at = log->head + skip, off = log->off + at % log->bytes;
+    uint64_t at = log->head + skip, place = place_of(log, at), off = log->off + place;
+    log->lap = at - place;
     /* Whoever waits for this frame learns where it really lies, behind what was skipped. */
     if (log->dur_seq == log->seq)
         log->dur_pos = at;

@@ -26,6 +26,7 @@ struct pms_log {
     uint32_t slot;     /* where the next anchor goes */
     uint64_t seq;      /* of the next frame */
     uint64_t head;     /* lpos of the next frame */
+    uint64_t lap;      /* a multiple of bytes: where the newest lap begins, as far as known */
     uint64_t need_seq; /* first frame that recovery still needs */
     uint64_t need_pos; /* its lpos */
     uint64_t dur_seq;  /* what the durable anchor says */
@@ -38,7 +39,17 @@ struct pms_log {
     uint64_t checkpoints;     /* anchors written since open, recovery's not counted */
 };
 
-uint64_t pms_frame_bytes(uint64_t words);
+static inline uint64_t pms_frame_bytes(uint64_t words)
+{
+    return (sizeof(struct pms_frame_pm) + words * 8 + PMS_LINE - 1) & ~(uint64_t)(PMS_LINE - 1);
+}
+/* Is there room for a frame with `words` of payload on this lap?  If not, pms_log_fits may still say
+ * so. */
+static inline int pms_log_fits_here(const struct pms_log *log, uint64_t words)
+{
+    uint64_t end = log->head + pms_frame_bytes(words);
+    return end - log->lap <= log->bytes && end - log->dur_pos <= log->bytes;
+}
 /* Is there room for a frame with `words` of payload, and (reserve > 0) for one with `reserve`
  * words right behind it? */
 int pms_log_fits(const struct pms_log *log, uint64_t words, uint64_t reserve);

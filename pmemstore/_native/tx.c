@@ -7,13 +7,24 @@
 
 static void settle(void *context) { pms_direct_settle(context); }
 
+/* Two frames of this size always find room in the ring, wherever they start.  Direct media: an
+ * UNDO frame does behind an OVERFLOW frame, and another OVERFLOW frame (at most a quarter of
+ * this, see overflow()) behind it, although both large ones may have to skip the ring's end. */
+static uint64_t frame_words(const struct pms_log *log)
+{
+    uint64_t share = log->mode == PMS_MODE_DIRECT ? 3 : 4;
+    uint64_t bytes = (log->bytes - PMS_LINE) / share & ~(uint64_t)(PMS_LINE - 1);
+    return (bytes - sizeof(struct pms_frame_pm)) / 8;
+}
+
 int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
                 struct pms_wset *ws, struct pms_heap *heap)
 {
     *tx =
         (struct pms_tx){.medium = &map->medium, .log = log, .ws = ws, .heap = heap, .map = map};
     /* A full overlay should still fit one frame: a line needs at most 12 words there. */
-    uint64_t lines = pms_tx_frame_words(tx) / 12;
+    tx->frame_words = frame_words(log);
+    uint64_t lines = tx->frame_words / 12;
     tx->spill_lines = lines > 16384 ? 16384 : lines < 4 ? 4 : (uint32_t)lines;
     if (log->mode == PMS_MODE_DIRECT)
         heap->settle = settle;
@@ -38,16 +49,6 @@ void pms_tx_free(struct pms_tx *tx)
     free(tx->writing.buffer);
     free(tx->page_seen);
     *tx = (struct pms_tx){0};
-}
-
-/* Two frames of this size always find room in the ring, wherever they start.  Direct media: an
- * UNDO frame does behind an OVERFLOW frame, and another OVERFLOW frame (at most a quarter of
- * this, see overflow()) behind it, although both large ones may have to skip the ring's end. */
-uint64_t pms_tx_frame_words(const struct pms_tx *tx)
-{
-    uint64_t share = tx->log->mode == PMS_MODE_DIRECT ? 3 : 4;
-    uint64_t bytes = (tx->log->bytes - PMS_LINE) / share & ~(uint64_t)(PMS_LINE - 1);
-    return (bytes - sizeof(struct pms_frame_pm)) / 8;
 }
 
 /* ---- the overlay, made ready ---- */
@@ -87,35 +88,6 @@ static size_t fresh_behind(const struct pms_wset *ws, uint64_t off)
     return lo;
 }
 
-void pms_tx_place_fresh(struct pms_tx *tx)
-{
-    struct pms_wset *ws = tx->ws;
-    sort_fresh(ws);
-    for (uint32_t n = 0; n < ws->overlay.count; n++) {
-        struct pms_line_ov *line = &ws->overlay.line[n];
-        size_t f = fresh_behind(ws, line->off);
-        for (uint32_t left = line->mask; left; left &= left - 1) {
-            uint32_t i = (uint32_t)__builtin_ctz(left);
-            uint64_t off = line->off + 8u * i, now;
-            while (f < ws->fresh_count && ws->fresh[f].off + ws->fresh[f].len <= off)
-                f++;
-            memcpy(&now, tx->medium->base + off, 8);
-            if (f < ws->fresh_count && ws->fresh[f].off <= off)
-                pms_store_u64(tx->medium, off, line->word[i]);
-            else if (now != line->word[i])
-                continue;
-            line->mask &= ~(1u << i);
-        }
-    }
-}
-
-/* Calls for runs of words of one line; a run that goes on in the next line of the overlay is a
- * run of its own (an entry costs a word). */
-static inline uint32_t run_length(uint32_t mask, uint32_t i)
-{
-    return (uint32_t)__builtin_ctz(~(mask >> i));
-}
-
 /* Bits of a number of 16 bits: gcc calls a function for it on CPUs that may lack POPCNT. */
 static inline uint32_t count_bits(uint32_t x)
 {
@@ -125,14 +97,57 @@ static inline uint32_t count_bits(uint32_t x)
     return (x + (x >> 8)) & 0x1fu;
 }
 
-uint64_t pms_tx_overlay_words(const struct pms_tx *tx)
+/* Words of a payload for those of a line: one more for each run.  A run that goes on in the next
+ * line of the overlay is a run of its own. */
+static inline uint32_t entry_words(uint32_t mask)
 {
-    const struct pms_linemap *overlay = &tx->ws->overlay;
-    uint64_t words = 0;
-    for (uint32_t n = 0; n < overlay->count; n++) {
-        uint32_t mask = overlay->line[n].mask;
-        uint32_t starts = mask & ~(mask << 1);
-        words += count_bits(mask | starts << 8);
+    uint32_t starts = mask & ~(mask << 1);
+    return count_bits(mask | starts << 8);
+}
+
+/* Words of a line that has some in fresh extents, from extent f on: these go there. */
+static void place_line(struct pms_tx *tx, struct pms_line_ov *line, size_t f)
+{
+    const struct pms_wset *ws = tx->ws;
+    for (uint32_t left = line->mask; left; left &= left - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(left);
+        uint64_t off = line->off + 8u * i;
+        while (f < ws->fresh_count && ws->fresh[f].off + ws->fresh[f].len <= off)
+            f++;
+        if (f < ws->fresh_count && ws->fresh[f].off <= off) {
+            pms_store_u64(tx->medium, off, line->word[i]);
+            line->mask &= ~(1u << i);
+        }
+    }
+}
+
+uint64_t pms_tx_place_fresh(struct pms_tx *tx)
+{
+    struct pms_wset *ws = tx->ws;
+    const uint8_t *base = tx->medium->base;
+    uint64_t words = 0, first = UINT64_MAX, end = 0;
+    sort_fresh(ws);
+    if (ws->fresh_count) {
+        first = ws->fresh[0].off & ~63ull;
+        end = ws->fresh[ws->fresh_count - 1].off + ws->fresh[ws->fresh_count - 1].len;
+    }
+    for (uint32_t n = 0; n < ws->overlay.count; n++) {
+        struct pms_line_ov *line = &ws->overlay.line[n];
+        if (line->off >= first && line->off < end) {
+            size_t f = fresh_behind(ws, line->off);
+            if (ws->fresh[f].off < line->off + PMS_LINE)
+                place_line(tx, line, f);
+        }
+        uint32_t mask = line->mask;
+        for (uint32_t left = mask; left; left &= left - 1) {
+            uint32_t i = (uint32_t)__builtin_ctz(left);
+            uint64_t now;
+            memcpy(&now, base + line->off + 8u * i, 8);
+            if (now == line->word[i])
+                mask &= ~(1u << i);
+        }
+        line->mask = mask;
+        words += entry_words(mask);
     }
     return words;
 }
@@ -142,13 +157,14 @@ uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out)
     const struct pms_linemap *overlay = &tx->ws->overlay;
     for (uint32_t n = 0; n < overlay->count; n++) {
         const struct pms_line_ov *line = &overlay->line[n];
-        uint32_t mask = line->mask;
-        while (mask) {
-            uint32_t i = (uint32_t)__builtin_ctz(mask), len = run_length(mask, i);
+        for (uint32_t mask = line->mask, i = 0, len; mask; mask >>= len, i += len) {
+            uint32_t gap = (uint32_t)__builtin_ctz(mask);
+            mask >>= gap;
+            i += gap;
+            len = (uint32_t)__builtin_ctz(~mask);
             *out++ = PMS_ENTRY(line->off + 8u * i, PMS_ENTRY_BYTES, len);
-            memcpy(out, &line->word[i], len * 8u);
-            out += len;
-            mask &= ~(((1u << len) - 1u) << i);
+            for (uint32_t k = 0; k < len; k++)
+                *out++ = line->word[i + k];
         }
     }
     return out;
@@ -156,18 +172,22 @@ uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out)
 
 /* ---- pages ---- */
 
+static void see_page(struct pms_tx *tx, uint64_t page)
+{
+    uint64_t bit = 1ull << (page & 63);
+    if (tx->page_seen[page / 64] & bit)
+        return;
+    tx->page_seen[page / 64] |= bit;
+    tx->pages_dirty++;
+    tx->write_faults++;
+}
+
 void pms_tx_see(struct pms_tx *tx, uint64_t off, uint64_t len)
 {
     if (len == 0)
         return;
-    for (uint64_t page = off / PMS_PAGE; page <= (off + len - 1) / PMS_PAGE; page++) {
-        uint64_t bit = 1ull << (page & 63);
-        if (tx->page_seen[page / 64] & bit)
-            continue;
-        tx->page_seen[page / 64] |= bit;
-        tx->pages_dirty++;
-        tx->write_faults++;
-    }
+    for (uint64_t page = off / PMS_PAGE; page <= (off + len - 1) / PMS_PAGE; page++)
+        see_page(tx, page);
 }
 
 void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len)
@@ -184,10 +204,13 @@ void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len)
 
 void pms_tx_unpopulated(struct pms_tx *tx) { memset(tx->page_seen, 0, tx->page_words * 8); }
 
-void pms_tx_store(struct pms_tx *tx, uint64_t off, const void *src, size_t len)
+void pms_tx_store(struct pms_tx *tx, const struct pms_line_ov *line)
 {
-    pms_tx_see(tx, off, len);
-    pms_store(tx->medium, off, src, len);
+    see_page(tx, line->off / PMS_PAGE);
+    for (uint32_t left = line->mask; left; left &= left - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(left);
+        pms_store_u64(tx->medium, line->off + 8u * i, line->word[i]);
+    }
 }
 
 int pms_tx_range_add(struct pms_tx *tx, uint64_t off, uint64_t len)

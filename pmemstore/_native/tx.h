@@ -83,6 +83,7 @@ struct pms_tx {
 
     uint64_t commits, aborts, write_faults; /* since open */
     uint32_t spill_lines;                   /* overlay size that triggers a spill */
+    uint64_t frame_words;                   /* largest payload of one frame */
 };
 
 struct pms_pool;
@@ -122,20 +123,16 @@ int pms_tx_wants_flush(const struct pms_tx *tx);
 /* ---- shared by tx.c, tx_direct.c and tx_file.c ---- */
 
 /* Words of the overlay that lie in fresh blocks go there; words that change nothing are dropped.
- * Sorts the fresh extents. */
-void pms_tx_place_fresh(struct pms_tx *tx);
-/* Payload words that the overlay needs as BYTES entries; fill writes them. */
-uint64_t pms_tx_overlay_words(const struct pms_tx *tx);
+ * Returns the payload words that the rest needs as BYTES entries.  Sorts the fresh extents. */
+uint64_t pms_tx_place_fresh(struct pms_tx *tx);
 uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out);
-void pms_tx_store(struct pms_tx *tx, uint64_t off, const void *src, size_t len);
+void pms_tx_store(struct pms_tx *tx, const struct pms_line_ov *line);
 void pms_tx_see(struct pms_tx *tx, uint64_t off, uint64_t len);
 int pms_tx_range_add(struct pms_tx *tx, uint64_t off, uint64_t len);
 int pms_tx_borrow(struct pms_tx *tx, const void *body, uint64_t bytes);
 /* The open unit's borrowed pages now belong to frame seq (0: to no frame, give back now). */
 void pms_tx_borrow_end(struct pms_tx *tx, uint64_t seq);
 void pms_tx_give_back(struct pms_tx *tx); /* those that the durable anchor has passed */
-/* Largest payload of one frame, in words. */
-uint64_t pms_tx_frame_words(const struct pms_tx *tx);
 
 int pms_direct_commit(struct pms_tx *tx);
 int pms_direct_spill(struct pms_tx *tx);

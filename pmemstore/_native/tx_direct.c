@@ -63,7 +63,7 @@ static int overflow(struct pms_tx *tx);
 static int make_room(struct pms_tx *tx, uint64_t words, uint64_t reserve)
 {
     struct pms_log *log = tx->log;
-    if (pms_log_fits(log, words, reserve))
+    if ((!reserve && pms_log_fits_here(log, words)) || pms_log_fits(log, words, reserve))
         return PMS_OK;
     PMS_TRY(checkpoint_fenced(tx));
     if (log->need_seq > log->dur_seq && !pms_log_fits(log, words, reserve))
@@ -107,7 +107,7 @@ static int overflow(struct pms_tx *tx)
 {
     struct pms_log *log = tx->log;
     uint64_t words = 0, seq, pos;
-    if (3 * open_extents(tx) > pms_tx_frame_words(tx) / 4) {
+    if (3 * open_extents(tx) > tx->frame_words / 4) {
         /* Too many to name: all entries move to one new extent.  The old ones belong to the
          * frame that still names them. */
         pms_tx_borrow_end(tx, tx->overflow_seq);
@@ -222,12 +222,12 @@ static void unlog(struct pms_tx *tx, size_t first)
 int pms_direct_spill(struct pms_tx *tx)
 {
     struct pms_linemap *overlay = &tx->ws->overlay;
-    pms_tx_place_fresh(tx);
-    uint64_t frame_words = pms_tx_frame_words(tx), words = 0;
+    (void)pms_tx_place_fresh(tx);
+    uint64_t words = 0;
     size_t first = tx->range_count;
     for (uint32_t n = 0; n < overlay->count; n++) {
         int status = PMS_OK;
-        if (words + 12 > frame_words) {
+        if (words + 12 > tx->frame_words) {
             status = append_undo(tx, first);
             if (status == PMS_OK) {
                 first = tx->range_count;
@@ -252,12 +252,9 @@ int pms_direct_spill(struct pms_tx *tx)
         }
     }
     /* D1: every word below has a durable entry, from here or from an earlier spill. */
-    for (uint32_t n = 0; n < overlay->count; n++) {
-        const struct pms_line_ov *line = &overlay->line[n];
-        for (uint32_t i = 0; i < 8; i++)
-            if (line->mask >> i & 1u)
-                pms_tx_store(tx, line->off + 8u * i, &line->word[i], 8);
-    }
+    for (uint32_t n = 0; n < overlay->count; n++)
+        if (overlay->line[n].mask)
+            pms_tx_store(tx, &overlay->line[n]);
     pms_linemap_clear(overlay);
     return PMS_OK;
 }
@@ -329,13 +326,13 @@ static void unit_done(struct pms_tx *tx, uint64_t seq)
         (void)pms_log_checkpoint(log); /* durable with the next frame's fence, for free */
 }
 
-/* The whole unit in one frame.  PMS_MISSING: too large, take the other way. */
-static int commit_redo(struct pms_tx *tx)
+/* The whole unit, whose overlay needs so many words, in one frame.  PMS_MISSING: too large, take
+ * the other way. */
+static int commit_redo(struct pms_tx *tx, uint64_t bytes_words)
 {
     struct pms_log *log = tx->log;
     struct pms_linemap *overlay = &tx->ws->overlay;
-    uint64_t bytes_words = pms_tx_overlay_words(tx), fresh_words = 3 * tx->ws->fresh_count;
-    uint64_t most = pms_tx_frame_words(tx), seq, pos;
+    uint64_t fresh_words = 3 * tx->ws->fresh_count, most = tx->frame_words, seq, pos;
     if (bytes_words > most)
         return PMS_MISSING;
     int fence_first = bytes_words + fresh_words > most || fresh_bytes(tx) > HASHED_MAX;
@@ -358,9 +355,7 @@ static int commit_redo(struct pms_tx *tx)
         const struct pms_line_ov *line = &overlay->line[n];
         if (!line->mask)
             continue;
-        for (uint32_t i = 0; i < 8; i++)
-            if (line->mask >> i & 1u)
-                pms_tx_store(tx, line->off + 8u * i, &line->word[i], 8);
+        pms_tx_store(tx, line);
         pms_flush(tx->medium, line->off, PMS_LINE);
     }
     unit_done(tx, seq);
@@ -381,7 +376,7 @@ static int commit_undo(struct pms_tx *tx)
     uint64_t seq, pos, content = fresh_bytes(tx) + tx->range_count * 16;
     PMS_TRY(pms_direct_spill(tx));
     uint64_t words = 2 + 3 * tx->ws->fresh_count;
-    int fence_first = words > pms_tx_frame_words(tx) || content > HASHED_MAX;
+    int fence_first = words > tx->frame_words || content > HASHED_MAX;
     if (fence_first)
         words = 2;
     PMS_TRY(make_room(tx, words, 0));
@@ -408,14 +403,14 @@ static int commit_undo(struct pms_tx *tx)
 int pms_direct_commit(struct pms_tx *tx)
 {
     if (!tx->txid) {
-        pms_tx_place_fresh(tx);
-        if (pms_tx_overlay_words(tx) == 0) { /* nothing reachable has changed */
+        uint64_t words = pms_tx_place_fresh(tx);
+        if (words == 0) { /* nothing reachable has changed */
             pms_wset_reset(tx->ws);
             pms_heap_abort(tx->heap, 0);
             pms_wset_reset(tx->ws);
             return PMS_OK;
         }
-        int status = commit_redo(tx);
+        int status = commit_redo(tx, words);
         if (status != PMS_MISSING)
             return status;
         PMS_TRY(pms_direct_spill(tx));

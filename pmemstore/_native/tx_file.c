@@ -110,10 +110,9 @@ static uint64_t *inline_fill(const struct pms_tx *tx, uint64_t off, uint64_t len
 
 /* ---- a unit ends ---- */
 
-/* Payload of the unit: fresh contents, then the overlay. */
-static uint64_t unit_words(const struct pms_tx *tx)
+/* Payload of the unit: fresh contents, then the overlay, which has so many words. */
+static uint64_t unit_words(const struct pms_tx *tx, uint64_t words)
 {
-    uint64_t words = pms_tx_overlay_words(tx);
     for (size_t i = 0; i < tx->ws->fresh_count; i++) {
         uint64_t off = tx->ws->fresh[i].off, end = off + tx->ws->fresh[i].len;
         while (off < end) {
@@ -165,9 +164,8 @@ static void unit_apply(struct pms_tx *tx)
         }
     }
     for (uint32_t n = 0; n < overlay->count; n++)
-        for (uint32_t i = 0; i < 8; i++)
-            if (overlay->line[n].mask >> i & 1u)
-                pms_tx_store(tx, overlay->line[n].off + 8u * i, &overlay->line[n].word[i], 8);
+        if (overlay->line[n].mask)
+            pms_tx_store(tx, &overlay->line[n]);
 }
 
 /* A payload that is too large for the ring goes to borrowed pages; the frame names them. */
@@ -195,8 +193,8 @@ static int payload_far(struct pms_tx *tx, uint64_t words)
 int pms_file_commit(struct pms_tx *tx, uint64_t *ticket)
 {
     struct pms_group *group = &tx->group;
-    pms_tx_place_fresh(tx);
-    if (pms_tx_overlay_words(tx) == 0) { /* nothing reachable has changed */
+    uint64_t words = pms_tx_place_fresh(tx);
+    if (words == 0) { /* nothing reachable has changed */
         pms_wset_reset(tx->ws);
         pms_heap_abort(tx->heap, 0);
         pms_wset_reset(tx->ws);
@@ -205,7 +203,7 @@ int pms_file_commit(struct pms_tx *tx, uint64_t *ticket)
             *ticket = tx->ticket_issued;
         return PMS_OK;
     }
-    uint64_t words = unit_words(tx);
+    words = unit_words(tx, words);
     /* The group must stay within a frame: see pms_tx_wants_flush. */
     int far = words * 8 > tx->log->bytes / 8 - PMS_LINE;
     PMS_TRY(group_reserve(group, far ? 3 : words));
