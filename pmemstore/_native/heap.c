@@ -450,7 +450,7 @@ static void end_held(struct pms_heap *heap, uint64_t seq)
     heap->held_count = 0;
 }
 
-void pms_heap_commit(struct pms_heap *heap, uint64_t seq)
+void pms_heap_committed(struct pms_heap *heap, uint64_t seq)
 {
     for (size_t i = 0; i < heap->action_count; i++) {
         const struct pms_action *a = &heap->action[i];
@@ -477,7 +477,7 @@ void pms_heap_abort(struct pms_heap *heap, uint64_t seq)
     end_held(heap, seq);
 }
 
-void pms_heap_release(struct pms_heap *heap, uint64_t seq)
+void pms_heap_released(struct pms_heap *heap, uint64_t seq)
 {
     while (heap->quar_count && heap->quar[heap->quar_first].seq < seq) {
         struct pms_quarantined q = heap->quar[heap->quar_first++];

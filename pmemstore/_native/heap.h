@@ -145,11 +145,21 @@ int pms_heap_borrow(struct pms_heap *heap, uint64_t pages, uint64_t *off);
 void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages);
 
 /* DRAM bookkeeping of units. */
-void pms_heap_undo(struct pms_heap *heap, size_t mark);    /* part: to action_count == mark */
-void pms_heap_commit(struct pms_heap *heap, uint64_t seq); /* frees go to quarantine */
+void pms_heap_undo(struct pms_heap *heap, size_t mark); /* part: to action_count == mark */
+void pms_heap_committed(struct pms_heap *heap, uint64_t seq);
+static inline void pms_heap_commit(struct pms_heap *heap, uint64_t seq)
+{ /* frees go to quarantine */
+    if (heap->action_count || heap->held_count)
+        pms_heap_committed(heap, seq);
+}
 /* Undo all.  seq: what quarantine waits for, or 0: this unit has left nothing in the log. */
 void pms_heap_abort(struct pms_heap *heap, uint64_t seq);
-void pms_heap_release(struct pms_heap *heap, uint64_t seq); /* of entries older than seq */
+void pms_heap_released(struct pms_heap *heap, uint64_t seq);
+static inline void pms_heap_release(struct pms_heap *heap, uint64_t seq)
+{ /* of entries older than seq */
+    if (heap->quar_count)
+        pms_heap_released(heap, seq);
+}
 /* The file has grown: more pages. */
 int pms_heap_grown(struct pms_heap *heap);
 

@@ -229,13 +229,27 @@ static int must_wait(const struct pms_pool *pool, int write)
     return pool->tx.ticket_issued != pool->tx.ticket_durable && !pool->poisoned;
 }
 
-static int enter(struct pms_pool *pool, const struct pms_handle *handle, int write)
+/* What pms_pool_allowed refuses for, all at once, and what nobody need wait for on direct media. */
+static inline int plain_sailing(struct pms_pool *pool, const struct pms_handle *handle,
+                                int write)
+{
+    uint32_t trouble = pool->closed | (handle ? handle->state : 0);
+    if (write)
+        trouble |= pool->read_only | pool->poisoned;
+    return trouble == 0 && !pms_map_error(&pool->map) &&
+           atomic_load_explicit(&pool->owner, memory_order_relaxed) == 0 &&
+           pool->log.mode == PMS_MODE_DIRECT;
+}
+
+static inline int enter(struct pms_pool *pool, const struct pms_handle *handle, int write)
 {
     if (PMS_UNLIKELY(pool->fork_epoch !=
                      atomic_load_explicit(&pms_fork_epoch, memory_order_relaxed)))
         return PMS_FAIL(PMS_E_FORKED, "use a pool in a child of fork()", 0, 0, 0);
     if (PMS_UNLIKELY(!lock_try(pool)))
         return PMS_E_WAIT;
+    if (PMS_LIKELY(plain_sailing(pool, handle, write)))
+        return PMS_OK;
     int status = pms_pool_allowed(pool, handle, write);
     if (PMS_LIKELY(status == PMS_OK) && must_wait(pool, write))
         status = PMS_E_WAIT;
@@ -305,7 +319,7 @@ int pms_leave_read(struct pms_pool *pool)
 }
 
 /* Lock held: the operation begins. */
-static int begin_operation(struct pms_pool *pool)
+static inline int begin_operation(struct pms_pool *pool)
 {
     if (pool->depth == 0) {
         pool->birth_count = 0;
