@@ -146,7 +146,18 @@ int pms_pool_checkpoint(struct pms_pool *pool);
 
 /* The lock itself, for a few instructions.  Waits without limit. */
 void pms_pool_lock(struct pms_pool *pool);
-void pms_pool_unlock(struct pms_pool *pool);
+void pms_pool_unlock_awaited(struct pms_pool *pool); /* the rest of the unlocking */
+static inline int pms_pool_lock_try(struct pms_pool *pool)
+{
+    uint32_t expected = 0;
+    return atomic_compare_exchange_strong_explicit(&pool->lock, &expected, 1,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+static inline void pms_pool_unlock(struct pms_pool *pool)
+{
+    if (PMS_UNLIKELY(atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2))
+        pms_pool_unlock_awaited(pool);
+}
 
 /* ---- entering ---- */
 int pms_enter_read(struct pms_pool *pool, const struct pms_handle *handle);
@@ -154,6 +165,30 @@ int pms_enter_read_wait(struct pms_pool *pool, const struct pms_handle *handle,
                         int64_t timeout_ns);
 /* PMS_E_MEDIA if a SIGBUS under the mapping may have falsified what was read. */
 int pms_leave_read(struct pms_pool *pool);
+/* The two of them for the binding, in line where nothing stands in the way.  locked: the lock is
+ * held, and is given up unless the status is PMS_OK.  failed: the lock was given up. */
+int pms_enter_locked(struct pms_pool *pool, const struct pms_handle *handle, int write);
+int pms_leave_failed(const struct pms_pool *pool);
+static inline int pms_enter_read_inline(struct pms_pool *pool, const struct pms_handle *handle)
+{
+    if (PMS_UNLIKELY(!pms_pool_lock_try(pool)))
+        return pms_enter_read(pool, handle);
+    if (PMS_LIKELY(pool->fork_epoch ==
+                       atomic_load_explicit(&pms_fork_epoch, memory_order_relaxed) &&
+                   !pool->closed && !(handle && handle->state != PMS_HANDLE_LIVE) &&
+                   !pms_map_error(&pool->map) &&
+                   atomic_load_explicit(&pool->owner, memory_order_relaxed) == 0 &&
+                   pool->tx.ticket_issued == pool->tx.ticket_durable))
+        return PMS_OK;
+    return pms_enter_locked(pool, handle, 0);
+}
+static inline int pms_leave_read_inline(struct pms_pool *pool)
+{
+    atomic_signal_fence(memory_order_seq_cst); /* the handler ran in the middle of a read */
+    int failed = pms_map_error(&pool->map);
+    pms_pool_unlock(pool);
+    return PMS_UNLIKELY(failed) ? pms_leave_failed(pool) : PMS_OK;
+}
 /* handle may be NULL (operations on the pool itself).  timeout_ns < 0: no limit.  The _wait
  * forms return PMS_E_INTR every 50 ms so that the caller can run signal handlers: subtract
  * and call again. */

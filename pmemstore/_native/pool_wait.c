@@ -31,25 +31,17 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct t
                    NULL, who);
 }
 
-static int lock_try(struct pms_pool *pool)
-{
-    uint32_t expected = 0;
-    return atomic_compare_exchange_strong_explicit(&pool->lock, &expected, 1,
-                                                   memory_order_acquire, memory_order_relaxed);
-}
-
 void pms_pool_lock(struct pms_pool *pool)
 {
-    if (PMS_LIKELY(lock_try(pool)))
+    if (PMS_LIKELY(pms_pool_lock_try(pool)))
         return;
     while (atomic_exchange_explicit(&pool->lock, 2, memory_order_acquire) != 0)
         futex(&pool->lock, FUTEX_WAIT, 2, NULL, 0);
 }
 
-void pms_pool_unlock(struct pms_pool *pool)
+void pms_pool_unlock_awaited(struct pms_pool *pool)
 {
-    if (PMS_UNLIKELY(atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2))
-        futex(&pool->lock, FUTEX_WAKE, 1, NULL, 0);
+    futex(&pool->lock, FUTEX_WAKE, 1, NULL, 0);
 }
 
 /* The kernel's number: it tells whether the thread still lives, and is not used again soon. */
@@ -229,6 +221,16 @@ static int must_wait(const struct pms_pool *pool, int write)
     return pool->tx.ticket_issued != pool->tx.ticket_durable && !pool->poisoned;
 }
 
+static int is_forked(const struct pms_pool *pool)
+{
+    return pool->fork_epoch != atomic_load_explicit(&pms_fork_epoch, memory_order_relaxed);
+}
+
+static int fail_forked(void)
+{
+    return PMS_FAIL(PMS_E_FORKED, "use a pool in a child of fork()", 0, 0, 0);
+}
+
 /* What pms_pool_allowed refuses for, all at once, and what nobody need wait for on direct media. */
 static inline int plain_sailing(struct pms_pool *pool, const struct pms_handle *handle,
                                 int write)
@@ -241,21 +243,27 @@ static inline int plain_sailing(struct pms_pool *pool, const struct pms_handle *
            pool->log.mode == PMS_MODE_DIRECT;
 }
 
-static inline int enter(struct pms_pool *pool, const struct pms_handle *handle, int write)
+int pms_enter_locked(struct pms_pool *pool, const struct pms_handle *handle, int write)
 {
-    if (PMS_UNLIKELY(pool->fork_epoch !=
-                     atomic_load_explicit(&pms_fork_epoch, memory_order_relaxed)))
-        return PMS_FAIL(PMS_E_FORKED, "use a pool in a child of fork()", 0, 0, 0);
-    if (PMS_UNLIKELY(!lock_try(pool)))
-        return PMS_E_WAIT;
-    if (PMS_LIKELY(plain_sailing(pool, handle, write)))
-        return PMS_OK;
-    int status = pms_pool_allowed(pool, handle, write);
+    int status =
+        PMS_UNLIKELY(is_forked(pool)) ? fail_forked() : pms_pool_allowed(pool, handle, write);
     if (PMS_LIKELY(status == PMS_OK) && must_wait(pool, write))
         status = PMS_E_WAIT;
     if (PMS_UNLIKELY(status != PMS_OK))
         pms_pool_unlock(pool);
     return status;
+}
+
+/* In the child of a fork() a thread that is not there may seem to hold the lock. */
+static inline int enter(struct pms_pool *pool, const struct pms_handle *handle, int write)
+{
+    if (PMS_UNLIKELY(is_forked(pool)))
+        return fail_forked();
+    if (PMS_UNLIKELY(!pms_pool_lock_try(pool)))
+        return PMS_E_WAIT;
+    if (PMS_LIKELY(plain_sailing(pool, handle, write)))
+        return PMS_OK;
+    return pms_enter_locked(pool, handle, write);
 }
 
 /* Lock held: one step towards being let in. */
@@ -276,8 +284,8 @@ static int enter_wait(struct pms_pool *pool, const struct pms_handle *handle, in
 {
     int64_t start = now_ns(),
             slice = timeout_ns < 0 || timeout_ns > SLICE_NS ? SLICE_NS : timeout_ns;
-    if (pool->fork_epoch != atomic_load(&pms_fork_epoch))
-        return PMS_FAIL(PMS_E_FORKED, "use a pool in a child of fork()", 0, 0, 0);
+    if (is_forked(pool))
+        return fail_forked();
     pms_pool_lock(pool);
     for (;;) {
         int status = pms_pool_allowed(pool, handle, write);
@@ -309,14 +317,13 @@ int pms_enter_read_wait(struct pms_pool *pool, const struct pms_handle *handle,
     return enter_wait(pool, handle, 0, timeout_ns);
 }
 
-int pms_leave_read(struct pms_pool *pool)
+int pms_leave_failed(const struct pms_pool *pool)
 {
     uint64_t error = atomic_load_explicit(&pool->map.media_error, memory_order_relaxed);
-    pms_pool_unlock(pool);
-    if (PMS_UNLIKELY(error))
-        return PMS_FAIL(PMS_E_MEDIA, pms_pool_why(pool, "read"), error - 1, 0, 0);
-    return PMS_OK;
+    return PMS_FAIL(PMS_E_MEDIA, pms_pool_why(pool, "read"), error - 1, 0, 0);
 }
+
+int pms_leave_read(struct pms_pool *pool) { return pms_leave_read_inline(pool); }
 
 /* Lock held: the operation begins. */
 static inline int begin_operation(struct pms_pool *pool)

@@ -1,9 +1,9 @@
-/* table.c -- the persistent dict: look-up and order.  See table.h for the picture.
+/* table.c -- the persistent dict: look-up.  See table.h for the picture.
  *
- * Invariants (buckets: table_grow.c; what changes a dict: table_edit.c):
+ * Invariants (buckets: table_grow.c; order: table_walk.c; what changes a dict: table_edit.c):
  *   D1  count == entries in the order list == entries in all chains
  *   D2  first.prev == 0, last.next == 0, and next and prev of neighbours agree; each step of
- *       an iteration checks it, so that no walk goes in circles
+ *       an iteration (table_walk.c) checks it, so that no walk goes in circles
  *   D3  the tag in a link is that of the hash of the entry it leads to
  *   D4  after a delete, buckets == 8 or buckets <= 4 * count; after an insert into a dict that
  *       only ever grew, count <= buckets
@@ -39,15 +39,6 @@ int pms_entry_far_key(struct pms_pool *pool, uint64_t entry, struct pms_far_key 
     return PMS_OK;
 }
 
-static int view(struct pms_pool *pool, uint64_t off, uint64_t len, const void **data)
-{
-    *data = "";
-    if (len == 0)
-        return PMS_OK;
-    *data = pms_view(pool, off, len);
-    return *data ? PMS_OK : PMS_FAIL(PMS_E_NOMEM, "reading a key", off, len, 0);
-}
-
 int pms_entry_image(struct pms_pool *pool, uint64_t entry, struct pms_key *out)
 {
     struct pms_far_key far;
@@ -76,7 +67,7 @@ int pms_entry_image(struct pms_pool *pool, uint64_t entry, struct pms_key *out)
         out->len = len;
         if (!pms_off_ok(&pool->heap, at, len))
             break;
-        return view(pool, at, len, &out->data);
+        return pms_key_view(pool, at, len, &out->data);
     case PMS_KEY_FAR:
         PMS_TRY(pms_entry_far_key(pool, entry, &far));
         out->tag = far.tag;
@@ -188,111 +179,4 @@ int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key
 uint64_t pms_dict_len(const struct pms_pool *pool, uint64_t dict)
 {
     return pms_get(pool, PMS_DICT_AT(dict, count));
-}
-
-/* ---- iteration ---- */
-
-/* The neighbour `to` of `from`, if its own word `back` leads here.  At the end, `from` must be
- * the entry that the header's word `end` names. */
-static inline int step(struct pms_pool *pool, uint64_t from, uint64_t to, size_t back,
-                       uint64_t end, uint64_t *entry)
-{
-    uint64_t have = to ? 0 : pms_get(pool, end);
-    if (to) {
-        PMS_TRY(pms_entry_ok(pool, to));
-        have = PMS_LINK_OFF(pms_get(pool, to + back));
-    }
-    if (PMS_UNLIKELY(have != from))
-        return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, have);
-    *entry = to;
-    return PMS_OK;
-}
-
-int pms_dict_next(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
-{
-    uint64_t from = *entry, to;
-    if (from)
-        PMS_TRY(pms_entry_ok(pool, from));
-    to = from ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_NEXT(from)))
-              : pms_get(pool, PMS_DICT_AT(dict, first));
-    return step(pool, from, to, offsetof(struct pms_entry_pm, prev), PMS_DICT_AT(dict, last),
-                entry);
-}
-
-int pms_dict_prev(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
-{
-    uint64_t from = *entry, to;
-    if (from)
-        PMS_TRY(pms_entry_ok(pool, from));
-    to = from ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_PREV(from)))
-              : pms_get(pool, PMS_DICT_AT(dict, last));
-    return step(pool, from, to, offsetof(struct pms_entry_pm, next), PMS_DICT_AT(dict, first),
-                entry);
-}
-
-static int entry_key(struct pms_pool *pool, uint64_t entry, struct pms_val *out)
-{
-    struct pms_key image;
-    struct pms_far_key far;
-    uint32_t tag = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu;
-    memset(out, 0, sizeof *out);
-    out->tag = tag;
-    if (tag == PMS_TAG_INT || tag == PMS_TAG_FLOAT) {
-        out->num = pms_get(pool, PMS_ENTRY_KEY(entry));
-        return PMS_OK;
-    }
-    if (tag == PMS_KEY_FAR) {
-        PMS_TRY(pms_entry_far_key(pool, entry, &far));
-        out->tag = far.tag;
-        out->len = far.stored ? far.stored : far.image;
-        uint64_t at = far.off + sizeof(struct pms_far_key_pm);
-        out->data = pms_view_block(pool, far.stored ? at + PMS_PAD8(far.image) : at);
-        return PMS_OK;
-    }
-    PMS_TRY(pms_entry_image(pool, entry, &image));
-    out->data = image.data;
-    out->len = image.len;
-    return PMS_OK;
-}
-
-/* Do the key's bytes and the value's both lie in the entry, with a part in the overlay?  Then
- * two views would share the scratch memory: take one view of both. */
-static int entry_both(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
-                      struct pms_val *value)
-{
-    uint64_t cell = PMS_ENTRY_VALUE(entry), word0 = pms_get(pool, cell);
-    uint64_t word_at = cell + 8, from = PMS_ENTRY_KEY(entry), to = from + key->len;
-    uint64_t value_at =
-        PMS_CELL_FLAGS(word0) & PMS_CELL_SHORT ? word_at : pms_get(pool, word_at);
-    const void *bytes;
-    if (value_at == word_at)
-        from = word_at;
-    else
-        to = value_at + value->len;
-    if (from > to || to - from > 2 * UINT16_MAX + PMS_VALUE_INNER_MAX)
-        return PMS_FAIL(PMS_E_CORRUPT, "value inside an entry", entry, from, value_at);
-    if (!pms_off_ok(&pool->heap, from, to - from))
-        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry", entry, from, to);
-    PMS_TRY(view(pool, from, to - from, &bytes));
-    key->data = (const char *)bytes + (PMS_ENTRY_KEY(entry) - from);
-    value->data = (const char *)bytes + (value_at - from);
-    return PMS_OK;
-}
-
-int pms_dict_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
-                   struct pms_val *value)
-{
-    PMS_TRY(pms_entry_ok(pool, entry));
-    if (key)
-        PMS_TRY(entry_key(pool, entry, key));
-    if (value)
-        PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(entry), value));
-    if (PMS_LIKELY(!key || !value || pool->ws.overlay.count == 0 ||
-                   !pms_tag_is_bytes(key->tag) || !pms_tag_is_bytes(value->tag)))
-        return PMS_OK;
-    uint32_t tag = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu;
-    uint32_t flags = PMS_CELL_FLAGS(pms_get(pool, PMS_ENTRY_VALUE(entry)));
-    if (tag == PMS_KEY_FAR || !(flags & (PMS_CELL_SHORT | PMS_CELL_INNER)))
-        return PMS_OK;
-    return entry_both(pool, entry, key, value);
 }

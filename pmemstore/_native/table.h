@@ -47,6 +47,22 @@ int pms_dict_prev(struct pms_pool *pool, uint64_t dict, uint64_t *entry);
  * NONE TRUE FALSE INT FLOAT STR BYTES PACKED.  Both stay readable until the next call. */
 int pms_dict_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
                    struct pms_val *value);
+/* Many steps at once, with what the entries hold: like pms_dict_next (reverse: pms_dict_prev) and
+ * pms_dict_entry in turn.  Up to `room` entries, fewer at the end and if they are large (then
+ * ended says which); all of it stays readable until the next call. */
+struct pms_walk {
+    uint64_t entry; /* the last one; 0, or that of an earlier walk over the same entries */
+    int reverse, keys, values; /* which way; what is wanted */
+    int ended;                 /* nothing comes behind entry */
+    unsigned count;            /* entries that this call has found */
+};
+struct pms_walked {
+    uint64_t entry;
+    struct pms_val key, value; /* what is not wanted is undefined */
+};
+#define PMS_WALK_BYTES 65536u /* of values; the one that goes beyond is the last of a call */
+int pms_dict_walk(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
+                  struct pms_walked *out, unsigned room);
 int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry);
 /* Make it empty: the entries become those of a new orphan dict that is torn down later. */
 int pms_dict_clear(struct pms_pool *pool, uint64_t dict);

@@ -97,6 +97,17 @@ static inline int pms_dict_bucket_at(const struct pms_pool *pool, uint64_t dict,
     return PMS_OK;
 }
 
+/* Bytes of a key that lies in its entry; the caller has checked where. */
+static inline int pms_key_view(struct pms_pool *pool, uint64_t off, uint64_t len,
+                               const void **data)
+{
+    *data = "";
+    if (len == 0)
+        return PMS_OK;
+    *data = pms_view(pool, off, len);
+    return *data ? PMS_OK : PMS_FAIL(PMS_E_NOMEM, "reading a key", off, len, 0);
+}
+
 /* No chain has more entries: the count, unless that is damaged too. */
 static inline uint64_t pms_dict_bound(const struct pms_pool *pool, uint64_t dict)
 {

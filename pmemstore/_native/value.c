@@ -85,7 +85,7 @@ static int read_bytes(struct pms_pool *pool, uint64_t off, uint64_t word0, struc
     return out->data ? PMS_OK : PMS_FAIL(PMS_E_NOMEM, "reading a value", at, out->len, 0);
 }
 
-int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out)
+int pms_cell_read_other(struct pms_pool *pool, uint64_t off, struct pms_val *out)
 {
     uint64_t word0 = pms_get(pool, off);
     out->tag = PMS_CELL_TAG(word0);

@@ -7,6 +7,8 @@
 #ifndef PMS_VALUE_H
 #define PMS_VALUE_H
 
+#include <string.h>
+
 #include "pool.h"
 
 struct pms_val {
@@ -116,8 +118,33 @@ int pms_object_unref(struct pms_pool *pool, uint64_t off);
 /* Make the two words of a cell for value, allocating a block for its bytes if they are longer
  * than 8.  Objects: the offset must be one; its reference count goes up. */
 int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t cell[2]);
-/* Read a cell that lies at off. */
-int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out);
+/* Read a cell that lies at off.  other: any cell; whatever is to be refused is refused there. */
+int pms_cell_read_other(struct pms_pool *pool, uint64_t off, struct pms_val *out);
+static inline int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out)
+{
+    const uint8_t *base = pool->ws.medium->base;
+    uint64_t word[2];
+    if (PMS_UNLIKELY(pool->ws.overlay.count != 0))
+        return pms_cell_read_other(pool, off, out);
+    memcpy(word, base + off, sizeof word);
+    uint32_t tag = PMS_CELL_TAG(word[0]);
+    if (PMS_LIKELY(pms_tag_is_bytes(tag))) {
+        uint64_t len = PMS_CELL_LEN(word[0]), at = word[1];
+        int ok = pms_off_ok(&pool->heap, at, len);
+        if (PMS_CELL_FLAGS(word[0]) & PMS_CELL_SHORT) {
+            at = off + 8;
+            ok = len <= 8;
+        }
+        if (PMS_LIKELY(ok)) {
+            *out = (struct pms_val){.tag = tag, .data = base + at, .len = len};
+            return PMS_OK;
+        }
+    } else if (PMS_LIKELY(tag - PMS_TAG_NONE <= PMS_TAG_FLOAT - PMS_TAG_NONE)) {
+        *out = (struct pms_val){.tag = tag, .num = word[1]};
+        return PMS_OK;
+    }
+    return pms_cell_read_other(pool, off, out);
+}
 /* The cell at off is going to be overwritten or freed: free its block, or drop its reference.
  * Does not change the cell itself. */
 int pms_cell_drop(struct pms_pool *pool, uint64_t off);

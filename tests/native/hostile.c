@@ -84,6 +84,24 @@ static int look_up(struct walk *w, uint64_t dict, const struct pms_val *k)
     return status == PMS_MISSING ? PMS_E_CORRUPT : status;
 }
 
+/* All of it in long strides: as many entries as single steps find. */
+static int walk_dict(struct walk *w, uint64_t dict, int reverse, uint64_t length)
+{
+    struct pms_walk walk = {.reverse = reverse, .keys = 1, .values = 1};
+    struct pms_walked walked[5];
+    uint64_t n = 0;
+    while (!walk.ended) {
+        PMS_TRY(step(w));
+        PMS_TRY(pms_dict_walk(w->pool, dict, &walk, walked, 5));
+        for (unsigned i = 0; i < walk.count; i++) {
+            see_value(w, &walked[i].key);
+            see_value(w, &walked[i].value);
+        }
+        n += walk.count;
+    }
+    return n == length ? PMS_OK : PMS_E_CORRUPT;
+}
+
 static int see_dict(struct walk *w, uint64_t dict)
 {
     uint64_t entry = 0, back = 0, n = 0, m = 0;
@@ -106,6 +124,8 @@ static int see_dict(struct walk *w, uint64_t dict)
         PMS_TRY(pms_dict_prev(w->pool, dict, &back));
         m++;
     } while (back);
+    for (int reverse = 0; reverse < 2; reverse++)
+        PMS_TRY(walk_dict(w, dict, reverse, n));
     mix(&w->look->state, n);
     mix(&w->look->shape, n);
     return m == n + 1 && n == pms_dict_len(w->pool, dict) ? PMS_OK : PMS_E_CORRUPT;

@@ -241,6 +241,26 @@ static void do_any(uint32_t keys, int growing)
         do_pop(kind % 2);
 }
 
+/* Many steps at once give what single steps give, also if they are cut short. */
+static void same_by_walking(int reverse)
+{
+    struct pms_walked walked[8];
+    struct pms_walk walk = {.reverse = reverse, .keys = 1, .values = 1};
+    uint32_t id = reverse ? last : first;
+    while (!walk.ended) {
+        unsigned room = 1 + (unsigned)draw(8);
+        CHECK_EQ(pms_dict_walk(fx.pool, dict, &walk, walked, room), PMS_OK);
+        CHECK(walk.count <= room);
+        for (unsigned i = 0; i < walk.count; i++) {
+            CHECK(id != NIL);
+            same_key(&walked[i].key, id);
+            same_value(&walked[i].value, model[id].value);
+            id = reverse ? model[id].prev : model[id].next;
+        }
+    }
+    CHECK_EQ(id, NIL);
+}
+
 /* The dict equals the model, in its order, forward and backward, and by look-up. */
 static void same_as_model(void)
 {
@@ -264,6 +284,8 @@ static void same_as_model(void)
         CHECK_EQ(pms_dict_prev(fx.pool, dict, &entry), PMS_OK);
     }
     CHECK_EQ(entry, 0);
+    same_by_walking(0);
+    same_by_walking(1);
     pms_leave_read(fx.pool);
     for (int i = 0; i < 100; i++)
         do_get((uint32_t)draw(KEYS));

@@ -138,11 +138,10 @@ static int key_packed(PyObject *result, struct pys_key *out)
     return read_bytes(stored, &key->stored, &key->stored_len);
 }
 
-int pys_key_read(PyObject *obj, struct pys_key *out)
+int pys_key_read_other(PyObject *obj, struct pys_key *out)
 {
     PyObject *result;
     int done;
-    memset(out, 0, sizeof *out);
     done = key_fast(obj, out);
     if (PMS_LIKELY(done == 1))
         return 0;
@@ -310,19 +309,7 @@ int pys_value_build(struct pys_pool *owner, PyObject *obj, struct pys_value *out
 
 /* ---- out of the pool ---- */
 
-static int is_ascii(const unsigned char *text, uint64_t len)
-{
-    uint64_t bits = 0, word;
-    for (; len >= 8; len -= 8, text += 8) {
-        memcpy(&word, text, 8);
-        bits |= word;
-    }
-    for (; len > 0; len--, text++)
-        bits |= *text;
-    return (bits & 0x8080808080808080ull) == 0;
-}
-
-int pys_take(struct pms_pool *pool, const struct pms_val *value, struct pys_taken *out)
+int pys_take_other(struct pms_pool *pool, const struct pms_val *value, struct pys_taken *out)
 {
     double number;
     out->handle = NULL;
@@ -345,7 +332,7 @@ int pys_take(struct pms_pool *pool, const struct pms_val *value, struct pys_take
         out->obj = PyFloat_FromDouble(number);
         break;
     case PMS_TAG_STR: /* decoding ASCII cannot fail; an error object could run Python code */
-        if (PMS_LIKELY(is_ascii(value->data, value->len))) {
+        if (PMS_LIKELY(pys_is_ascii(value->data, value->len))) {
             out->obj = PyUnicode_FromStringAndSize(value->data, (Py_ssize_t)value->len);
             break;
         }
@@ -377,7 +364,7 @@ int pys_take(struct pms_pool *pool, const struct pms_val *value, struct pys_take
     return PMS_LIKELY(out->obj != NULL) ? PMS_OK : PMS_E_NOMEM;
 }
 
-PyObject *pys_give(struct pys_pool *owner, struct pys_taken *taken)
+PyObject *pys_give_other(struct pys_pool *owner, struct pys_taken *taken)
 {
     PyObject *obj = taken->obj, *result = NULL;
     struct pms_handle *handle = taken->handle;
@@ -387,8 +374,6 @@ PyObject *pys_give(struct pys_pool *owner, struct pys_taken *taken)
     taken->tag = 0;
     if (handle != NULL)
         return pys_proxy_of(owner, handle);
-    if (PMS_LIKELY(tag == 0))
-        return obj;
     if (tag == PMS_TAG_STR) {
         char *bytes;
         Py_ssize_t size;
@@ -415,4 +400,36 @@ void pys_taken_drop(struct pys_taken *taken)
     Py_CLEAR(taken->obj);
     if (handle != NULL)
         pys_handle_put(handle);
+}
+
+/* ---- pairs ---- */
+
+/* Takes over both references; value NULL: raised already. */
+static PyObject *pack(PyObject *key, PyObject *value)
+{
+    PyObject *pair = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return pair;
+}
+
+PyObject *pys_give_pair(struct pys_pool *owner, struct pys_taken *key, struct pys_taken *value)
+{
+    PyObject *obj = pys_give(owner, key);
+    return pack(obj, obj != NULL ? pys_give(owner, value) : NULL);
+}
+
+PyObject *pys_pair(struct pys_pairs *pairs, PyObject *key, PyObject *value)
+{
+    PyObject **place = &pairs->pair[pairs->turn ^= 1];
+    if (PMS_LIKELY(*place != NULL && Py_REFCNT(*place) == 1)) {
+        (void)PyTuple_SetItem(*place, 0, key); /* fails for a tuple of others alone */
+        (void)PyTuple_SetItem(*place, 1, value);
+        return pys_ref(*place);
+    }
+    PyObject *pair = pack(key, value);
+    /* From 3.14 on a tuple remembers its hash, and only the interpreter can make it forget. */
+    if (*place == NULL && pair != NULL && Py_Version < 0x030E0000)
+        *place = pys_ref(pair);
+    return pair;
 }

@@ -6,6 +6,9 @@
  * move it, but undoes only work that came after the iterator's start, unless the start itself
  * was inside a transaction at that depth or deeper (owner->aborts).  A replaced value moves
  * nothing; so values taken ahead are served only while nobody has written to the pool.
+ *
+ * Entries are taken in one pass under the lock, as finished objects where that needs no Python: up
+ * to AHEAD_MAX, fewer if they are large (pms_dict_walk).
  */
 #include <stdlib.h>
 
@@ -15,6 +18,7 @@
 
 struct ahead {
     uint64_t entry;
+    int atoms; /* both parts are done, and no proxies */
     struct pys_taken key, value;
 };
 
@@ -29,6 +33,7 @@ struct dict_iter {
     uint64_t entry; /* served last; 0: none yet */
     unsigned head, count, batch;
     int ended; /* nothing behind ahead[count - 1] */
+    struct pys_pairs pairs;
     struct ahead ahead[AHEAD_MAX];
 };
 
@@ -81,26 +86,30 @@ static int unchanged(const struct dict_iter *self)
            self->dict->owner->aborts[self->level] == self->aborts;
 }
 
-/* May what was taken ahead still be served? */
+/* May what was taken ahead still be served?  Whatever could make it stale counts as a write. */
 static int is_fresh(const struct dict_iter *self)
 {
     const struct pms_pool *pool = pys_core(self->dict);
-    return unchanged(self) && !pool->closed &&
-           (self->kind == PYS_KEYS || pys_writes(pool) == self->writes);
+    if (PMS_LIKELY(pys_writes(pool) == self->writes))
+        return !pool->closed;
+    return self->kind == PYS_KEYS && unchanged(self) && !pool->closed;
 }
 
-static int take_entry(struct dict_iter *self, uint64_t entry)
+static int take_ahead(struct pms_pool *pool, const struct pms_walk *walk,
+                      const struct pms_walked *walked, struct ahead *ahead)
 {
-    struct pms_pool *pool = pys_core(self->dict);
-    struct ahead *ahead = &self->ahead[self->count++];
-    struct pms_val key, value;
-    memset(ahead, 0, sizeof *ahead);
-    ahead->entry = entry;
-    PMS_TRY(pms_dict_entry(pool, entry, self->kind != PYS_VALUES ? &key : NULL,
-                           self->kind != PYS_KEYS ? &value : NULL));
-    if (self->kind != PYS_VALUES)
-        PMS_TRY(pys_take(pool, &key, &ahead->key));
-    return self->kind != PYS_KEYS ? pys_take(pool, &value, &ahead->value) : PMS_OK;
+    ahead->entry = walked->entry;
+    ahead->key = ahead->value = (struct pys_taken){NULL, NULL, 0};
+    ahead->atoms = 1;
+    if (walk->keys) {
+        PMS_TRY(pys_take_key(pool, &walked->key, &ahead->key));
+        ahead->atoms = pys_is_done(&ahead->key);
+    }
+    if (walk->values) {
+        PMS_TRY(pys_take(pool, &walked->value, &ahead->value));
+        ahead->atoms &= pys_is_done(&ahead->value) & (walked->value.tag < PMS_TAG_OBJECT_MIN);
+    }
+    return PMS_OK;
 }
 
 /* Take the next entries.  PMS_E_CHANGED: *length is what it is now. */
@@ -108,7 +117,11 @@ static int look_ahead(struct dict_iter *self, uint64_t *length)
 {
     struct pms_handle *handle = self->dict->handle;
     struct pms_pool *pool = handle->pool;
-    uint64_t entry = self->entry;
+    struct pms_walked walked[AHEAD_MAX];
+    struct pms_walk walk = {.entry = self->entry,
+                            .reverse = self->reverse,
+                            .keys = self->kind != PYS_VALUES,
+                            .values = self->kind != PYS_KEYS};
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
@@ -117,46 +130,42 @@ static int look_ahead(struct dict_iter *self, uint64_t *length)
         status = PMS_E_CHANGED;
     }
     self->writes = pys_writes(pool);
-    while (status == PMS_OK && self->count < self->batch && !self->ended) {
-        status = self->reverse ? pms_dict_prev(pool, handle->off, &entry)
-                               : pms_dict_next(pool, handle->off, &entry);
-        if (status == PMS_MISSING || (status == PMS_OK && entry == 0)) {
-            self->ended = 1;
-            status = PMS_OK;
-        } else if (status == PMS_OK) {
-            status = take_entry(self, entry);
-        }
-    }
+    if (status == PMS_OK)
+        status = pms_dict_walk(pool, handle->off, &walk, walked, self->batch);
+    for (unsigned i = 0; i < walk.count && status == PMS_OK; i++)
+        status = take_ahead(pool, &walk, &walked[i], &self->ahead[self->count++]);
+    self->ended = walk.ended;
     return pys_leave_read(pool, status);
 }
 
-static PyObject *serve_item(struct pys_pool *owner, struct ahead *ahead)
+/* Python may run: it may come back here, or drop the last other reference to the dict. */
+static PyObject *serve_other(struct dict_iter *self, struct ahead *ahead)
 {
-    struct pys_taken taken = ahead->value; /* unpacking the key may come back here */
-    PyObject *key, *value, *item;
-    memset(&ahead->value, 0, sizeof ahead->value);
-    key = pys_give(owner, &ahead->key);
-    value = key != NULL ? pys_give(owner, &taken) : NULL;
-    pys_taken_drop(&taken);
-    item = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
-    Py_XDECREF(key);
-    Py_XDECREF(value);
-    return item;
+    struct pys_proxy *dict = (struct pys_proxy *)pys_ref(self->dict);
+    struct pys_taken key = ahead->key, value = ahead->value;
+    PyObject *result;
+    ahead->key = ahead->value = (struct pys_taken){NULL, NULL, 0};
+    if (self->kind == PYS_ITEMS)
+        result = pys_give_pair(dict->owner, &key, &value);
+    else
+        result = pys_give(dict->owner, self->kind == PYS_KEYS ? &key : &value);
+    pys_taken_drop(&value);
+    Py_DECREF(dict);
+    return result;
 }
 
 static PyObject *serve(struct dict_iter *self)
 {
     struct ahead *ahead = &self->ahead[self->head++];
-    struct pys_proxy *dict = (struct pys_proxy *)pys_ref(self->dict);
-    PyObject *result;
+    PyObject *key = ahead->key.obj, *value = ahead->value.obj;
     self->entry = ahead->entry;
     self->served++;
+    if (PMS_UNLIKELY(!ahead->atoms))
+        return serve_other(self, ahead);
+    ahead->key.obj = ahead->value.obj = NULL;
     if (self->kind == PYS_ITEMS)
-        result = serve_item(dict->owner, ahead);
-    else
-        result = pys_give(dict->owner, self->kind == PYS_KEYS ? &ahead->key : &ahead->value);
-    Py_DECREF(dict);
-    return result;
+        return pys_pair(&self->pairs, key, value);
+    return self->kind == PYS_KEYS ? key : value;
 }
 
 static void raise_changed(const struct dict_iter *self, int size)
@@ -220,6 +229,8 @@ static int dict_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     struct dict_iter *self = (struct dict_iter *)obj;
     Py_VISIT(Py_TYPE(obj));
     Py_VISIT(self->dict);
+    Py_VISIT(self->pairs.pair[0]);
+    Py_VISIT(self->pairs.pair[1]);
     for (unsigned i = self->head; i < self->count; i++) {
         Py_VISIT(self->ahead[i].key.obj);
         Py_VISIT(self->ahead[i].value.obj);
@@ -234,6 +245,8 @@ static void dict_iter_dealloc(PyObject *obj)
     PyObject_GC_UnTrack(obj);
     drop_ahead(self);
     Py_CLEAR(self->dict);
+    Py_CLEAR(self->pairs.pair[0]);
+    Py_CLEAR(self->pairs.pair[1]);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
 }
@@ -248,52 +261,48 @@ struct items {
 
 static uint64_t parts(const struct items *items) { return items->kind == PYS_ITEMS ? 2 : 1; }
 
-static int take_item(struct pms_pool *pool, struct items *items, uint64_t entry)
+static int items_reserve(struct items *items, uint64_t dict)
+{
+    uint64_t room = items->room != 0 ? 2 * items->room : AHEAD_MAX;
+    size_t bytes = room * parts(items) * sizeof *items->taken;
+    struct pys_taken *more;
+    if (items->room - items->count >= AHEAD_MAX)
+        return PMS_OK;
+    more = realloc(items->taken, bytes);
+    if (more == NULL)
+        return PMS_FAIL(PMS_E_NOMEM, "copying a dict", dict, bytes, 0);
+    items->taken = more;
+    items->room = room;
+    return PMS_OK;
+}
+
+static int take_item(struct pms_pool *pool, const struct pms_walk *walk,
+                     const struct pms_walked *walked, struct items *items)
 {
     struct pys_taken *taken = &items->taken[parts(items) * items->count++];
-    struct pms_val key, value;
     memset(taken, 0, parts(items) * sizeof *taken);
-    PMS_TRY(pms_dict_entry(pool, entry, items->kind != PYS_VALUES ? &key : NULL,
-                           items->kind != PYS_KEYS ? &value : NULL));
-    if (items->kind != PYS_VALUES)
-        PMS_TRY(pys_take(pool, &key, taken++));
-    return items->kind != PYS_KEYS ? pys_take(pool, &value, taken) : PMS_OK;
+    if (walk->keys)
+        PMS_TRY(pys_take_key(pool, &walked->key, taken++));
+    return walk->values ? pys_take(pool, &walked->value, taken) : PMS_OK;
 }
 
 /* Pool entered. */
 static int take_items(struct pms_pool *pool, uint64_t dict, struct items *items)
 {
-    uint64_t length = pms_dict_len(pool, dict), entry = 0;
-    while (items->count < length) {
-        int status = pms_dict_next(pool, dict, &entry);
-        if (status == PMS_MISSING || (status == PMS_OK && entry == 0))
-            return PMS_OK;
-        PMS_TRY(status);
-        if (items->count >= pool->super.size / sizeof(struct pms_entry_pm))
+    uint64_t most = pool->super.size / sizeof(struct pms_entry_pm);
+    struct pms_walked walked[AHEAD_MAX];
+    struct pms_walk walk = {.keys = items->kind != PYS_VALUES,
+                            .values = items->kind != PYS_KEYS};
+    while (!walk.ended) {
+        PMS_TRY(items_reserve(items, dict));
+        PMS_TRY(pms_dict_walk(pool, dict, &walk, walked, AHEAD_MAX));
+        for (unsigned i = 0; i < walk.count; i++)
+            PMS_TRY(take_item(pool, &walk, &walked[i], items));
+        if (items->count > most)
             return PMS_FAIL(PMS_E_CORRUPT, "copying a dict: its entries go in a circle", dict,
-                            length, items->count);
-        if (items->count == items->room) {
-            uint64_t room = items->room != 0 ? 2 * items->room : 16;
-            size_t bytes = room * parts(items) * sizeof *items->taken;
-            struct pys_taken *more = realloc(items->taken, bytes);
-            if (more == NULL)
-                return PMS_FAIL(PMS_E_NOMEM, "copying a dict", dict, bytes, 0);
-            items->taken = more;
-            items->room = room;
-        }
-        PMS_TRY(take_item(pool, items, entry));
+                            most, items->count);
     }
     return PMS_OK;
-}
-
-static PyObject *give_pair(struct pys_pool *owner, struct pys_taken *taken)
-{
-    PyObject *key = pys_give(owner, &taken[0]);
-    PyObject *value = key != NULL ? pys_give(owner, &taken[1]) : NULL;
-    PyObject *item = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
-    Py_XDECREF(key);
-    Py_XDECREF(value);
-    return item;
 }
 
 PyObject *pys_dict_list(struct pys_proxy *dict, int kind)
@@ -309,7 +318,8 @@ PyObject *pys_dict_list(struct pys_proxy *dict, int kind)
     else
         pys_raise(dict->owner, status);
     for (uint64_t i = 0; list != NULL && i < items.count; i++) {
-        PyObject *item = kind == PYS_ITEMS ? give_pair(dict->owner, &items.taken[2 * i])
+        PyObject *item = kind == PYS_ITEMS ? pys_give_pair(dict->owner, &items.taken[2 * i],
+                                                           &items.taken[2 * i + 1])
                                            : pys_give(dict->owner, &items.taken[i]);
         if (item == NULL)
             Py_CLEAR(list);

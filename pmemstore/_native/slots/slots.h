@@ -125,14 +125,14 @@ void pys_unview(struct pms_pool *pool);
 
 static inline int pys_enter_read(struct pms_pool *pool, const struct pms_handle *handle)
 {
-    int status = pms_enter_read(pool, handle);
+    int status = pms_enter_read_inline(pool, handle);
     return PMS_UNLIKELY(status == PMS_E_WAIT) ? pys_wait_read(pool, handle) : status;
 }
 
 /* Leave; says too if the medium failed under what was read. */
 static inline int pys_leave_read(struct pms_pool *pool, int status)
 {
-    int left = pms_leave_read(pool);
+    int left = pms_leave_read_inline(pool);
     return PMS_UNLIKELY(left != PMS_OK) ? left : status;
 }
 
@@ -178,8 +178,24 @@ struct pys_taken {
     uint32_t tag;              /* of the bytes in obj that are to be decoded; 0: obj is done */
 };
 
-/* -1: raised.  TypeError: unhashable. */
-int pys_key_read(PyObject *obj, struct pys_key *out);
+/* -1: raised.  TypeError: unhashable.  The usual key is a str without lone surrogates: its bytes
+ * lie in the object.  other: all kinds; out is zeroed. */
+int pys_key_read_other(PyObject *obj, struct pys_key *out);
+static inline int pys_key_read(PyObject *obj, struct pys_key *out)
+{
+    Py_ssize_t size;
+    memset(out, 0, sizeof *out);
+    if (PMS_LIKELY(PyUnicode_CheckExact(obj))) {
+        out->key.data = PyUnicode_AsUTF8AndSize(obj, &size);
+        if (PMS_LIKELY(out->key.data != NULL)) {
+            out->key.tag = out->key.stored_tag = PMS_TAG_STR;
+            out->key.len = (uint64_t)size;
+            return 0;
+        }
+        PyErr_Clear(); /* tried again */
+    }
+    return pys_key_read_other(obj, out);
+}
 static inline void pys_key_done(struct pys_key *key)
 {
     if (PMS_UNLIKELY(key->hold[0] != NULL)) {
@@ -206,10 +222,70 @@ static inline int pys_value_check(const struct pys_value *value)
 }
 
 /* Pool entered: make of a value what can be made now. */
-int pys_take(struct pms_pool *pool, const struct pms_val *value, struct pys_taken *out);
+int pys_take_other(struct pms_pool *pool, const struct pms_val *value, struct pys_taken *out);
+static inline int pys_take(struct pms_pool *pool, const struct pms_val *value,
+                           struct pys_taken *out)
+{
+    if (value->tag != PMS_TAG_BYTES)
+        return pys_take_other(pool, value, out);
+    out->handle = NULL;
+    out->tag = 0;
+    out->obj = PyBytes_FromStringAndSize(value->data, (Py_ssize_t)value->len);
+    return PMS_LIKELY(out->obj != NULL) ? PMS_OK : PMS_E_NOMEM;
+}
+/* The same of a key: mostly a str of ASCII, of which decoding cannot fail.  (An error object could
+ * run Python code.) */
+static inline int pys_is_ascii(const unsigned char *text, uint64_t len)
+{
+    uint64_t bits = 0, word;
+    for (; len >= 8; len -= 8, text += 8) {
+        memcpy(&word, text, 8);
+        bits |= word;
+    }
+    for (; len > 0; len--, text++)
+        bits |= *text;
+    return (bits & 0x8080808080808080ull) == 0;
+}
+static inline int pys_take_key(struct pms_pool *pool, const struct pms_val *key,
+                               struct pys_taken *out)
+{
+    if (PMS_UNLIKELY(key->tag != PMS_TAG_STR || !pys_is_ascii(key->data, key->len)))
+        return pys_take_other(pool, key, out);
+    out->handle = NULL;
+    out->tag = 0;
+    out->obj = PyUnicode_DecodeASCII(key->data, (Py_ssize_t)key->len, NULL);
+    return PMS_LIKELY(out->obj != NULL) ? PMS_OK : PMS_E_NOMEM;
+}
+/* Is it the object already?  Then it is one without parts: it refers to no other object, unless
+ * it is a proxy. */
+static inline int pys_is_done(const struct pys_taken *taken)
+{
+    return taken->handle == NULL && taken->tag == 0;
+}
 /* Pool left: the object (new reference).  NULL: raised.  Empties taken. */
-PyObject *pys_give(struct pys_pool *owner, struct pys_taken *taken);
+PyObject *pys_give_other(struct pys_pool *owner, struct pys_taken *taken);
+static inline PyObject *pys_give(struct pys_pool *owner, struct pys_taken *taken)
+{
+    PyObject *obj = taken->obj;
+    if (PMS_UNLIKELY(!pys_is_done(taken)))
+        return pys_give_other(owner, taken);
+    taken->obj = NULL;
+    return obj;
+}
 void pys_taken_drop(struct pys_taken *taken);
+/* (key, value) of both; NULL: raised, and value may be left. */
+PyObject *pys_give_pair(struct pys_pool *owner, struct pys_taken *key, struct pys_taken *value);
+
+/* The pairs that an iterator gave last, to be filled once more when nobody else has kept them, as
+ * the builtin does.  Two, in turn: one of them is in the hands of `for pair in ...`.  All of them
+ * hold atoms (no containers, no proxies): no code runs when they are dropped, and a pair that the
+ * collector does not track any more need not be tracked again. */
+struct pys_pairs {
+    PyObject *pair[2];
+    unsigned turn;
+};
+/* Takes over the references of two atoms.  NULL: raised. */
+PyObject *pys_pair(struct pys_pairs *pairs, PyObject *key, PyObject *value);
 
 /* ---- proxy.c ---- */
 /* The one live proxy of an object; takes over one share of handle.  NULL: raised. */

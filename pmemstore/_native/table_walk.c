@@ -1,0 +1,199 @@
+/* table_walk.c -- the persistent dict: its order, and what an entry holds.
+ *
+ *   first --next--> entry --next--> entry --next--> 0          prev leads back
+ *
+ * Each step checks D2 of table.c: the neighbour must lead back to where we are.  So a walk over a
+ * damaged order ends with PMS_E_CORRUPT, at the latest when it would come to an entry again.
+ */
+#include "table_impl.h"
+
+/* The neighbour `to` of `from`, if its own word `back` leads here.  At the end, `from` must be
+ * the entry that the header's word `end` names. */
+static inline int step(struct pms_pool *pool, uint64_t from, uint64_t to, size_t back,
+                       uint64_t end, uint64_t *entry)
+{
+    uint64_t have = to ? 0 : pms_get(pool, end);
+    if (to) {
+        PMS_TRY(pms_entry_ok(pool, to));
+        have = PMS_LINK_OFF(pms_get(pool, to + back));
+    }
+    if (PMS_UNLIKELY(have != from))
+        return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, have);
+    *entry = to;
+    return PMS_OK;
+}
+
+/* The entry behind `from`, or before it; from lies in the heap, or is 0. */
+static inline int forward(struct pms_pool *pool, uint64_t dict, uint64_t from, uint64_t *entry)
+{
+    uint64_t to = from ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_NEXT(from)))
+                       : pms_get(pool, PMS_DICT_AT(dict, first));
+    return step(pool, from, to, offsetof(struct pms_entry_pm, prev), PMS_DICT_AT(dict, last),
+                entry);
+}
+
+static inline int backward(struct pms_pool *pool, uint64_t dict, uint64_t from, uint64_t *entry)
+{
+    uint64_t to = from ? PMS_LINK_OFF(pms_get(pool, PMS_ENTRY_PREV(from)))
+                       : pms_get(pool, PMS_DICT_AT(dict, last));
+    return step(pool, from, to, offsetof(struct pms_entry_pm, next), PMS_DICT_AT(dict, first),
+                entry);
+}
+
+int pms_dict_next(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
+{
+    if (*entry)
+        PMS_TRY(pms_entry_ok(pool, *entry));
+    return forward(pool, dict, *entry, entry);
+}
+
+int pms_dict_prev(struct pms_pool *pool, uint64_t dict, uint64_t *entry)
+{
+    if (*entry)
+        PMS_TRY(pms_entry_ok(pool, *entry));
+    return backward(pool, dict, *entry, entry);
+}
+
+static int entry_key(struct pms_pool *pool, uint64_t entry, struct pms_val *out)
+{
+    struct pms_key image;
+    struct pms_far_key far;
+    uint32_t tag = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu;
+    memset(out, 0, sizeof *out);
+    out->tag = tag;
+    if (tag == PMS_TAG_INT || tag == PMS_TAG_FLOAT) {
+        out->num = pms_get(pool, PMS_ENTRY_KEY(entry));
+        return PMS_OK;
+    }
+    if (tag == PMS_KEY_FAR) {
+        PMS_TRY(pms_entry_far_key(pool, entry, &far));
+        out->tag = far.tag;
+        out->len = far.stored ? far.stored : far.image;
+        uint64_t at = far.off + sizeof(struct pms_far_key_pm);
+        out->data = pms_view_block(pool, far.stored ? at + PMS_PAD8(far.image) : at);
+        return PMS_OK;
+    }
+    PMS_TRY(pms_entry_image(pool, entry, &image));
+    out->data = image.data;
+    out->len = image.len;
+    return PMS_OK;
+}
+
+/* Do the key's bytes and the value's both lie in the entry, with a part in the overlay?  Then
+ * two views would share the scratch memory: take one view of both. */
+static int entry_both(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
+                      struct pms_val *value)
+{
+    uint64_t cell = PMS_ENTRY_VALUE(entry), word0 = pms_get(pool, cell);
+    uint64_t word_at = cell + 8, from = PMS_ENTRY_KEY(entry), to = from + key->len;
+    uint64_t value_at =
+        PMS_CELL_FLAGS(word0) & PMS_CELL_SHORT ? word_at : pms_get(pool, word_at);
+    const void *bytes;
+    if (value_at == word_at)
+        from = word_at;
+    else
+        to = value_at + value->len;
+    if (from > to || to - from > 2 * UINT16_MAX + PMS_VALUE_INNER_MAX)
+        return PMS_FAIL(PMS_E_CORRUPT, "value inside an entry", entry, from, value_at);
+    if (!pms_off_ok(&pool->heap, from, to - from))
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry", entry, from, to);
+    PMS_TRY(pms_key_view(pool, from, to - from, &bytes));
+    key->data = (const char *)bytes + (PMS_ENTRY_KEY(entry) - from);
+    value->data = (const char *)bytes + (value_at - from);
+    return PMS_OK;
+}
+
+int pms_dict_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
+                   struct pms_val *value)
+{
+    PMS_TRY(pms_entry_ok(pool, entry));
+    if (key)
+        PMS_TRY(entry_key(pool, entry, key));
+    if (value)
+        PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(entry), value));
+    if (PMS_LIKELY(!key || !value || pool->ws.overlay.count == 0 ||
+                   !pms_tag_is_bytes(key->tag) || !pms_tag_is_bytes(value->tag)))
+        return PMS_OK;
+    uint32_t tag = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu;
+    uint32_t flags = PMS_CELL_FLAGS(pms_get(pool, PMS_ENTRY_VALUE(entry)));
+    if (tag == PMS_KEY_FAR || !(flags & (PMS_CELL_SHORT | PMS_CELL_INNER)))
+        return PMS_OK;
+    return entry_both(pool, entry, key, value);
+}
+
+/* ---- many entries ---- */
+
+/* A hint alone: an address that is none does no harm.  An entry seldom fits one line. */
+static inline void fetch(const uint8_t *base, uint64_t entry)
+{
+    uintptr_t at = (uintptr_t)base + entry;
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at + PMS_LINE));
+}
+
+/* Words may be in the overlay: one entry, so that its views do not share the scratch memory. */
+static int walk_one(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
+                    struct pms_walked *out)
+{
+    PMS_TRY(walk->reverse ? backward(pool, dict, walk->entry, &walk->entry)
+                          : forward(pool, dict, walk->entry, &walk->entry));
+    walk->ended = walk->entry == 0;
+    if (walk->ended)
+        return PMS_OK;
+    walk->count = 1;
+    out->entry = walk->entry;
+    return pms_dict_entry(pool, walk->entry, walk->keys ? &out->key : NULL,
+                          walk->values ? &out->value : NULL);
+}
+
+/* The key of the entry, whose words lie in the mapping. */
+static inline int walk_key(struct pms_pool *pool, uint64_t entry, uint64_t next,
+                           struct pms_val *out)
+{
+    uint32_t extra = PMS_LINK_EXTRA(next), tag = extra & 0xffu;
+    uint64_t at = PMS_ENTRY_KEY(entry);
+    if (PMS_UNLIKELY(tag != PMS_TAG_STR || !pms_off_ok(&pool->heap, at, extra >> 8)))
+        return entry_key(pool, entry, out);
+    *out = (struct pms_val){.tag = tag, .data = pool->ws.medium->base + at, .len = extra >> 8};
+    return PMS_OK;
+}
+
+int pms_dict_walk(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
+                  struct pms_walked *out, unsigned room)
+{
+    const uint8_t *base = pool->ws.medium->base;
+    const int reverse = walk->reverse;
+    uint64_t from = walk->entry, to, bytes = 0;
+    walk->count = 0;
+    if (PMS_UNLIKELY(pool->ws.overlay.count != 0))
+        return walk_one(pool, dict, walk, out);
+    if (from)
+        to = PMS_LINK_OFF(pms_get(pool, reverse ? PMS_ENTRY_PREV(from) : PMS_ENTRY_NEXT(from)));
+    else
+        to = pms_get(pool, reverse ? PMS_DICT_AT(dict, last) : PMS_DICT_AT(dict, first));
+    while (to && walk->count < room && bytes <= PMS_WALK_BYTES) {
+        PMS_TRY(pms_entry_ok(pool, to));
+        uint64_t next = pms_get(pool, PMS_ENTRY_NEXT(to));
+        uint64_t prev = pms_get(pool, PMS_ENTRY_PREV(to));
+        uint64_t back = PMS_LINK_OFF(reverse ? next : prev);
+        if (PMS_UNLIKELY(back != from))
+            return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, back);
+        from = to;
+        to = PMS_LINK_OFF(reverse ? prev : next);
+        fetch(base, to);
+        out->entry = walk->entry = from;
+        if (walk->keys)
+            PMS_TRY(walk_key(pool, from, next, &out->key));
+        if (walk->values) {
+            PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(from), &out->value));
+            bytes += out->value.len;
+        }
+        out++;
+        walk->count++;
+    }
+    walk->ended = to == 0;
+    /* At the end the header must name the entry that the walk has come to. */
+    return to ? PMS_OK
+              : step(pool, from, 0, 0,
+                     reverse ? PMS_DICT_AT(dict, first) : PMS_DICT_AT(dict, last), &to);
+}
