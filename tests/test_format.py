@@ -471,29 +471,40 @@ class Reader:
         value = field("sorted_entry_pm", "value")
         return {self.cell(entry): self.cell(entry + value) for entry in found}
 
-    def prefixed(self, entry: int, prefix: int, order: int) -> int:
-        image = self.order_image(entry, order)
-        assert prefix == int.from_bytes(image[:8].ljust(8, b"\0"), "big")
+    def prefixed(self, entry: int, prefix: int, order: int, common: bytes) -> int:
+        image, skip = self.order_image(entry, order), len(common)
+        assert image.startswith(common)
+        assert prefix == int.from_bytes(image[skip : skip + 8].ljust(8, b"\0"), "big")
         return entry
+
+    def common(self, off: int, head: int) -> bytes:
+        length, begin = head >> 16 & 0xFFFF, off + field("sorted_leaf_pm", "bytes")
+        assert length <= CONSTANTS["SORTED_COMMON"]
+        assert field("sorted_leaf_pm", "bytes") == field("sorted_node_pm", "bytes")
+        return bytes(self.data[begin : begin + length])
 
     def entries(self, off: int, height: int, order: int) -> Iterator[int]:
         head = self.number(off)
+        common = self.common(off, head)
         if height == 0:
             assert head >> 32 == CONSTANTS["SORTED_LEAF_MAGIC"]
-            self.block(off, 16 + 16 * (head >> 16 & 0xFFFF))
-            for i in range(head & 0xFFFF):
+            self.block(off, 96 + 16 * (head >> 8 & 0xFF))
+            places = off + field("sorted_leaf_pm", "order")
+            places = self.data[places : places + (head & 0xFF)]
+            assert sorted(places) == list(range(head & 0xFF))
+            for i in places:
                 ref = off + field("sorted_leaf_pm", "refs") + i * size_of("sorted_ref_pm")
                 entry = self.get("sorted_ref_pm", ref, "entry")
-                yield self.prefixed(entry, self.get("sorted_ref_pm", ref, "prefix"), order)
+                yield self.prefixed(entry, self.get("sorted_ref_pm", ref, "prefix"), order, common)
             return
         assert head >> 32 == CONSTANTS["SORTED_NODE_MAGIC"]
         self.block(off, size_of("sorted_node_pm"))
-        for i in range(head & 0xFFFFFFFF):
+        for i in range(head & 0xFFFF):
             kid = off + field("sorted_node_pm", "kids") + i * size_of("sorted_kid_pm")
             below = list(self.entries(self.get("sorted_kid_pm", kid, "off"), height - 1, order))
             assert len(below) == self.get("sorted_kid_pm", kid, "count")
             assert below[0] == self.get("sorted_kid_pm", kid, "least")
-            self.prefixed(below[0], self.get("sorted_kid_pm", kid, "prefix"), order)
+            self.prefixed(below[0], self.get("sorted_kid_pm", kid, "prefix"), order, common)
             yield from below
 
     def order_image(self, entry: int, order: int) -> bytes:

@@ -164,6 +164,8 @@ class _Lib:
     PMS_NODE_MAGIC: Final[int]
     PMS_ARRAY_DIMS: Final[int]
     PMS_SORTED_REFS: Final[int]
+    PMS_SORTED_COMMON: Final[int]
+    PMS_SORTED_ORDER: Final[int]
     PMS_SORTED_LEAF_MAGIC: Final[int]
     PMS_SORTED_KIDS: Final[int]
     PMS_SORTED_NODE_MAGIC: Final[int]

@@ -3,12 +3,13 @@
  * Walks the tree depth first with one frame for each level, at most PMS_SORTED_HEIGHT_MAX + 1.
  *
  *   C19  height, root and order fit the count; values of a set are NONE
- *   C20  every block: magic, room, items in use, a capacity for its room
+ *   C20  every block: magic, room, items in use, a capacity for its room; the order of a leaf
+ *        names each of its references once
  *   C21  entries below each kid, and in the whole, are as many as the counts say; the first of
  *        them is the kid's least
  *   C22  blocks off the right edge are at least a third full; a root node has two kids
  *   C23  keys: of the kind that the header tells, with a true image, each greater than the one
- *        before; prefixes are those of the images
+ *        before; images begin with the common bytes of their block, prefixes are those behind
  */
 #include <inttypes.h>
 
@@ -18,6 +19,7 @@
 struct frame { /* a node under way */
     uint64_t off;
     uint32_t used;
+    uint32_t common;
     uint32_t at;
     uint64_t seen; /* entries found below so far */
     int right_edge;
@@ -73,13 +75,12 @@ static int fits_order(uint64_t order, uint32_t tag, const uint8_t *image, uint64
 static void check_order(struct pms_check *c, struct walk *w, uint64_t entry,
                         const uint8_t *image, uint64_t len)
 {
-    uint8_t room[PMS_IMAGE_NUMBER_MAX];
-    const uint8_t *before;
-    uint64_t before_len;
-    if (w->last && pms_sorted_image(c->pool, w->last, room, &before, &before_len) == PMS_OK) {
-        if (pms_image_compare(before, before_len, image, len) >= 0)
+    struct pms_image before;
+    if (w->last && pms_sorted_image(c->pool, w->last, &before) == PMS_OK) {
+        if (pms_image_compare(before.bytes, before.len, image, len) >= 0)
             bad_entry(c, w, entry, "has a key that is not greater than the one before it");
-        else if (w->order == PMS_ORDER_TUPLE && pms_image_mixed(before, before_len, image, len))
+        else if (w->order == PMS_ORDER_TUPLE &&
+                 pms_image_mixed(before.bytes, before.len, image, len))
             bad_entry(c, w, entry, "has a key that has no order with the one before it");
     }
     w->last = entry;
@@ -104,12 +105,26 @@ static int check_key(struct pms_check *c, const struct walk *w, uint64_t entry,
     return 1;
 }
 
-/* The entry that the reference at `ref` leads to. */
-static void check_entry(struct pms_check *c, struct walk *w, uint64_t ref)
+/* Does an image begin with the common bytes of a block, and is its prefix the one that lies at
+ * prefix_at? */
+static int fits_block(const struct pms_check *c, uint64_t block, uint32_t common,
+                      uint64_t prefix_at, const struct pms_image *image)
 {
-    uint64_t entry = pms_get(c->pool, ref), inner, len;
-    uint8_t room[PMS_IMAGE_NUMBER_MAX];
-    const uint8_t *image;
+    uint8_t bytes[PMS_SORTED_COMMON];
+    for (uint32_t i = 0; i < PMS_SORTED_COMMON; i += 8) {
+        uint64_t word = pms_get(c->pool, PMS_SORTED_BYTES(block) + i);
+        memcpy(bytes + i, &word, 8);
+    }
+    return pms_image_shared(image->bytes, image->len, bytes, common) == common &&
+           pms_image_prefix_at(image->bytes, image->len, common) == pms_get(c->pool, prefix_at);
+}
+
+/* The entry that the reference at `ref` of a leaf leads to. */
+static void check_entry(struct pms_check *c, struct walk *w, uint64_t leaf, uint32_t common,
+                        uint64_t ref)
+{
+    uint64_t entry = pms_get(c->pool, ref), inner;
+    struct pms_image image;
     uint64_t capacity = pms_check_use(c, entry, sizeof(struct pms_sorted_entry_pm),
                                       "an entry of a sorted dict", ref);
     if (!capacity)
@@ -117,13 +132,13 @@ static void check_entry(struct pms_check *c, struct walk *w, uint64_t ref)
     c->out->entries++;
     if (check_key(c, w, entry, capacity, &inner)) {
         uint32_t tag = PMS_CELL_TAG(pms_get(c->pool, entry));
-        if (pms_sorted_image(c->pool, entry, room, &image, &len) != PMS_OK ||
-            !fits_order(w->order, tag, image, len)) {
+        if (pms_sorted_image(c->pool, entry, &image) != PMS_OK ||
+            !fits_order(w->order, tag, image.bytes, image.len)) {
             bad_entry(c, w, entry, "has a key that is not of the kind of the others");
         } else {
-            if (pms_image_prefix(image, len) != pms_get(c->pool, ref + 8))
+            if (!fits_block(c, leaf, common, ref + 8, &image))
                 bad_entry(c, w, entry, "has another prefix in its leaf than in its key");
-            check_order(c, w, entry, image, len);
+            check_order(c, w, entry, image.bytes, image.len);
         }
     }
     if (w->is_set && pms_get(c->pool, PMS_SORTED_VALUE(entry)) != PMS_TAG_NONE)
@@ -153,65 +168,90 @@ static void check_fill(struct pms_check *c, const struct walk *w, uint32_t level
 static uint64_t check_leaf(struct pms_check *c, struct walk *w, uint64_t off, uint64_t from,
                            int right_edge)
 {
-    uint32_t used, room;
-    if (!pms_check_use(c, off, PMS_LINE, "a leaf of a sorted dict", from))
+    struct pms_sorted_head head;
+    uint64_t seen = 0;
+    uint32_t slot;
+    if (!pms_check_use(c, off, pms_sorted_ref(0, PMS_SORTED_ROOM_MIN),
+                       "a leaf of a sorted dict", from))
         return 0;
-    if (pms_sorted_leaf(c->pool, off, &used, &room) != PMS_OK) {
+    if (pms_sorted_leaf(c->pool, off, &head) != PMS_OK) {
         pms_check_problem(c,
                           "the leaf at offset %" PRIu64 " of the sorted dict at offset %" PRIu64
                           " has a wrong head: %#" PRIx64,
                           off, w->sorted, pms_get(c->pool, off));
         return 0;
     }
-    if (w->height && room != PMS_SORTED_REFS)
+    if (w->height && head.room != PMS_SORTED_REFS)
         pms_check_problem(c,
                           "the leaf at offset %" PRIu64 " of the sorted dict at offset %" PRIu64
                           " has room for %" PRIu32 " entries, but is not the root",
-                          off, w->sorted, room);
-    if (!pms_check_block(c, off, 16 + 16 * (uint64_t)room, "a leaf of its room", from))
+                          off, w->sorted, head.room);
+    if (!pms_check_block(c, off, pms_sorted_ref(0, head.room), "a leaf of its room", from))
         return 0;
-    pms_check_zero(c, off + 8, 8, "the second word of a sorted dict's leaf");
-    check_fill(c, w, 0, off, used, right_edge);
-    for (uint32_t i = 0; i < used && !pms_check_over(c); i++)
-        check_entry(c, w, pms_sorted_ref(off, i));
-    return used;
+    check_fill(c, w, 0, off, head.used, right_edge);
+    for (uint32_t i = 0; i < head.used && !pms_check_over(c); i++) {
+        if (pms_sorted_slot(c->pool, off, head.used, i, &slot) != PMS_OK || seen >> slot & 1u) {
+            pms_check_problem(c,
+                              "the leaf at offset %" PRIu64
+                              " of the sorted dict at offset %" PRIu64
+                              " has an order that does not name each reference once",
+                              off, w->sorted);
+            return i;
+        }
+        seen |= 1ull << slot;
+        check_entry(c, w, off, head.common, pms_sorted_ref(off, slot));
+    }
+    return head.used;
 }
 
 /* Begin a node: fill its frame.  Returns 0 if there is nothing to walk. */
 static int open_node(struct pms_check *c, struct walk *w, uint32_t level, uint64_t off,
                      uint64_t from, int right_edge)
 {
-    uint32_t used;
+    struct pms_sorted_head head;
     if (!pms_check_use(c, off, sizeof(struct pms_sorted_node_pm), "a node of a sorted dict",
                        from))
         return 0;
-    if (pms_sorted_node(c->pool, off, &used) != PMS_OK) {
+    if (pms_sorted_node(c->pool, off, &head) != PMS_OK) {
         pms_check_problem(c,
                           "the node at offset %" PRIu64 " of the sorted dict at offset %" PRIu64
                           " has a wrong head: %#" PRIx64,
                           off, w->sorted, pms_get(c->pool, off));
         return 0;
     }
-    pms_check_zero(c, off + 8, 24, "the words behind the head of a sorted dict's node");
-    check_fill(c, w, level, off, used, right_edge);
-    w->frame[level] = (struct frame){.off = off, .used = used, .right_edge = right_edge};
+    check_fill(c, w, level, off, head.used, right_edge);
+    w->frame[level] = (struct frame){
+        .off = off, .used = head.used, .common = head.common, .right_edge = right_edge};
     return 1;
 }
 
-/* {least, prefix} of a kid are those of the first item of its block. */
-static void check_least(struct pms_check *c, const struct walk *w, uint32_t level, uint64_t kid)
+/* The least entry of a kid is the first item of its block, and has the kid's prefix. */
+static void check_least(struct pms_check *c, const struct walk *w, uint32_t level,
+                        const struct frame *frame)
 {
-    uint64_t block = pms_get(c->pool, kid);
-    uint64_t first =
-        level ? pms_sorted_kid(block, 0) + PMS_KID_LEAST : pms_sorted_ref(block, 0);
-    for (uint64_t i = 0; i < 16; i += 8)
-        if (pms_get(c->pool, kid + PMS_KID_LEAST + i) != pms_get(c->pool, first + i))
-            pms_check_problem(
-                c,
-                "the kid at offset %" PRIu64 " of the sorted dict at offset %" PRIu64
-                " has another least %s than its block: %#" PRIx64 " instead of %#" PRIx64,
-                kid, w->sorted, i ? "prefix" : "entry",
-                pms_get(c->pool, kid + PMS_KID_LEAST + i), pms_get(c->pool, first + i));
+    uint64_t kid = pms_sorted_kid(frame->off, frame->at), block = pms_get(c->pool, kid), first;
+    struct pms_sorted_head head;
+    struct pms_image image;
+    uint32_t slot;
+    if (level > 1)
+        first = pms_get(c->pool, pms_sorted_kid(block, 0) + PMS_KID_LEAST);
+    else if (pms_sorted_leaf(c->pool, block, &head) == PMS_OK &&
+             pms_sorted_slot(c->pool, block, head.used, 0, &slot) == PMS_OK)
+        first = pms_get(c->pool, pms_sorted_ref(block, slot));
+    else
+        return;
+    if (pms_get(c->pool, kid + PMS_KID_LEAST) != first)
+        pms_check_problem(c,
+                          "the kid at offset %" PRIu64 " of the sorted dict at offset %" PRIu64
+                          " has another least entry than its block: %#" PRIx64
+                          " instead of %#" PRIx64,
+                          kid, w->sorted, pms_get(c->pool, kid + PMS_KID_LEAST), first);
+    else if (pms_sorted_image(c->pool, first, &image) != PMS_OK ||
+             !fits_block(c, frame->off, frame->common, kid + PMS_KID_PREFIX, &image))
+        pms_check_problem(c,
+                          "the kid at offset %" PRIu64 " of the sorted dict at offset %" PRIu64
+                          " has another least prefix than its block: %#" PRIx64,
+                          kid, w->sorted, pms_get(c->pool, kid + PMS_KID_PREFIX));
 }
 
 /* The kid that the frame of `level` stands at has been walked: `entries` were found below. */
@@ -227,7 +267,7 @@ static void close_kid(struct pms_check *c, const struct walk *w, uint32_t level,
                           " entries below it, not %" PRIu64,
                           frame->at, frame->off, w->sorted, entries, count);
     if (entries)
-        check_least(c, w, level - 1, kid);
+        check_least(c, w, level, frame);
     frame->seen += entries;
     frame->at++;
 }

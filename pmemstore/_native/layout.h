@@ -363,16 +363,20 @@ struct pms_sorted_entry_pm {
 };
 static_assert(sizeof(struct pms_sorted_entry_pm) == 32, "a size class");
 
-/* A leaf has room for 3, 7, 15, 31 or 63 references; only a leaf that is the root has less than
- * 63. */
-#define PMS_SORTED_REFS 63u
+/* A leaf has room for 2, 10, 26 or 58 references; only a leaf that is the root has less than 58.
+ * The images of all its keys begin with the same `common` bytes. */
+#define PMS_SORTED_REFS 58u
+#define PMS_SORTED_COMMON 24u
+#define PMS_SORTED_ORDER 64u
 struct pms_sorted_ref_pm {
     uint64_t entry;
-    uint64_t prefix; /* first 8 bytes of the image, the first one highest, padded with zeroes */
+    uint64_t prefix; /* 8 bytes of the image behind the common ones, the first one highest,
+                        padded with zeroes */
 };
 struct pms_sorted_leaf_pm {
-    uint64_t head; /* PMS_SORTED_LEAF_MAGIC << 32 | room << 16 | references in use */
-    uint64_t zero;
+    uint64_t head; /* PMS_SORTED_LEAF_MAGIC << 32 | common << 16 | room << 8 | used */
+    uint8_t bytes[PMS_SORTED_COMMON]; /* what the images begin with */
+    uint8_t order[PMS_SORTED_ORDER];  /* [i]: which of the references is the i-th */
     struct pms_sorted_ref_pm refs[PMS_SORTED_REFS];
 };
 static_assert(sizeof(struct pms_sorted_leaf_pm) == 1024, "a size class");
@@ -383,11 +387,11 @@ struct pms_sorted_kid_pm {
     uint64_t off;
     uint64_t count;  /* entries below */
     uint64_t least;  /* the first of them */
-    uint64_t prefix; /* of its image */
+    uint64_t prefix; /* of its image, as in a leaf */
 };
 struct pms_sorted_node_pm {
-    uint64_t head; /* PMS_SORTED_NODE_MAGIC << 32 | kids in use */
-    uint64_t zero[3];
+    uint64_t head; /* PMS_SORTED_NODE_MAGIC << 32 | common << 16 | kids in use */
+    uint8_t bytes[PMS_SORTED_COMMON]; /* what the images of the kids' least keys begin with */
     struct pms_sorted_kid_pm kids[PMS_SORTED_KIDS];
 };
 static_assert(sizeof(struct pms_sorted_node_pm) == 1024, "a size class");

@@ -1,24 +1,30 @@
 /* sorted.c -- the persistent sorted dict: finding entries, and reading them.
  *
  * Everything that comes from the medium is checked on the way down: offsets lie in the heap,
- * magics fit the level, 1 <= used <= room, and a leaf has exactly as many references as its
- * parent (or the header) says.  Counts, least entries and prefixes of the other kids of a node are
- * believed, and damage there ends in PMS_E_CORRUPT or a wrong entry, never in a wild access:
- * each step goes down a level, and there are at most PMS_SORTED_HEIGHT_MAX.
+ * magics fit the level, 1 <= used <= room, a leaf has exactly as many references as its parent
+ * (or the header) says, and its order names none but those.  Counts, least entries, common bytes
+ * and prefixes are believed, and damage there ends in PMS_E_CORRUPT or a wrong entry, never in a
+ * wild access: each step goes down a level, and there are at most PMS_SORTED_HEIGHT_MAX.
  *
  *   S1  header.count == sum of the references of all leaves; root == 0 <=> count == 0 <=>
  *       order == 0
  *   S2  kid.count == number of entries below the kid; kid.least is the first of them
- *   S3  a prefix, in a leaf as in a node, is that of the image of the entry beside it
+ *   S3  the images of a leaf's entries, and those of a node's least entries, begin with the
+ *       block's common bytes; a prefix is the eight bytes of the entry's image behind these
  *   S4  images ascend from the first leaf's first entry to the last leaf's last
  *   S5  every block has at least one item; off the right edge at least pms_sorted_fill
  *   S6  a leaf that is not the root has room for PMS_SORTED_REFS; a root node has two kids
  *   S7  an entry's key, and with it everything before `inner`, is written once, when the entry's
  *       block is allocated: it is never in the overlay, and is read from the mapping
+ *   S8  order[0..used) of a leaf names each of refs[0..used) once
  */
 #include "sorted_tree.h"
 
-static_assert(offsetof(struct pms_sorted_leaf_pm, refs) == 16, "pms_sorted_ref");
+static_assert(offsetof(struct pms_sorted_leaf_pm, bytes) == 8, "PMS_SORTED_BYTES");
+static_assert(offsetof(struct pms_sorted_node_pm, bytes) == 8, "PMS_SORTED_BYTES");
+static_assert(offsetof(struct pms_sorted_leaf_pm, order) == 32, "pms_sorted_order");
+static_assert(offsetof(struct pms_sorted_leaf_pm, refs) == 96, "pms_sorted_ref");
+static_assert(PMS_SORTED_REFS <= PMS_SORTED_ORDER, "each has its place in the order");
 static_assert(offsetof(struct pms_sorted_node_pm, kids) == 32, "pms_sorted_kid");
 static_assert(offsetof(struct pms_sorted_kid_pm, count) == PMS_KID_COUNT, "as it says");
 static_assert(offsetof(struct pms_sorted_kid_pm, least) == PMS_KID_LEAST, "as it says");
@@ -67,46 +73,72 @@ int pms_sorted_load(const struct pms_pool *pool, uint64_t off, struct pms_sorted
     return PMS_OK;
 }
 
-int pms_sorted_node(const struct pms_pool *pool, uint64_t off, uint32_t *used)
+int pms_sorted_node(const struct pms_pool *pool, uint64_t off, struct pms_sorted_head *out)
 {
     if ((off & 15u) || !pms_off_ok(&pool->heap, off, sizeof(struct pms_sorted_node_pm)))
         return PMS_FAIL(PMS_E_CORRUPT, "offset of a sorted dict's node", off, 0, 0);
     uint64_t head = pms_get(pool, off);
-    uint64_t n = head ^ PMS_SORTED_NODE_MAGIC << 32;
-    if (n == 0 || n > PMS_SORTED_KIDS)
+    out->used = (uint32_t)head & 0xffffu;
+    out->common = (uint32_t)head >> 16;
+    out->room = PMS_SORTED_KIDS;
+    if (head >> 32 != PMS_SORTED_NODE_MAGIC || out->used == 0 || out->used > PMS_SORTED_KIDS ||
+        out->common > PMS_SORTED_COMMON)
         return PMS_FAIL(PMS_E_CORRUPT, "head of a sorted dict's node", off,
                         PMS_SORTED_NODE_MAGIC << 32, head);
-    *used = (uint32_t)n;
     return PMS_OK;
 }
 
-int pms_sorted_leaf(const struct pms_pool *pool, uint64_t off, uint32_t *used, uint32_t *room)
+int pms_sorted_leaf(const struct pms_pool *pool, uint64_t off, struct pms_sorted_head *out)
 {
-    if ((off & 15u) || !pms_off_ok(&pool->heap, off, PMS_LINE))
+    if ((off & 15u) || !pms_off_ok(&pool->heap, off, pms_sorted_ref(0, PMS_SORTED_ROOM_MIN)))
         return PMS_FAIL(PMS_E_CORRUPT, "offset of a sorted dict's leaf", off, 0, 0);
     uint64_t head = pms_get(pool, off);
-    uint32_t r = (uint32_t)head >> 16, n = (uint32_t)head & 0xffffu;
-    if (head >> 32 != PMS_SORTED_LEAF_MAGIC || r < PMS_SORTED_ROOM_MIN || r > PMS_SORTED_REFS ||
-        (r & (r + 1)) || n == 0 || n > r || !pms_off_ok(&pool->heap, off, 16 + 16 * r))
+    uint32_t room = (uint32_t)head >> 8 & 0xffu;
+    out->used = (uint32_t)head & 0xffu;
+    out->room = room;
+    out->common = (uint32_t)head >> 16;
+    if (head >> 32 != PMS_SORTED_LEAF_MAGIC || room < PMS_SORTED_ROOM_MIN ||
+        room > PMS_SORTED_REFS || ((room + 6) & (room + 5)) || out->used == 0 ||
+        out->used > room || out->common > PMS_SORTED_COMMON ||
+        !pms_off_ok(&pool->heap, off, pms_sorted_ref(0, room)))
         return PMS_FAIL(PMS_E_CORRUPT, "head of a sorted dict's leaf", off,
                         PMS_SORTED_LEAF_MAGIC << 32, head);
-    *used = n;
-    *room = r;
+    return PMS_OK;
+}
+
+int pms_sorted_slot(const struct pms_pool *pool, uint64_t leaf, uint32_t used, uint32_t at,
+                    uint32_t *slot)
+{
+    uint64_t word = pms_get(pool, pms_sorted_order(leaf, at));
+    *slot = (uint32_t)(word >> 8 * (at & 7u)) & 0xffu;
+    if (PMS_LIKELY(*slot < used))
+        return PMS_OK;
+    return PMS_FAIL(PMS_E_CORRUPT, "order of a sorted dict's leaf", leaf, used, *slot);
+}
+
+int pms_sorted_here(const struct pms_pool *pool, const struct pms_sorted_path *path,
+                    uint64_t *entry)
+{
+    uint32_t slot;
+    PMS_TRY(pms_sorted_slot(pool, path->off[0], path->used[0], path->at[0], &slot));
+    *entry = pms_get(pool, pms_sorted_ref(path->off[0], slot));
     return PMS_OK;
 }
 
 /* The path's leaf, which has `total` references. */
 static int arrive(const struct pms_pool *pool, const struct pms_sorted *sorted, uint64_t off,
-                  uint64_t total, struct pms_sorted_path *path)
+                  uint64_t total, struct pms_sorted_path *path, struct pms_sorted_head *head)
 {
     path->off[0] = off;
-    PMS_TRY(pms_sorted_leaf(pool, off, &path->used[0], &path->room));
-    if (path->used[0] != total)
+    PMS_TRY(pms_sorted_leaf(pool, off, head));
+    path->used[0] = head->used;
+    path->room = head->room;
+    if (head->used != total)
         return PMS_FAIL(PMS_E_CORRUPT, "entries of a sorted dict's leaf", off, total,
-                        path->used[0]);
-    if (sorted->height && path->room != PMS_SORTED_REFS)
+                        head->used);
+    if (sorted->height && head->room != PMS_SORTED_REFS)
         return PMS_FAIL(PMS_E_CORRUPT, "room of a sorted dict's leaf", off, PMS_SORTED_REFS,
-                        path->room);
+                        head->room);
     return PMS_OK;
 }
 
@@ -146,15 +178,17 @@ int pms_sorted_seek(const struct pms_pool *pool, const struct pms_sorted *sorted
                     uint64_t index, struct pms_sorted_path *path)
 {
     uint64_t off = sorted->root, total = sorted->count, rest = index;
+    struct pms_sorted_head head;
     for (uint32_t level = sorted->height; level > 0; level--) {
         path->off[level] = off;
-        PMS_TRY(pms_sorted_node(pool, off, &path->used[level]));
+        PMS_TRY(pms_sorted_node(pool, off, &head));
+        path->used[level] = head.used;
         PMS_TRY(pick_kid(pool, off, path->used[level], total, &rest, &path->at[level]));
         uint64_t kid = pms_sorted_kid(off, path->at[level]);
         off = pms_get(pool, kid);
         total = pms_get(pool, kid + PMS_KID_COUNT);
     }
-    PMS_TRY(arrive(pool, sorted, off, total, path));
+    PMS_TRY(arrive(pool, sorted, off, total, path, &head));
     if (rest >= total)
         return PMS_FAIL(PMS_E_CORRUPT, "entries of a sorted dict's leaf", off, total, rest);
     path->at[0] = (uint32_t)rest;
@@ -234,35 +268,34 @@ int pms_sorted_parts(struct pms_pool *pool, uint64_t entry, struct pms_sorted_pa
     }
 }
 
-int pms_sorted_image(struct pms_pool *pool, uint64_t entry, uint8_t *room,
-                     const uint8_t **image, uint64_t *len)
+int pms_sorted_image(struct pms_pool *pool, uint64_t entry, struct pms_image *out)
 {
     struct pms_sorted_parts parts;
     double number;
     uint64_t word;
     PMS_TRY(pms_sorted_parts(pool, entry, &parts));
-    *image = room;
+    out->bytes = out->room;
     switch (parts.tag) {
     case PMS_TAG_FALSE:
     case PMS_TAG_TRUE:
-        *len = pms_image_int(parts.tag == PMS_TAG_TRUE, room);
+        out->len = pms_image_int(parts.tag == PMS_TAG_TRUE, out->room);
         return PMS_OK;
     case PMS_TAG_INT:
-        *len = pms_image_int((int64_t)pms_get(pool, parts.key), room);
+        out->len = pms_image_int((int64_t)pms_get(pool, parts.key), out->room);
         return PMS_OK;
     case PMS_TAG_FLOAT:
         word = pms_get(pool, parts.key);
         memcpy(&number, &word, 8);
-        *len = pms_image_float(number, room);
-        return *len ? PMS_OK : PMS_FAIL(PMS_E_CORRUPT, "a NaN is a key", entry, 0, word);
+        out->len = pms_image_float(number, out->room);
+        return out->len ? PMS_OK : PMS_FAIL(PMS_E_CORRUPT, "a NaN is a key", entry, 0, word);
     case PMS_TAG_STR:
     case PMS_TAG_BYTES:
-        *image = pms_view_block(pool, parts.key);
-        *len = parts.key_len;
+        out->bytes = pms_view_block(pool, parts.key);
+        out->len = parts.key_len;
         return PMS_OK;
     default:
-        *image = pms_view_block(pool, parts.image);
-        *len = parts.image_len;
+        out->bytes = pms_view_block(pool, parts.image);
+        out->len = parts.image_len;
         return PMS_OK;
     }
 }
@@ -293,9 +326,7 @@ int pms_sorted_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
 static int compare(struct pms_pool *pool, const struct pms_order_key *key, uint64_t entry,
                    int *order)
 {
-    uint8_t room[PMS_IMAGE_NUMBER_MAX];
-    const uint8_t *image;
-    uint64_t len;
+    struct pms_image image;
     if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm))))
         return PMS_FAIL(PMS_E_CORRUPT, "place of a sorted dict's entry", entry, 0, 0);
     if (key->stored.tag == PMS_TAG_INT && pms_get(pool, entry) == PMS_TAG_INT) {
@@ -303,34 +334,48 @@ static int compare(struct pms_pool *pool, const struct pms_order_key *key, uint6
         *order = (want > have) - (want < have);
         return PMS_OK;
     }
-    PMS_TRY(pms_sorted_image(pool, entry, room, &image, &len));
-    *order = pms_image_compare(key->image, key->len, image, len);
+    PMS_TRY(pms_sorted_image(pool, entry, &image));
+    *order = pms_image_compare(key->image, key->len, image.bytes, image.len);
     return PMS_OK;
 }
 
-/* How the key compares with that of an item {least, prefix}. */
-static inline int compare_item(struct pms_pool *pool, const struct pms_order_key *key,
-                               uint64_t least_at, uint64_t prefix_at, int *order)
+/* How the key compares with the common bytes of a block; 0: it begins with them, and then
+ * *prefix is that of the key. */
+static int compare_common(const struct pms_pool *pool, const struct pms_order_key *key,
+                          uint64_t block, uint32_t common, uint64_t *prefix)
 {
-    uint64_t prefix = pms_get(pool, prefix_at);
-    if (PMS_LIKELY(key->prefix != prefix)) {
-        *order = key->prefix < prefix ? -1 : 1;
-        return PMS_OK;
+    uint64_t bytes[PMS_SORTED_COMMON / 8];
+    int order;
+    if (common == 0) {
+        *prefix = key->prefix;
+        return 0;
     }
-    return compare(pool, key, pms_get(pool, least_at), order);
+    for (uint32_t i = 0; i < PMS_SORTED_COMMON / 8; i++)
+        bytes[i] = pms_get(pool, PMS_SORTED_BYTES(block) + 8 * i);
+    if (key->len < common) {
+        order = memcmp(key->image, bytes, (size_t)key->len);
+        return order ? order : -1;
+    }
+    *prefix = pms_image_prefix_at(key->image, key->len, common);
+    return memcmp(key->image, bytes, common);
 }
 
 /* The last kid whose least entry is not greater than the key; the first one if all are. */
 static int choose_kid(struct pms_pool *pool, const struct pms_order_key *key, uint64_t node,
-                      uint32_t used, uint32_t *at)
+                      const struct pms_sorted_head *head, uint32_t *at)
 {
-    uint32_t lo = 1, hi = used;
+    uint64_t prefix = 0;
+    int side = compare_common(pool, key, node, head->common, &prefix);
+    uint32_t lo = side <= 0 ? 1 : head->used, hi = side < 0 ? 1 : head->used;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;
-        uint64_t kid = pms_sorted_kid(node, mid);
-        int order;
-        PMS_TRY(compare_item(pool, key, kid + PMS_KID_LEAST, kid + PMS_KID_PREFIX, &order));
-        if (order < 0)
+        uint64_t kid = pms_sorted_kid(node, mid), have = pms_get(pool, kid + PMS_KID_PREFIX);
+        int less = prefix < have;
+        if (PMS_UNLIKELY(prefix == have)) {
+            PMS_TRY(compare(pool, key, pms_get(pool, kid + PMS_KID_LEAST), &less));
+            less = less < 0;
+        }
+        if (less)
             hi = mid;
         else
             lo = mid + 1;
@@ -340,19 +385,25 @@ static int choose_kid(struct pms_pool *pool, const struct pms_order_key *key, ui
 }
 
 static int choose_ref(struct pms_pool *pool, const struct pms_order_key *key,
-                      struct pms_sorted_path *path, int *found)
+                      const struct pms_sorted_head *head, struct pms_sorted_path *path,
+                      int *found)
 {
-    uint32_t lo = 0, hi = path->used[0];
+    uint64_t leaf = path->off[0], prefix = 0;
+    int side = compare_common(pool, key, leaf, head->common, &prefix);
+    uint32_t lo = side <= 0 ? 0 : head->used, hi = side < 0 ? 0 : head->used;
     *found = 0;
     while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        uint64_t ref = pms_sorted_ref(path->off[0], mid);
-        int order;
-        PMS_TRY(compare_item(pool, key, ref, ref + 8, &order));
-        if (order == 0) {
-            *found = 1;
-            lo = mid;
-            break;
+        uint32_t mid = (lo + hi) / 2, slot;
+        PMS_TRY(pms_sorted_slot(pool, leaf, head->used, mid, &slot));
+        uint64_t ref = pms_sorted_ref(leaf, slot), have = pms_get(pool, ref + 8);
+        int order = prefix < have ? -1 : 1;
+        if (prefix == have) {
+            PMS_TRY(compare(pool, key, pms_get(pool, ref), &order));
+            if (order == 0) {
+                *found = 1;
+                lo = mid;
+                break;
+            }
         }
         if (order < 0)
             hi = mid;
@@ -367,29 +418,30 @@ int pms_sorted_find(struct pms_pool *pool, const struct pms_sorted *sorted,
                     const struct pms_order_key *key, struct pms_sorted_path *path, int *found)
 {
     uint64_t off = sorted->root, total = sorted->count;
+    struct pms_sorted_head head;
     for (uint32_t level = sorted->height; level > 0; level--) {
         path->off[level] = off;
-        PMS_TRY(pms_sorted_node(pool, off, &path->used[level]));
-        PMS_TRY(choose_kid(pool, key, off, path->used[level], &path->at[level]));
+        PMS_TRY(pms_sorted_node(pool, off, &head));
+        path->used[level] = head.used;
+        PMS_TRY(choose_kid(pool, key, off, &head, &path->at[level]));
         uint64_t kid = pms_sorted_kid(off, path->at[level]);
         off = pms_get(pool, kid);
         total = pms_get(pool, kid + PMS_KID_COUNT);
     }
-    PMS_TRY(arrive(pool, sorted, off, total, path));
-    return choose_ref(pool, key, path, found);
+    PMS_TRY(arrive(pool, sorted, off, total, path, &head));
+    return choose_ref(pool, key, &head, path, found);
 }
 
 static int fits_at(struct pms_pool *pool, const struct pms_sorted *sorted,
                    const struct pms_order_key *key, uint64_t index)
 {
-    uint8_t room[PMS_IMAGE_NUMBER_MAX];
-    const uint8_t *image;
     struct pms_sorted_path path;
-    uint64_t len;
+    struct pms_image image;
+    uint64_t entry;
     PMS_TRY(pms_sorted_seek(pool, sorted, index, &path));
-    PMS_TRY(pms_sorted_image(pool, pms_get(pool, pms_sorted_ref(path.off[0], path.at[0])), room,
-                             &image, &len));
-    return pms_image_mixed(key->image, key->len, image, len) ? PMS_MIXED : PMS_OK;
+    PMS_TRY(pms_sorted_here(pool, &path, &entry));
+    PMS_TRY(pms_sorted_image(pool, entry, &image));
+    return pms_image_mixed(key->image, key->len, image.bytes, image.len) ? PMS_MIXED : PMS_OK;
 }
 
 int pms_sorted_fits(struct pms_pool *pool, const struct pms_sorted *sorted,
@@ -423,9 +475,10 @@ int pms_sorted_get(struct pms_pool *pool, uint64_t off, const struct pms_order_k
     struct pms_sorted sorted;
     struct pms_sorted_path path;
     int status = look_up(pool, off, key, &sorted, &path);
+    uint64_t entry;
     if (PMS_UNLIKELY(status != PMS_OK))
         return status;
-    uint64_t entry = pms_get(pool, pms_sorted_ref(path.off[0], path.at[0]));
+    PMS_TRY(pms_sorted_here(pool, &path, &entry));
     if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm))))
         return PMS_FAIL(PMS_E_CORRUPT, "place of a sorted dict's entry", entry, 0, 0);
     return pms_cell_read(pool, PMS_SORTED_VALUE(entry), out);
@@ -437,7 +490,8 @@ int pms_sorted_index(struct pms_pool *pool, uint64_t off, const struct pms_order
     struct pms_sorted sorted;
     struct pms_sorted_path path;
     PMS_TRY(look_up(pool, off, key, &sorted, &path));
-    *index = pms_sorted_rank(pool, &sorted, &path);
+    if (index)
+        *index = pms_sorted_rank(pool, &sorted, &path);
     return PMS_OK;
 }
 
@@ -460,24 +514,31 @@ int pms_sorted_bound(struct pms_pool *pool, uint64_t off, const struct pms_order
     return PMS_OK;
 }
 
-int pms_sorted_run(struct pms_pool *pool, uint64_t off, uint64_t index, uint64_t *ref,
-                   uint64_t *refs)
+int pms_sorted_run(struct pms_pool *pool, uint64_t off, uint64_t index, uint64_t most,
+                   struct pms_sorted_run *out)
 {
     struct pms_sorted sorted;
     struct pms_sorted_path path;
+    uint32_t slot;
     PMS_TRY(pms_sorted_load(pool, off, &sorted));
     if (index >= sorted.count)
         return PMS_MISSING;
     PMS_TRY(pms_sorted_seek(pool, &sorted, index, &path));
-    *ref = pms_sorted_ref(path.off[0], path.at[0]);
-    *refs = path.used[0] - path.at[0];
+    uint32_t first = path.at[0], used = path.used[0], count = used - first;
+    if (count > most)
+        count = (uint32_t)most;
+    for (uint32_t i = 0; i < count; i++) {
+        PMS_TRY(pms_sorted_slot(pool, path.off[0], used, first + i, &slot));
+        out->entry[i] = pms_get(pool, pms_sorted_ref(path.off[0], slot));
+    }
+    out->count = count;
     return PMS_OK;
 }
 
 int pms_sorted_at(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t *entry)
 {
-    uint64_t ref, refs;
-    PMS_TRY(pms_sorted_run(pool, sorted, index, &ref, &refs));
-    *entry = pms_get(pool, ref);
+    struct pms_sorted_run run;
+    PMS_TRY(pms_sorted_run(pool, sorted, index, 1, &run));
+    *entry = run.entry[0];
     return PMS_OK;
 }

@@ -2,18 +2,20 @@
  *
  *   header: count root height order        node: {kid, entries below, least, prefix} x <= 31
  *                  |                          |
- *                  +--> node --> node --> leaf: {entry, prefix} x <= 63
+ *                  +--> node --> node --> leaf: order, {entry, prefix} x <= 58
  *                                                  |
  *                                                  +--> entry: key, value, [image]
  *
  * Keys are compared by their images (struct pms_order_key), strings of bytes that memcmp puts
  * into Python's order; docs/format.md has their making.  All keys of one container are of one
- * kind (header.order), so the images need not tell it.  A prefix is the first eight bytes of
- * an image as a big-endian number: only where prefixes are equal is an entry read.
+ * kind (header.order), so the images need not tell it.  A block has the bytes that its images
+ * begin with; a prefix is the eight bytes of an image behind these, as a big-endian number: only
+ * where prefixes are equal is an entry read.
  *
- * get, set, delete, the place of a key, the key of a place: O(log n).  A change rewrites at most
- * two blocks of a level.  Blocks off the right edge are at least a third full; an ascending load
- * leaves them full.  Entries do not move.
+ * get, set, delete, the place of a key, the key of a place: O(log n).  A put mostly changes one
+ * reference and some bytes of a leaf; what else it changes are at most two blocks of a level.
+ * Blocks off the right edge are at least a third full; an ascending load leaves them full.
+ * Entries do not move.
  *
  * PMS_MIXED: the key has no order among those that are there.  Nothing was changed.
  */
@@ -44,7 +46,7 @@ uint64_t pms_sorted_len(const struct pms_pool *pool, uint64_t sorted);
 /* PMS_MISSING: the key is not there (also if it is of another kind). */
 int pms_sorted_get(struct pms_pool *pool, uint64_t sorted, const struct pms_order_key *key,
                    struct pms_val *out);
-/* The place of a key. */
+/* The place of a key; index may be NULL. */
 int pms_sorted_index(struct pms_pool *pool, uint64_t sorted, const struct pms_order_key *key,
                      uint64_t *index);
 /* How many keys are less than this one; after: or equal to it. */
@@ -59,10 +61,21 @@ int pms_sorted_at(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64
 /* Key and value of an entry; either may be NULL.  Readable until the next call. */
 int pms_sorted_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
                      struct pms_val *value);
-/* Iterate: the offset of the reference of `index`, and how many references from it on lie in
- * its leaf.  Good until the handle's version changes. */
-int pms_sorted_run(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t *ref,
-                   uint64_t *refs);
+/* Iterate: the entries from index on, in order, as many as lie in its leaf, but not more than
+ * `most`.  Their offsets are not checked.  PMS_MISSING: index >= length. */
+struct pms_sorted_run {
+    uint32_t count;
+    uint64_t entry[PMS_SORTED_REFS];
+};
+int pms_sorted_run(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t most,
+                   struct pms_sorted_run *out);
+/* The entry will be read soon; a wrong offset does no harm. */
+static inline void pms_sorted_prefetch(const struct pms_pool *pool, uint64_t entry)
+{
+    uintptr_t at = (uintptr_t)pool->ws.medium->base + entry;
+    for (uint32_t line = 0; line < 3; line++)
+        __builtin_prefetch((const void *)(at + line * PMS_LINE));
+}
 /* Delete `count` entries from index on: O(count + log n), O(1) for all of many. */
 int pms_sorted_del_range(struct pms_pool *pool, uint64_t sorted, uint64_t index,
                          uint64_t count);

@@ -1,10 +1,14 @@
 /* sorted_edit.c -- the persistent sorted dict: entries come and go, blocks split and join.
  *
- *   full leaf, a greatest key:  [63] -> [63][1]       full leaf, else:  [63] -> [32][32]
- *   leaf below 21:              with its neighbour <= 52 items: one leaf; else shared evenly
+ *   full leaf, a greatest key:  [58] -> [58][1]       full leaf, else:  [58] -> [29][30]
+ *   leaf below 19:              with its neighbour <= 48 items: one leaf; else shared evenly
  *   nodes:                      the same, with 31 kids, 10 and 26
  *   empty leaf:                 freed, and its kid leaves the node above
  *   root with one kid:          the kid becomes the root
+ *
+ * A reference comes behind the last one of its leaf, and goes by the last one taking its place: in
+ * both cases only the order moves.  What changes more of a block reads it into DRAM and writes
+ * it anew (sorted_block.c).
  *
  * A change walks the path once from the leaf to the root (insert_ref, settle), fixing counts,
  * least entries and prefixes of all levels, and the shape of those that need it.  A new block
@@ -14,92 +18,33 @@
  */
 #include "sorted_tree.h"
 
-#define ITEMS_MAX PMS_SORTED_REFS
-static_assert(PMS_SORTED_KIDS <= ITEMS_MAX, "one array for both");
-
-static uint64_t head_word(uint32_t level, uint32_t room, uint32_t used)
+/* The kid `at` of a node becomes this one; its image matters only if its least entry changes. */
+static int put_kid(struct pms_pool *pool, uint64_t node, uint32_t at,
+                   const struct pms_branch *branch)
 {
-    return level ? PMS_SORTED_NODE_MAGIC << 32 | used
-                 : PMS_SORTED_LEAF_MAGIC << 32 | (uint64_t)room << 16 | used;
-}
-
-/* ---- items as branches ---- */
-
-static int read_items(struct pms_pool *pool, uint32_t level, uint64_t block, uint32_t first,
-                      uint32_t n, struct pms_branch *out)
-{
-    size_t bytes = (size_t)n * pms_sorted_width(level);
-    if (n == 0)
-        return PMS_OK;
-    const void *from = pms_rd_bytes(&pool->ws, pms_sorted_item(level, block, first), bytes);
-    if (!from)
-        return PMS_FAIL_NOMEM("read a sorted dict", bytes);
-    if (level) {
-        memcpy(out, from, bytes);
-        return PMS_OK;
+    uint64_t kid = pms_sorted_kid(node, at);
+    struct pms_image image;
+    uint32_t common;
+    if (pms_get(pool, kid + PMS_KID_LEAST) != branch->least) {
+        PMS_TRY(pms_sorted_image(pool, branch->least, &image));
+        PMS_TRY(pms_sorted_agree(pool, 1, node, image.bytes, image.len, &common));
+        pms_put(pool, kid + PMS_KID_LEAST, branch->least);
+        pms_put(pool, kid + PMS_KID_PREFIX,
+                pms_image_prefix_at(image.bytes, image.len, common));
     }
-    for (uint32_t i = 0; i < n; i++) {
-        struct pms_sorted_ref_pm ref;
-        memcpy(&ref, (const char *)from + i * sizeof ref, sizeof ref);
-        out[i] = (struct pms_branch){ref.entry, 1, ref.entry, ref.prefix};
-    }
+    pms_put(pool, kid, branch->off);
+    pms_put(pool, kid + PMS_KID_COUNT, branch->count);
     return PMS_OK;
 }
 
-/* As they lie in a block; returns their bytes. */
-static size_t pack_items(uint32_t level, const struct pms_branch *items, uint32_t n, void *out)
+static void get_kid(const struct pms_pool *pool, uint64_t node, uint32_t at,
+                    struct pms_branch *branch)
 {
-    if (level) {
-        memcpy(out, items, n * sizeof *items);
-        return n * sizeof *items;
-    }
-    struct pms_sorted_ref_pm *ref = out;
-    for (uint32_t i = 0; i < n; i++)
-        ref[i] = (struct pms_sorted_ref_pm){items[i].off, items[i].prefix};
-    return n * sizeof *ref;
-}
-
-static void write_items(struct pms_pool *pool, uint32_t level, uint64_t block, uint32_t first,
-                        uint32_t n, const struct pms_branch *items)
-{
-    struct pms_branch room[ITEMS_MAX + 1];
-    if (n)
-        pms_wr_bytes(&pool->ws, pms_sorted_item(level, block, first), room,
-                     pack_items(level, items, n, room));
-}
-
-/* A new block with these items. */
-static int make_block(struct pms_pool *pool, uint32_t level, uint32_t room,
-                      const struct pms_branch *items, uint32_t n, uint64_t *off)
-{
-    union {
-        struct pms_sorted_leaf_pm leaf;
-        struct pms_sorted_node_pm node;
-    } image;
-    size_t bytes = level ? sizeof image.node : 16 + 16 * (size_t)room;
-    memset(&image, 0, sizeof image);
-    PMS_TRY(pms_alloc(&pool->heap, bytes, off));
-    image.leaf.head = head_word(level, room, n);
-    pack_items(level, items, n, level ? (void *)image.node.kids : (void *)image.leaf.refs);
-    pms_init_bytes(&pool->ws, *off, &image, bytes);
-    return PMS_OK;
-}
-static_assert(offsetof(struct pms_sorted_leaf_pm, head) == 0, "in both");
-static_assert(offsetof(struct pms_sorted_node_pm, head) == 0, "in both");
-
-/* What a block with these items is in the node above. */
-static struct pms_branch branch_of(uint64_t block, const struct pms_branch *items, uint32_t n)
-{
-    struct pms_branch branch = {block, 0, items[0].least, items[0].prefix};
-    for (uint32_t i = 0; i < n; i++)
-        branch.count += items[i].count;
-    return branch;
-}
-
-static void put_kid(struct pms_pool *pool, uint64_t node, uint32_t at,
-                    const struct pms_branch *branch)
-{
-    write_items(pool, 1, node, at, 1, branch);
+    uint64_t kid = pms_sorted_kid(node, at);
+    branch->off = pms_get(pool, kid);
+    branch->count = pms_get(pool, kid + PMS_KID_COUNT);
+    branch->least = pms_get(pool, kid + PMS_KID_LEAST);
+    branch->prefix = pms_get(pool, kid + PMS_KID_PREFIX);
 }
 
 /* Is the block of this level the last of its level? */
@@ -193,55 +138,142 @@ static int drop_entry(struct pms_pool *pool, uint64_t entry)
 
 /* ---- coming ---- */
 
+/* What comes: the reference to an entry, and the image of its key. */
+struct coming {
+    uint64_t entry;
+    const struct pms_order_key *key;
+};
+
 /* From `level` up: one more entry below each item of the path.  Its place in the leaf is 0 only
  * if it is the least of all, and then each of these items is the first of its node. */
-static void add_to_path(struct pms_pool *pool, const struct pms_sorted *sorted,
-                        const struct pms_sorted_path *path, uint32_t level,
-                        const struct pms_branch *ref)
+static int add_to_path(struct pms_pool *pool, const struct pms_sorted *sorted,
+                       const struct pms_sorted_path *path, uint32_t level,
+                       const struct coming *coming)
 {
     for (uint32_t l = level; l <= sorted->height; l++) {
         uint64_t kid = pms_sorted_kid(path->off[l], path->at[l]);
         pms_put(pool, kid + PMS_KID_COUNT, pms_get(pool, kid + PMS_KID_COUNT) + 1);
         if (path->at[0] == 0) {
-            pms_put(pool, kid + PMS_KID_LEAST, ref->least);
-            pms_put(pool, kid + PMS_KID_PREFIX, ref->prefix);
+            const struct pms_order_key *key = coming->key;
+            uint32_t common;
+            PMS_TRY(pms_sorted_agree(pool, 1, path->off[l], key->image, key->len, &common));
+            pms_put(pool, kid + PMS_KID_LEAST, coming->entry);
+            pms_put(pool, kid + PMS_KID_PREFIX,
+                    pms_image_prefix_at(key->image, key->len, common));
         }
     }
     put_count(pool, sorted, sorted->count + 1);
-}
-
-/* A block with space: the items from `at` on move up by one. */
-static int squeeze_in(struct pms_pool *pool, uint32_t level, uint64_t block, uint32_t used,
-                      uint32_t at, const struct pms_branch *item)
-{
-    struct pms_branch moved[ITEMS_MAX + 1];
-    moved[0] = *item;
-    PMS_TRY(read_items(pool, level, block, at, used - at, moved + 1));
-    write_items(pool, level, block, at, used - at + 1, moved);
-    pms_put(pool, block, pms_get(pool, block) + 1);
     return PMS_OK;
 }
 
-/* A full block takes one more item at `at`: it keeps the first items and becomes *left, *right
- * gets the rest. */
-static int split(struct pms_pool *pool, uint32_t level, uint64_t block, uint32_t at,
-                 const struct pms_branch *item, int appending, struct pms_branch *left,
-                 struct pms_branch *right)
+/* The order of a leaf's references `from` on is read, changed in DRAM, and stored. */
+struct order {
+    uint8_t now[PMS_SORTED_ORDER];
+    uint64_t was[PMS_SORTED_ORDER / 8];
+};
+
+static void read_order(const struct pms_pool *pool, uint64_t leaf, uint32_t from, uint32_t to,
+                       struct order *order)
 {
-    struct pms_branch all[ITEMS_MAX + 1];
-    uint32_t room = pms_sorted_room(level), keep = appending ? room : (room + 1) / 2;
-    uint32_t rest = room + 1 - keep;
-    uint64_t off;
-    PMS_TRY(read_items(pool, level, block, 0, at, all));
-    PMS_TRY(read_items(pool, level, block, at, room - at, all + at + 1));
-    all[at] = *item;
-    PMS_TRY(make_block(pool, level, room, all + keep, rest, &off));
-    *right = branch_of(off, all + keep, rest);
-    *left = branch_of(block, all, keep);
-    if (at < keep)
-        write_items(pool, level, block, at, keep - at, all + at);
-    if (keep != room)
-        pms_put(pool, block, head_word(level, room, keep));
+    for (uint32_t at = from & ~7u; at < to; at += 8) {
+        order->was[at / 8] = pms_get(pool, pms_sorted_order(leaf, at));
+        memcpy(order->now + at, &order->was[at / 8], 8);
+    }
+}
+
+static void write_order(struct pms_pool *pool, uint64_t leaf, uint32_t from, uint32_t to,
+                        const struct order *order)
+{
+    uint64_t word;
+    for (uint32_t at = from & ~7u; at < to; at += 8) {
+        memcpy(&word, order->now + at, 8);
+        if (word != order->was[at / 8])
+            pms_put(pool, pms_sorted_order(leaf, at), word);
+    }
+}
+
+/* A leaf with space. */
+static int add_ref(struct pms_pool *pool, const struct pms_sorted_path *path,
+                   const struct coming *coming)
+{
+    const struct pms_order_key *key = coming->key;
+    uint64_t leaf = path->off[0], ref = pms_sorted_ref(leaf, path->used[0]);
+    uint32_t used = path->used[0], at = path->at[0], common;
+    struct order order;
+    PMS_TRY(pms_sorted_agree(pool, 0, leaf, key->image, key->len, &common));
+    read_order(pool, leaf, at, used + 1, &order);
+    memmove(order.now + at + 1, order.now + at, used - at);
+    order.now[at] = (uint8_t)used;
+    write_order(pool, leaf, at, used + 1, &order);
+    pms_put(pool, ref, coming->entry);
+    pms_put(pool, ref + 8, pms_image_prefix_at(key->image, key->len, common));
+    pms_put(pool, leaf, pms_get(pool, leaf) + 1);
+    return PMS_OK;
+}
+
+/* A node with space: the kids from `at` on move up by one. */
+static int add_kid(struct pms_pool *pool, uint32_t level, uint64_t node, uint32_t at,
+                   const struct pms_branch *kid)
+{
+    struct pms_sorted_block block;
+    struct pms_image image;
+    int lowered = 0;
+    PMS_TRY(pms_sorted_read(pool, level, node, &block));
+    PMS_TRY(pms_sorted_image(pool, kid->least, &image));
+    pms_sorted_place(&block, at, kid, image.bytes, image.len, &lowered);
+    pms_sorted_write(pool, &block, lowered ? 0 : at);
+    return PMS_OK;
+}
+
+/* The items of a block from `keep` on become a block of their own, as yet without a place. */
+static void divide(struct pms_sorted_block *block, uint32_t keep,
+                   struct pms_sorted_block *right)
+{
+    right->off = 0;
+    right->level = block->level;
+    right->head = block->head;
+    right->head.room = pms_sorted_room(block->level);
+    right->head.used = block->head.used - keep;
+    memcpy(right->bytes, block->bytes, sizeof right->bytes);
+    memcpy(right->item, block->item + keep, right->head.used * sizeof right->item[0]);
+    block->head.used = keep;
+}
+
+/* A full block takes one more item at `at`: it keeps the first items and becomes half[0],
+ * half[1] is a new block with the rest. */
+static int split(struct pms_pool *pool, uint32_t level, uint64_t off, uint32_t at,
+                 const struct pms_branch *item, struct pms_branch half[2])
+{
+    struct pms_sorted_block block, right;
+    struct pms_image image;
+    uint32_t keep = (pms_sorted_room(level) + 1) / 2;
+    int rewritten = 0, renewed = 0;
+    PMS_TRY(pms_sorted_read(pool, level, off, &block));
+    PMS_TRY(pms_sorted_image(pool, item->least, &image));
+    pms_sorted_place(&block, at, item, image.bytes, image.len, &rewritten);
+    divide(&block, keep, &right);
+    PMS_TRY(pms_sorted_sharpen(pool, &block, &rewritten));
+    PMS_TRY(pms_sorted_sharpen(pool, &right, &renewed));
+    pms_sorted_write(pool, &block, rewritten ? 0 : at);
+    PMS_TRY(pms_sorted_make(pool, &right));
+    half[0] = pms_sorted_branch(&block);
+    half[1] = pms_sorted_branch(&right);
+    return PMS_OK;
+}
+
+/* A full block at the right edge stays as it is; the greatest key begins a new one. */
+static int split_off(struct pms_pool *pool, uint32_t level, uint64_t off,
+                     const struct pms_branch *item, struct pms_branch half[2])
+{
+    struct pms_sorted_block block, right;
+    PMS_TRY(pms_sorted_read(pool, level, off, &block));
+    half[0] = pms_sorted_branch(&block);
+    divide(&block, block.head.used, &right);
+    right.item[0] = *item;
+    right.head.used = 1;
+    PMS_TRY(pms_sorted_renew(pool, &right));
+    PMS_TRY(pms_sorted_make(pool, &right));
+    half[1] = pms_sorted_branch(&right);
     return PMS_OK;
 }
 
@@ -249,12 +281,14 @@ static int split(struct pms_pool *pool, uint32_t level, uint64_t block, uint32_t
 static int raise_root(struct pms_pool *pool, const struct pms_sorted *sorted,
                       const struct pms_branch kids[2])
 {
-    uint64_t root;
+    struct pms_sorted_block root = {.level = 1, .head = {2, PMS_SORTED_KIDS, 0}};
     if (sorted->height == PMS_SORTED_HEIGHT_MAX)
         return PMS_FAIL(PMS_E_FULL, "a sorted dict is too long", sorted->off, sorted->count + 1,
                         sorted->count);
-    PMS_TRY(make_block(pool, 1, PMS_SORTED_KIDS, kids, 2, &root));
-    pms_put(pool, PMS_SORTED_AT(sorted->off, root), root);
+    memcpy(root.item, kids, 2 * sizeof *kids);
+    PMS_TRY(pms_sorted_renew(pool, &root));
+    PMS_TRY(pms_sorted_make(pool, &root));
+    pms_put(pool, PMS_SORTED_AT(sorted->off, root), root.off);
     pms_put(pool, PMS_SORTED_AT(sorted->off, height), sorted->height + 1);
     put_count(pool, sorted, sorted->count + 1);
     return PMS_OK;
@@ -262,45 +296,65 @@ static int raise_root(struct pms_pool *pool, const struct pms_sorted *sorted,
 
 /* The root leaf is full and small: one of twice the size takes its place. */
 static int widen_root(struct pms_pool *pool, const struct pms_sorted *sorted,
-                      const struct pms_sorted_path *path, const struct pms_branch *ref)
+                      const struct pms_sorted_path *path, const struct coming *coming)
 {
-    struct pms_branch all[ITEMS_MAX];
-    uint32_t n = path->used[0], at = path->at[0], room = 2 * path->room + 1;
-    uint64_t root;
-    PMS_TRY(read_items(pool, 0, sorted->root, 0, at, all));
-    PMS_TRY(read_items(pool, 0, sorted->root, at, n - at, all + at + 1));
-    all[at] = *ref;
-    PMS_TRY(make_block(pool, 0, room, all, n + 1, &root));
+    const struct pms_branch item = {coming->entry, 1, coming->entry, 0};
+    struct pms_sorted_block root;
+    int rewritten = 0;
+    PMS_TRY(pms_sorted_read(pool, 0, sorted->root, &root));
+    root.head.room = pms_sorted_wider(path->room);
+    pms_sorted_place(&root, path->at[0], &item, coming->key->image, coming->key->len,
+                     &rewritten);
+    PMS_TRY(pms_sorted_sharpen(pool, &root, &rewritten));
+    PMS_TRY(pms_sorted_make(pool, &root));
     PMS_TRY(pms_free(&pool->heap, sorted->root));
-    pms_put(pool, PMS_SORTED_AT(sorted->off, root), root);
+    pms_put(pool, PMS_SORTED_AT(sorted->off, root), root.off);
     put_count(pool, sorted, sorted->count + 1);
     return PMS_OK;
 }
 
 /* Put a reference at the path's place, which may be one behind the last of its leaf. */
 static int insert_ref(struct pms_pool *pool, const struct pms_sorted *sorted,
-                      const struct pms_sorted_path *path, const struct pms_branch *ref)
+                      const struct pms_sorted_path *path, const struct coming *coming)
 {
-    struct pms_branch item = *ref, half[2];
-    if (path->used[0] == path->room && path->room < PMS_SORTED_REFS)
-        return widen_root(pool, sorted, path, ref);
+    struct pms_branch item = {coming->entry, 1, coming->entry, 0}, half[2];
+    if (PMS_LIKELY(path->used[0] < path->room)) {
+        PMS_TRY(add_ref(pool, path, coming));
+        return add_to_path(pool, sorted, path, 1, coming);
+    }
+    if (path->room < PMS_SORTED_REFS)
+        return widen_root(pool, sorted, path, coming);
     for (uint32_t level = 0;; level++) {
         uint64_t block = path->off[level];
         uint32_t used = path->used[level];
-        uint32_t room = level ? PMS_SORTED_KIDS : path->room;
         uint32_t at = level ? path->at[level] + 1 : path->at[0];
-        if (used < room) {
-            PMS_TRY(squeeze_in(pool, level, block, used, at, &item));
-            add_to_path(pool, sorted, path, level + 1, ref);
-            return PMS_OK;
+        if (used < pms_sorted_room(level)) {
+            PMS_TRY(add_kid(pool, level, block, at, &item));
+            return add_to_path(pool, sorted, path, level + 1, coming);
         }
-        int appending = at == room && on_right_edge(sorted, path, level);
-        PMS_TRY(split(pool, level, block, at, &item, appending, &half[0], &half[1]));
+        if (at == used && on_right_edge(sorted, path, level))
+            PMS_TRY(split_off(pool, level, block, &item, half));
+        else
+            PMS_TRY(split(pool, level, block, at, &item, half));
         if (level == sorted->height)
             return raise_root(pool, sorted, half);
-        put_kid(pool, path->off[level + 1], path->at[level + 1], &half[0]);
+        PMS_TRY(put_kid(pool, path->off[level + 1], path->at[level + 1], &half[0]));
         item = half[1];
     }
+}
+
+/* The first entry of all. */
+static int begin(struct pms_pool *pool, const struct pms_sorted *sorted,
+                 const struct coming *coming)
+{
+    struct pms_sorted_block leaf = {.head = {1, PMS_SORTED_ROOM_MIN, 0}};
+    leaf.item[0] = (struct pms_branch){coming->entry, 1, coming->entry, 0};
+    PMS_TRY(pms_sorted_renew(pool, &leaf));
+    PMS_TRY(pms_sorted_make(pool, &leaf));
+    pms_put(pool, PMS_SORTED_AT(sorted->off, root), leaf.off);
+    pms_put(pool, PMS_SORTED_AT(sorted->off, order), coming->key->order);
+    put_count(pool, sorted, 1);
+    return PMS_OK;
 }
 
 int pms_sorted_set(struct pms_pool *pool, uint64_t off, const struct pms_order_key *key,
@@ -308,7 +362,8 @@ int pms_sorted_set(struct pms_pool *pool, uint64_t off, const struct pms_order_k
 {
     struct pms_sorted sorted;
     struct pms_sorted_path path;
-    struct pms_branch ref = {.count = 1, .prefix = key->prefix};
+    struct coming coming = {0, key};
+    uint64_t entry;
     int found = 0;
     if (key->order == 0 || key->order > PMS_ORDER_UUID)
         return PMS_FAIL(PMS_E_INVAL, "a key without an order", off, PMS_ORDER_UUID, key->order);
@@ -317,71 +372,111 @@ int pms_sorted_set(struct pms_pool *pool, uint64_t off, const struct pms_order_k
         if (sorted.order != key->order)
             return PMS_MIXED;
         PMS_TRY(pms_sorted_find(pool, &sorted, key, &path, &found));
-        if (found)
-            return replace(pool, pms_get(pool, pms_sorted_ref(path.off[0], path.at[0])), value);
+        if (found) {
+            PMS_TRY(pms_sorted_here(pool, &path, &entry));
+            return replace(pool, entry, value);
+        }
         PMS_TRY(pms_sorted_fits(pool, &sorted, key, &path));
     }
-    PMS_TRY(make_entry(pool, key, value, &ref.off));
-    ref.least = ref.off;
-    if (sorted.count) {
-        PMS_TRY(insert_ref(pool, &sorted, &path, &ref));
-    } else {
-        uint64_t leaf;
-        PMS_TRY(make_block(pool, 0, PMS_SORTED_ROOM_MIN, &ref, 1, &leaf));
-        pms_put(pool, PMS_SORTED_AT(off, root), leaf);
-        pms_put(pool, PMS_SORTED_AT(off, order), key->order);
-        put_count(pool, &sorted, 1);
-    }
+    PMS_TRY(make_entry(pool, key, value, &coming.entry));
+    if (sorted.count)
+        PMS_TRY(insert_ref(pool, &sorted, &path, &coming));
+    else
+        PMS_TRY(begin(pool, &sorted, &coming));
     pms_object_changed(pool, off);
     return PMS_OK;
 }
 
 /* ---- going ---- */
 
-/* Take n items out of a block; those behind them move down.  A block that has none left is
- * freed at once, so its head need not say so. */
-static int take_out(struct pms_pool *pool, uint32_t level, uint64_t block, uint32_t used,
-                    uint32_t at, uint32_t n)
+/* Take one reference out of a leaf: the last one goes to its place. */
+static int take_ref(struct pms_pool *pool, uint64_t leaf, uint32_t used, uint32_t at)
 {
-    struct pms_branch moved[ITEMS_MAX];
-    if (n == used)
-        return PMS_OK;
-    PMS_TRY(read_items(pool, level, block, at + n, used - at - n, moved));
-    write_items(pool, level, block, at, used - at - n, moved);
-    pms_put(pool, block, pms_get(pool, block) - n);
+    struct order order;
+    uint32_t last = used - 1, slot, i = 0;
+    PMS_TRY(pms_sorted_slot(pool, leaf, used, at, &slot));
+    read_order(pool, leaf, 0, used, &order);
+    memmove(order.now + at, order.now + at + 1, last - at);
+    if (slot != last) {
+        while (i < last && order.now[i] != last)
+            i++;
+        if (i == last)
+            return PMS_FAIL(PMS_E_CORRUPT, "order of a sorted dict's leaf", leaf, last, used);
+        order.now[i] = (uint8_t)slot;
+        for (uint64_t word = 0; word < 16; word += 8)
+            pms_put(pool, pms_sorted_ref(leaf, slot) + word,
+                    pms_get(pool, pms_sorted_ref(leaf, last) + word));
+    }
+    write_order(pool, leaf, 0, used, &order);
+    pms_put(pool, leaf, pms_get(pool, leaf) - 1);
     return PMS_OK;
 }
 
-/* Items of a kid; of a leaf as many as its parent tells. */
-static int read_kid(struct pms_pool *pool, uint32_t level, const struct pms_branch *kid,
-                    struct pms_branch *items, uint32_t *used)
+/* Take n items out of a block; those behind them move down.  A block that has none left is
+ * freed at once, so its head need not say so. */
+static int take_out(struct pms_pool *pool, uint32_t level, uint64_t off, uint32_t used,
+                    uint32_t at, uint32_t n)
 {
-    uint32_t room = 0;
-    if (level)
-        PMS_TRY(pms_sorted_node(pool, kid->off, used));
-    else
-        PMS_TRY(pms_sorted_leaf(pool, kid->off, used, &room));
-    if (!level && (*used != kid->count || room != PMS_SORTED_REFS))
-        return PMS_FAIL(PMS_E_CORRUPT, "entries of a sorted dict's leaf", kid->off, kid->count,
-                        *used);
-    return read_items(pool, level, kid->off, 0, *used, items);
+    struct pms_sorted_block block;
+    if (n == used)
+        return PMS_OK;
+    if (n == 1 && level == 0)
+        return take_ref(pool, off, used, at);
+    PMS_TRY(pms_sorted_read(pool, level, off, &block));
+    memmove(block.item + at, block.item + at + n, (used - at - n) * sizeof block.item[0]);
+    block.head.used -= n;
+    pms_sorted_write(pool, &block, at);
+    return PMS_OK;
 }
 
-/* The items of two neighbours, n[0] and n[1] of them in all[], go into the left one alone or are
- * shared evenly.  *kept: how many are in the left one then. */
-static int share(struct pms_pool *pool, uint32_t level, const struct pms_branch kid[2],
-                 const uint32_t n[2], const struct pms_branch *all, uint32_t *kept)
+/* A kid as a block; a leaf has as many items as its parent tells. */
+static int read_kid(struct pms_pool *pool, uint32_t level, const struct pms_branch *kid,
+                    struct pms_sorted_block *out)
 {
-    uint32_t total = n[0] + n[1], room = pms_sorted_room(level);
+    PMS_TRY(pms_sorted_read(pool, level, kid->off, out));
+    if (level == 0 && (out->head.used != kid->count || out->head.room != PMS_SORTED_REFS))
+        return PMS_FAIL(PMS_E_CORRUPT, "entries of a sorted dict's leaf", kid->off, kid->count,
+                        out->head.used);
+    return PMS_OK;
+}
+
+/* Of all items of two neighbours the left one gets the first `keep`, the right one the rest. */
+static void pour(struct pms_sorted_block *left, struct pms_sorted_block *right, uint32_t keep)
+{
+    uint32_t n = left->head.used, m = right->head.used, moved;
+    size_t bytes = sizeof left->item[0];
+    if (keep > n) {
+        moved = keep - n;
+        memcpy(left->item + n, right->item, moved * bytes);
+        memmove(right->item, right->item + moved, (m - moved) * bytes);
+    } else {
+        moved = n - keep;
+        memmove(right->item + moved, right->item, m * bytes);
+        memcpy(right->item, left->item + keep, moved * bytes);
+    }
+    left->head.used = keep;
+    right->head.used = n + m - keep;
+}
+
+/* The items of two neighbours go into the left one alone, or are shared evenly; then they
+ * begin with the same common bytes, or are sharpened. */
+static int share(struct pms_pool *pool, struct pms_sorted_block *left,
+                 struct pms_sorted_block *right)
+{
+    uint32_t level = left->level, total = left->head.used + right->head.used;
     uint32_t keep = total <= pms_sorted_join(level) ? total : total / 2;
-    if (keep > n[0])
-        write_items(pool, level, kid[0].off, n[0], keep - n[0], all + n[0]);
-    pms_put(pool, kid[0].off, head_word(level, room, keep));
-    *kept = keep;
+    uint32_t common =
+        pms_image_shared(left->bytes, left->head.common, right->bytes, right->head.common);
+    int renewed = 0;
+    pms_sorted_lower(left, common);
+    pms_sorted_lower(right, common);
+    pour(left, right, keep);
+    PMS_TRY(pms_sorted_sharpen(pool, left, &renewed));
+    pms_sorted_write(pool, left, 0);
     if (keep == total)
-        return pms_free(&pool->heap, kid[1].off);
-    write_items(pool, level, kid[1].off, 0, total - keep, all + keep);
-    pms_put(pool, kid[1].off, head_word(level, room, total - keep));
+        return pms_free(&pool->heap, right->off);
+    PMS_TRY(pms_sorted_sharpen(pool, right, &renewed));
+    pms_sorted_write(pool, right, 0);
     return PMS_OK;
 }
 
@@ -390,24 +485,24 @@ static int share(struct pms_pool *pool, uint32_t level, const struct pms_branch 
 static int help_kid(struct pms_pool *pool, uint32_t level, uint64_t node, uint32_t at,
                     uint32_t *used)
 {
-    struct pms_branch kid[2], all[2 * ITEMS_MAX], now;
-    uint32_t n[2], keep;
+    struct pms_sorted_block block[2];
+    struct pms_branch kid[2], now;
     uint32_t left = at + 1 < *used ? at : at - 1;
     if (*used < 2)
         return PMS_FAIL(PMS_E_CORRUPT, "a sorted dict's node has a single kid", node, 2, *used);
-    PMS_TRY(read_items(pool, 1, node, left, 2, kid));
+    for (uint32_t i = 0; i < 2; i++)
+        get_kid(pool, node, left + i, &kid[i]);
     if (kid[0].off == kid[1].off)
         return PMS_FAIL(PMS_E_CORRUPT, "a sorted dict's node has a kid twice", node, kid[0].off,
                         left);
-    PMS_TRY(read_kid(pool, level, &kid[0], all, &n[0]));
-    PMS_TRY(read_kid(pool, level, &kid[1], all + n[0], &n[1]));
-    PMS_TRY(share(pool, level, kid, n, all, &keep));
-    now = branch_of(kid[0].off, all, keep);
-    put_kid(pool, node, left, &now);
-    if (keep < n[0] + n[1]) {
-        now = branch_of(kid[1].off, all + keep, n[0] + n[1] - keep);
-        put_kid(pool, node, left + 1, &now);
-        return PMS_OK;
+    for (uint32_t i = 0; i < 2; i++)
+        PMS_TRY(read_kid(pool, level, &kid[i], &block[i]));
+    PMS_TRY(share(pool, &block[0], &block[1]));
+    now = pms_sorted_branch(&block[0]);
+    PMS_TRY(put_kid(pool, node, left, &now));
+    if (block[1].head.used) {
+        now = pms_sorted_branch(&block[1]);
+        return put_kid(pool, node, left + 1, &now);
     }
     PMS_TRY(take_out(pool, 1, node, *used, left + 1, 1));
     *used -= 1;
@@ -418,6 +513,7 @@ static int help_kid(struct pms_pool *pool, uint32_t level, uint64_t node, uint32
 static int lower_root(struct pms_pool *pool, struct pms_sorted *sorted, uint32_t used)
 {
     uint32_t height = sorted->height;
+    struct pms_sorted_head head;
     if (used == 0) {
         PMS_TRY(pms_free(&pool->heap, sorted->root));
         sorted->root = 0;
@@ -429,8 +525,10 @@ static int lower_root(struct pms_pool *pool, struct pms_sorted *sorted, uint32_t
         PMS_TRY(pms_free(&pool->heap, sorted->root));
         sorted->root = kid;
         sorted->height--;
-        if (sorted->height)
-            PMS_TRY(pms_sorted_node(pool, kid, &used));
+        if (sorted->height) {
+            PMS_TRY(pms_sorted_node(pool, kid, &head));
+            used = head.used;
+        }
     }
     if (sorted->height != height || used == 0) {
         pms_put(pool, PMS_SORTED_AT(sorted->off, root), sorted->root);
@@ -441,16 +539,20 @@ static int lower_root(struct pms_pool *pool, struct pms_sorted *sorted, uint32_t
 
 /* The kid `at` of a node has lost `gone` entries, perhaps its first one too. */
 static int refresh_kid(struct pms_pool *pool, uint32_t level, uint64_t node, uint32_t at,
-                       uint32_t gone)
+                       uint32_t used, uint32_t gone)
 {
     struct pms_branch kid, first;
-    PMS_TRY(read_items(pool, 1, node, at, 1, &kid));
-    PMS_TRY(read_items(pool, level, kid.off, 0, 1, &first));
+    uint32_t slot;
+    get_kid(pool, node, at, &kid);
+    if (level) {
+        get_kid(pool, kid.off, 0, &first);
+    } else {
+        PMS_TRY(pms_sorted_slot(pool, kid.off, used, 0, &slot));
+        first.least = pms_get(pool, pms_sorted_ref(kid.off, slot));
+    }
     kid.count -= gone;
     kid.least = first.least;
-    kid.prefix = first.prefix;
-    put_kid(pool, node, at, &kid);
-    return PMS_OK;
+    return put_kid(pool, node, at, &kid);
 }
 
 /* `gone` references have left the leaf of the path, which has `used` now: all levels above. */
@@ -465,7 +567,7 @@ static int settle(struct pms_pool *pool, struct pms_sorted *sorted,
             PMS_TRY(take_out(pool, 1, node, kids, at, 1));
             kids--;
         } else {
-            PMS_TRY(refresh_kid(pool, level, node, at, gone));
+            PMS_TRY(refresh_kid(pool, level, node, at, used, gone));
             if (used < pms_sorted_fill(level) && !on_right_edge(sorted, path, level))
                 PMS_TRY(help_kid(pool, level, node, at, &kids));
         }
@@ -484,8 +586,13 @@ static int settle(struct pms_pool *pool, struct pms_sorted *sorted,
 static int cut(struct pms_pool *pool, struct pms_sorted *sorted,
                const struct pms_sorted_path *path, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
-        PMS_TRY(drop_entry(pool, pms_get(pool, pms_sorted_ref(path->off[0], path->at[0] + i))));
+    struct pms_sorted_path at = {.off = {path->off[0]}, .used = {path->used[0]}};
+    uint64_t entry;
+    for (uint32_t i = 0; i < n; i++) {
+        at.at[0] = path->at[0] + i;
+        PMS_TRY(pms_sorted_here(pool, &at, &entry));
+        PMS_TRY(drop_entry(pool, entry));
+    }
     PMS_TRY(take_out(pool, 0, path->off[0], path->used[0], path->at[0], n));
     return settle(pool, sorted, path, path->used[0] - n, n);
 }

@@ -27,6 +27,22 @@ static inline uint64_t pms_image_prefix(const uint8_t *image, uint64_t len)
     return __builtin_bswap64(word);
 }
 
+/* The same behind the first `skip` bytes. */
+static inline uint64_t pms_image_prefix_at(const uint8_t *image, uint64_t len, uint64_t skip)
+{
+    return skip < len ? pms_image_prefix(image + skip, len - skip) : 0;
+}
+
+/* How many bytes two images begin with alike. */
+static inline uint32_t pms_image_shared(const uint8_t *a, uint64_t a_len, const uint8_t *b,
+                                        uint64_t b_len)
+{
+    uint64_t most = a_len < b_len ? a_len : b_len, n = 0;
+    while (n < most && a[n] == b[n])
+        n++;
+    return (uint32_t)n;
+}
+
 static inline int pms_image_compare(const uint8_t *a, uint64_t a_len, const uint8_t *b,
                                     uint64_t b_len)
 {

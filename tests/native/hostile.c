@@ -152,13 +152,15 @@ static int see_list(struct walk *w, uint64_t list)
     return at == len ? PMS_OK : PMS_E_CORRUPT;
 }
 
-/* The key of an entry as one to look for; room: its image, if that is made. */
-static int order_key(struct walk *w, uint64_t sorted, uint64_t entry, uint8_t *room,
+/* The key of an entry as one to look for, with its image. */
+static int order_key(struct walk *w, uint64_t sorted, uint64_t entry, struct pms_image *image,
                      struct pms_order_key *out)
 {
     memset(out, 0, sizeof *out);
     out->order = (uint32_t)pms_get(w->pool, PMS_SORTED_AT(sorted, order));
-    PMS_TRY(pms_sorted_image(w->pool, entry, room, &out->image, &out->len));
+    PMS_TRY(pms_sorted_image(w->pool, entry, image));
+    out->image = image->bytes;
+    out->len = image->len;
     PMS_TRY(pms_sorted_entry(w->pool, entry, &out->stored, NULL));
     out->prefix = pms_image_prefix(out->image, out->len);
     return PMS_OK;
@@ -167,12 +169,12 @@ static int order_key(struct walk *w, uint64_t sorted, uint64_t entry, uint8_t *r
 /* The entry at `at`: its key is found there; of many entries, some are looked for. */
 static int see_entry(struct walk *w, uint64_t sorted, uint64_t at, uint64_t entry)
 {
-    uint8_t room[PMS_IMAGE_NUMBER_MAX];
+    struct pms_image image;
     struct pms_order_key key;
     struct pms_val value;
     uint64_t index, after = 0;
     PMS_TRY(step(w));
-    PMS_TRY(order_key(w, sorted, entry, room, &key));
+    PMS_TRY(order_key(w, sorted, entry, &image, &key));
     see_value(w, &key.stored);
     mix(&w->look->shape, entry);
     if (at > 100 && at % 31) {
@@ -191,11 +193,12 @@ static int see_entry(struct walk *w, uint64_t sorted, uint64_t at, uint64_t entr
 
 static int see_sorted(struct walk *w, uint64_t sorted)
 {
-    uint64_t at = 0, ref, refs, len = pms_sorted_len(w->pool, sorted);
+    uint64_t at = 0, len = pms_sorted_len(w->pool, sorted);
+    struct pms_sorted_run run;
     int status;
-    while ((status = pms_sorted_run(w->pool, sorted, at, &ref, &refs)) == PMS_OK)
-        for (uint64_t i = 0; i < refs; i++, at++)
-            PMS_TRY(see_entry(w, sorted, at, pms_get(w->pool, ref + 16 * i)));
+    while ((status = pms_sorted_run(w->pool, sorted, at, UINT64_MAX, &run)) == PMS_OK)
+        for (uint32_t i = 0; i < run.count; i++, at++)
+            PMS_TRY(see_entry(w, sorted, at, run.entry[i]));
     mix(&w->look->state, at);
     mix(&w->look->shape, at);
     if (status != PMS_MISSING)

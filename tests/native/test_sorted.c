@@ -137,20 +137,21 @@ static int model_has(int64_t number)
 static void same_as_model(void)
 {
     struct pms_val key, value;
-    uint64_t at = 0, ref, refs, index;
+    struct pms_sorted_run run;
+    uint64_t at = 0, index;
     CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
     CHECK_EQ(pms_sorted_len(fx.pool, sorted), model_count);
     while (at < model_count) {
-        CHECK_EQ(pms_sorted_run(fx.pool, sorted, at, &ref, &refs), PMS_OK);
-        CHECK(refs >= 1 && refs <= model_count - at);
-        for (uint64_t i = 0; i < refs; i++, at++) {
-            CHECK_EQ(pms_sorted_entry(fx.pool, pms_get(fx.pool, ref + 16 * i), &key, &value),
-                     PMS_OK);
+        uint64_t most = 1 + draw(2 * PMS_SORTED_REFS);
+        CHECK_EQ(pms_sorted_run(fx.pool, sorted, at, most, &run), PMS_OK);
+        CHECK(run.count >= 1 && run.count <= model_count - at && run.count <= most);
+        for (uint32_t i = 0; i < run.count; i++, at++) {
+            CHECK_EQ(pms_sorted_entry(fx.pool, run.entry[i], &key, &value), PMS_OK);
             same_key(&key, model[at]);
             same_value(&value, value_id[at]);
         }
     }
-    CHECK_EQ(pms_sorted_run(fx.pool, sorted, at, &ref, &refs), PMS_MISSING);
+    CHECK_EQ(pms_sorted_run(fx.pool, sorted, at, 1, &run), PMS_MISSING);
     for (int i = 0; i < 100 && model_count; i++) {
         int64_t number = (int64_t)draw((uint64_t)model[model_count - 1] + 2);
         struct pms_order_key k = key_of(number);
@@ -324,14 +325,14 @@ static void test_an_ascending_load_leaves_full_blocks(void)
 {
     new_sorted("full");
     fixture_begin(fx.pool);
-    for (int64_t i = 0; i < 63 * 31; i++)
+    for (int64_t i = 0; i < PMS_SORTED_REFS * 31; i++)
         do_set(i);
     fixture_commit(fx.pool);
     uint64_t root = word_of(PMS_SORTED_AT(sorted, root));
     CHECK_EQ(word_of(PMS_SORTED_AT(sorted, height)), 1);
     CHECK_EQ(word_of(root) & 0xffff, 31);
     for (uint32_t i = 0; i < 31; i++)
-        CHECK_EQ(word_of(pms_sorted_kid(root, i) + PMS_KID_COUNT), 63);
+        CHECK_EQ(word_of(pms_sorted_kid(root, i) + PMS_KID_COUNT), PMS_SORTED_REFS);
     fixture_drop_object(&fx, "full");
 }
 
@@ -530,16 +531,20 @@ static void forge_tree(void)
     forge("no kind of keys", PMS_SORTED_AT(sorted, order), PMS_ORDER_NUMBER);
     forge("node magic", node, 1ull << 40);
     forge("node kids", node, 1);
-    forge("node reserve", node + 24, 1);
+    forge("common bytes of a node", node, 1ull << 16);
+    forge("too many common bytes", node, 25ull << 16);
     forge("kid", kid, 1024);
     forge("kid twice", kid, leaf ^ word_of(pms_sorted_kid(node, 0)));
     forge("kid count", kid + PMS_KID_COUNT, 1);
     forge("kid least", kid + PMS_KID_LEAST, entry ^ word_of(kid + PMS_KID_LEAST));
     forge("kid prefix", kid + PMS_KID_PREFIX, 1);
     forge("leaf magic", leaf, 1ull << 33);
-    forge("leaf room", leaf, 32ull << 16);
+    forge("leaf room", leaf, 32ull << 8);
+    forge("common bytes of a leaf", leaf, 1ull << 16);
+    forge("other common bytes", PMS_SORTED_BYTES(leaf), 1);
+    forge("order twice", pms_sorted_order(leaf, 0), 1);
+    forge("order of what is not there", pms_sorted_order(leaf, 0), 0xc0);
     forge("leaf references", leaf, 2);
-    forge("leaf reserve", leaf + 8, 1);
     forge("reference", ref, 32);
     forge("reference twice", ref, entry ^ other);
     forge("prefix", ref + 8, 1ull << 63);

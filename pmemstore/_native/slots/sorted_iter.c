@@ -13,6 +13,7 @@
 
 #define AHEAD_MAX 64
 #define AHEAD_FIRST 8
+#define FETCH_AHEAD 4 /* entries lie anywhere, each a cache miss: asked for so much before */
 
 struct ahead {
     struct pys_taken key, value;
@@ -128,12 +129,16 @@ static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t c
                     struct ahead *out)
 {
     struct pms_pool *pool = pys_core(self);
-    uint64_t ref, refs, done = 0;
-    while (done < count) {
-        PMS_TRY(pms_sorted_run(pool, self->handle->off, start + done, &ref, &refs));
-        for (; refs > 0 && done < count; refs--, done++, ref += 16)
-            PMS_TRY(
-                take_entry(pool, kind, pms_get(pool, ref), &out[done].key, &out[done].value));
+    struct pms_sorted_run run;
+    for (uint64_t done = 0; done < count; done += run.count) {
+        PMS_TRY(pms_sorted_run(pool, self->handle->off, start + done, count - done, &run));
+        for (uint32_t i = 0; i < FETCH_AHEAD && i < run.count; i++)
+            pms_sorted_prefetch(pool, run.entry[i]);
+        for (uint32_t i = 0; i < run.count; i++, out++) {
+            if (i + FETCH_AHEAD < run.count)
+                pms_sorted_prefetch(pool, run.entry[i + FETCH_AHEAD]);
+            PMS_TRY(take_entry(pool, kind, run.entry[i], &out->key, &out->value));
+        }
     }
     return PMS_OK;
 }

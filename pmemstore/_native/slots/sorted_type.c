@@ -17,7 +17,7 @@ Py_ssize_t pys_sorted_length(PyObject *obj)
     return status == PMS_OK ? (Py_ssize_t)count : pys_raise(self->owner, status);
 }
 
-/* The place of a key.  1: there; 0: not there; -1: raised. */
+/* The place of a key; index may be NULL.  1: there; 0: not there; -1: raised. */
 static int find(struct pys_proxy *self, PyObject *key, uint64_t *index)
 {
     struct pms_pool *pool = pys_core(self);
@@ -38,8 +38,7 @@ static int find(struct pys_proxy *self, PyObject *key, uint64_t *index)
 
 int pys_sorted_contains(PyObject *self, PyObject *key)
 {
-    uint64_t index;
-    return find((struct pys_proxy *)self, key, &index);
+    return find((struct pys_proxy *)self, key, NULL);
 }
 
 PyObject *pys_sorted_place(PyObject *self, PyObject *key)
