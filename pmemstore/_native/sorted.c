@@ -213,8 +213,8 @@ static int bad_entry(uint64_t entry, uint64_t want, uint64_t have)
 }
 
 /* Where the key's bytes are; out->inner: where they would be if they are INNER. */
-static int key_bytes(struct pms_pool *pool, uint64_t entry, uint64_t word0,
-                     struct pms_sorted_parts *out)
+static inline int key_bytes(struct pms_pool *pool, uint64_t entry, uint64_t word0,
+                            struct pms_sorted_parts *out)
 {
     uint32_t flags = PMS_CELL_FLAGS(word0);
     uint64_t word = pms_get(pool, entry + 8);
@@ -235,14 +235,14 @@ static int key_bytes(struct pms_pool *pool, uint64_t entry, uint64_t word0,
     return PMS_OK;
 }
 
-int pms_sorted_parts(struct pms_pool *pool, uint64_t entry, struct pms_sorted_parts *out)
+/* Inline: who needs a part of it pays for no more. */
+static inline int parts_of(struct pms_pool *pool, uint64_t entry, struct pms_sorted_parts *out)
 {
-    memset(out, 0, sizeof *out);
-    if (!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm)))
+    *out = (struct pms_sorted_parts){.key = entry + 8};
+    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm))))
         return PMS_FAIL(PMS_E_CORRUPT, "place of a sorted dict's entry", entry, 0, 0);
     uint64_t word0 = pms_get(pool, entry);
     out->tag = PMS_CELL_TAG(word0);
-    out->key = entry + 8;
     out->inner = entry + sizeof(struct pms_sorted_entry_pm);
     switch (out->tag) {
     case PMS_TAG_FALSE:
@@ -268,12 +268,17 @@ int pms_sorted_parts(struct pms_pool *pool, uint64_t entry, struct pms_sorted_pa
     }
 }
 
+int pms_sorted_parts(struct pms_pool *pool, uint64_t entry, struct pms_sorted_parts *out)
+{
+    return parts_of(pool, entry, out);
+}
+
 int pms_sorted_image(struct pms_pool *pool, uint64_t entry, struct pms_image *out)
 {
     struct pms_sorted_parts parts;
     double number;
     uint64_t word;
-    PMS_TRY(pms_sorted_parts(pool, entry, &parts));
+    PMS_TRY(parts_of(pool, entry, &parts));
     out->bytes = out->room;
     switch (parts.tag) {
     case PMS_TAG_FALSE:
@@ -304,18 +309,14 @@ int pms_sorted_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
                      struct pms_val *value)
 {
     struct pms_sorted_parts parts;
-    PMS_TRY(pms_sorted_parts(pool, entry, &parts));
+    PMS_TRY(parts_of(pool, entry, &parts));
     if (key) {
+        int bytes = pms_tag_is_bytes(parts.tag);
         key->tag = parts.tag;
         key->zero = 0;
-        key->num = pms_get(pool, entry + 8);
-        key->data = NULL;
-        key->len = 0;
-        if (pms_tag_is_bytes(parts.tag)) {
-            key->num = 0;
-            key->len = parts.key_len;
-            key->data = parts.key_len ? pms_view_block(pool, parts.key) : "";
-        }
+        key->num = bytes ? 0 : pms_get(pool, entry + 8);
+        key->len = bytes ? parts.key_len : 0;
+        key->data = !bytes ? NULL : key->len ? pms_view_block(pool, parts.key) : "";
     }
     return value ? pms_cell_read(pool, PMS_SORTED_VALUE(entry), value) : PMS_OK;
 }
@@ -339,33 +340,52 @@ static int compare(struct pms_pool *pool, const struct pms_order_key *key, uint6
     return PMS_OK;
 }
 
+/* The front of a key's image as numbers, the first byte highest, padded with zeroes. */
+struct front {
+    uint64_t word[PMS_SORTED_COMMON / 8 + 1];
+    uint64_t len; /* of the whole image */
+};
+
+static void read_front(const struct pms_order_key *key, struct front *out)
+{
+    uint64_t word[PMS_SORTED_COMMON / 8 + 1] = {0};
+    memcpy(word, key->image, key->len < sizeof word ? (size_t)key->len : sizeof word);
+    for (uint32_t i = 0; i <= PMS_SORTED_COMMON / 8; i++)
+        out->word[i] = __builtin_bswap64(word[i]);
+    out->len = key->len;
+}
+
 /* How the key compares with the common bytes of a block; 0: it begins with them, and then
  * *prefix is that of the key. */
-static int compare_common(const struct pms_pool *pool, const struct pms_order_key *key,
-                          uint64_t block, uint32_t common, uint64_t *prefix)
+static inline int compare_common(const struct pms_pool *pool, const struct front *front,
+                                 uint64_t block, uint32_t common, uint64_t *prefix)
 {
-    uint64_t bytes[PMS_SORTED_COMMON / 8];
-    int order;
-    if (common == 0) {
-        *prefix = key->prefix;
-        return 0;
+    uint32_t whole = common / 8, rest = 8 * (common % 8);
+    for (uint32_t i = 0; 8 * i < common; i++) {
+        uint64_t have = __builtin_bswap64(pms_get(pool, PMS_SORTED_BYTES(block) + 8 * i));
+        uint64_t want = front->word[i];
+        if (i == whole) {
+            have >>= 64 - rest;
+            want >>= 64 - rest;
+        }
+        if (PMS_UNLIKELY(have != want))
+            return want < have ? -1 : 1;
     }
-    for (uint32_t i = 0; i < PMS_SORTED_COMMON / 8; i++)
-        bytes[i] = pms_get(pool, PMS_SORTED_BYTES(block) + 8 * i);
-    if (key->len < common) {
-        order = memcmp(key->image, bytes, (size_t)key->len);
-        return order ? order : -1;
-    }
-    *prefix = pms_image_prefix_at(key->image, key->len, common);
-    return memcmp(key->image, bytes, common);
+    if (PMS_UNLIKELY(front->len < common))
+        return -1;
+    *prefix = front->word[whole] << rest;
+    if (rest)
+        *prefix |= front->word[whole + 1] >> (64 - rest);
+    return 0;
 }
 
 /* The last kid whose least entry is not greater than the key; the first one if all are. */
-static int choose_kid(struct pms_pool *pool, const struct pms_order_key *key, uint64_t node,
+static int choose_kid(struct pms_pool *pool, const struct pms_order_key *key,
+                      const struct front *front, uint64_t node,
                       const struct pms_sorted_head *head, uint32_t *at)
 {
     uint64_t prefix = 0;
-    int side = compare_common(pool, key, node, head->common, &prefix);
+    int side = compare_common(pool, front, node, head->common, &prefix);
     uint32_t lo = side <= 0 ? 1 : head->used, hi = side < 0 ? 1 : head->used;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;
@@ -385,11 +405,11 @@ static int choose_kid(struct pms_pool *pool, const struct pms_order_key *key, ui
 }
 
 static int choose_ref(struct pms_pool *pool, const struct pms_order_key *key,
-                      const struct pms_sorted_head *head, struct pms_sorted_path *path,
-                      int *found)
+                      const struct front *front, const struct pms_sorted_head *head,
+                      struct pms_sorted_path *path, int *found)
 {
     uint64_t leaf = path->off[0], prefix = 0;
-    int side = compare_common(pool, key, leaf, head->common, &prefix);
+    int side = compare_common(pool, front, leaf, head->common, &prefix);
     uint32_t lo = side <= 0 ? 0 : head->used, hi = side < 0 ? 0 : head->used;
     *found = 0;
     while (lo < hi) {
@@ -398,6 +418,7 @@ static int choose_ref(struct pms_pool *pool, const struct pms_order_key *key,
         uint64_t ref = pms_sorted_ref(leaf, slot), have = pms_get(pool, ref + 8);
         int order = prefix < have ? -1 : 1;
         if (prefix == have) {
+            pms_sorted_prefetch(pool, pms_get(pool, ref));
             PMS_TRY(compare(pool, key, pms_get(pool, ref), &order));
             if (order == 0) {
                 *found = 1;
@@ -419,17 +440,19 @@ int pms_sorted_find(struct pms_pool *pool, const struct pms_sorted *sorted,
 {
     uint64_t off = sorted->root, total = sorted->count;
     struct pms_sorted_head head;
+    struct front front;
+    read_front(key, &front);
     for (uint32_t level = sorted->height; level > 0; level--) {
         path->off[level] = off;
         PMS_TRY(pms_sorted_node(pool, off, &head));
         path->used[level] = head.used;
-        PMS_TRY(choose_kid(pool, key, off, &head, &path->at[level]));
+        PMS_TRY(choose_kid(pool, key, &front, off, &head, &path->at[level]));
         uint64_t kid = pms_sorted_kid(off, path->at[level]);
         off = pms_get(pool, kid);
         total = pms_get(pool, kid + PMS_KID_COUNT);
     }
     PMS_TRY(arrive(pool, sorted, off, total, path, &head));
-    return choose_ref(pool, key, &head, path, found);
+    return choose_ref(pool, key, &front, &head, path, found);
 }
 
 static int fits_at(struct pms_pool *pool, const struct pms_sorted *sorted,

@@ -8,7 +8,6 @@ which is not needed at run time.
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import (
     ItemsView,
     Iterable,
@@ -46,7 +45,6 @@ V = TypeVar("V")
 T = TypeVar("T")
 
 _KEYS, _VALUES, _ITEMS = 0, 1, 2
-_TRIES = 8
 assert _order.order_image is not None  # its import tells the slots
 
 if TYPE_CHECKING:
@@ -384,21 +382,6 @@ def remove_range(sorted_: Any, minimum: Any, maximum: Any, inclusive: tuple[bool
     return count
 
 
-def get_slice(sorted_: Any, kind: int, index: slice) -> list[Any]:
-    """Return what stands at the indices of a slice, from one look."""
-    for _ in range(_TRIES):  # another thread may change the length before the items are read
-        length = len(sorted_)
-        wanted = range(*index.indices(length))
-        if not wanted:
-            return []
-        low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
-        cells: list[Any] | None = sorted_._get_range(kind, low, high - low + 1, length)
-        if cells is not None:
-            return cells if wanted.step == 1 else [cells[i - low] for i in wanted]
-    whole: list[Any] = sorted_._get_range(kind, 0, sys.maxsize)
-    return whole[index]
-
-
 def delete_slice(sorted_: Any, index: slice) -> None:
     """Delete what stands at the indices of a slice, as one unit of work."""
     with sorted_._pool.transaction():
@@ -444,7 +427,7 @@ class _View(Generic[T]):
     def __getitem__(self, index: slice, /) -> list[T]: ...
     def __getitem__(self, index: Any, /) -> Any:
         if isinstance(index, slice):
-            return get_slice(self._mapping, self._kind, index)
+            return self._mapping._slice(self._kind, index)
         return self._mapping._at(self._kind, _as_index(index))
 
     def __delitem__(self, index: SupportsIndex | slice, /) -> None:

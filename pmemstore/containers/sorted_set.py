@@ -5,7 +5,6 @@ Its hot operations are slots of the C type ``SortedSetBase``, over the tree of t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from reprlib import recursive_repr
@@ -16,7 +15,6 @@ from pmemstore.containers.convert import described_when_dead, volatile
 from pmemstore.containers.kinds import Kind, register
 from pmemstore.containers.sorted import (
     delete_slice,
-    get_slice,
     new_sorted,
     no_key_function,
     remove_range,
@@ -191,10 +189,7 @@ class SortedSet(_Base[T]):
         """Return 1 if the item is there, else 0."""
         return int(item in self)
 
-    # ---- slices: the C subscript calls these
-
-    def _getslice(self, index: slice, /) -> list[T]:
-        return get_slice(self, _KEYS, index)
+    # ---- slices: the C subscript calls this
 
     def _delslice(self, index: slice, /) -> None:
         delete_slice(self, index)
@@ -391,7 +386,7 @@ class SortedSet(_Base[T]):
 def _items(source: Iterable[Any]) -> list[Any]:
     """Return the items, from one look at a SortedSet."""
     if isinstance(source, SortedSet):
-        items: list[Any] = source._get_range(_KEYS, 0, sys.maxsize)
+        items: list[Any] = source[:]
         return items
     return list(source)
 

@@ -42,10 +42,8 @@ struct pys_span {
 /* kind: enum pys_iter_kind. */
 PyObject *pys_sorted_iter(struct pys_proxy *self, int kind, int reverse,
                           const struct pys_span *span);
-/* A list of those of the items that are there; None if there are not `length` in all, unless
- * that is PYS_ANY_LENGTH. */
-PyObject *pys_sorted_list(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
-                          uint64_t length);
+/* A list of what stands at the indices of a slice (NULL: all), from one look. */
+PyObject *pys_sorted_slice(struct pys_proxy *self, int kind, PyObject *slice);
 
 /* ---- sorted_bulk.c ---- */
 /* items: a list of keys, or, with pairs, of pairs.  All or none.  -1: raised. */
@@ -73,9 +71,8 @@ PyObject *pys_sorted_iterate(PyObject *self);
          "_irange(kind, minimum, maximum, with_min, with_max, reverse): an iterator."},        \
         {"_islice", pys_sorted_islice, METH_VARARGS,                                           \
          "_islice(kind, start, stop, reverse): an iterator."},                                 \
-        {"_get_range", pys_sorted_get_range, METH_VARARGS,                                     \
-         "_get_range(kind, start, count, length=-1): a list of what is there; None if it has " \
-         "not this length."},                                                                  \
+        {"_slice", (PyCFunction)(void (*)(void))pys_sorted_get_slice, METH_FASTCALL,           \
+         "_slice(kind, slice): a list of what stands there, from one look."},                  \
         {"_del_range", pys_sorted_del_range, METH_VARARGS,                                     \
          "_del_range(start, count): delete."},                                                 \
         {"__reversed__", pys_sorted_reversed, METH_NOARGS, "Iterate from the greatest key."}
@@ -87,7 +84,7 @@ PyObject *pys_sorted_item(PyObject *self, PyObject *args);
 PyObject *pys_sorted_pop(PyObject *self, PyObject *args);
 PyObject *pys_sorted_irange(PyObject *self, PyObject *args);
 PyObject *pys_sorted_islice(PyObject *self, PyObject *args);
-PyObject *pys_sorted_get_range(PyObject *self, PyObject *args);
+PyObject *pys_sorted_get_slice(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *pys_sorted_del_range(PyObject *self, PyObject *args);
 PyObject *pys_sorted_reversed(PyObject *self, PyObject *unused);
 

@@ -12,7 +12,7 @@
 #include "slots_sorted.h"
 
 #define AHEAD_MAX 64
-#define AHEAD_FIRST 8
+#define AHEAD_FIRST 8 /* then twice as many each time, so that a short look takes few */
 #define FETCH_AHEAD 4 /* entries lie anywhere, each a cache miss: asked for so much before */
 
 struct ahead {
@@ -91,7 +91,7 @@ PyObject *pys_sorted_iter(struct pys_proxy *sorted, int kind, int reverse,
     self->next = reverse ? stop - 1 : start;
     self->level = depth < PYS_LEVELS ? depth : PYS_LEVELS - 1;
     self->aborts = sorted->owner->aborts[self->level];
-    self->batch = AHEAD_FIRST;
+    self->batch = AHEAD_FIRST / 2;
     return (PyObject *)self;
 }
 
@@ -113,31 +113,32 @@ static int is_fresh(const struct sorted_iter *self)
 /* ---- taking ---- */
 
 /* Key and value of an entry, as the kind asks for. */
-static int take_entry(struct pms_pool *pool, int kind, uint64_t entry, struct pys_taken *key,
-                      struct pys_taken *value)
+static int take_entry(struct pms_pool *pool, int kind, uint64_t entry, struct ahead *out)
 {
     struct pms_val k, v;
+    memset(out, 0, sizeof *out);
     PMS_TRY(pms_sorted_entry(pool, entry, kind != PYS_VALUES ? &k : NULL,
                              kind != PYS_KEYS ? &v : NULL));
     if (kind != PYS_VALUES)
-        PMS_TRY(pys_take(pool, &k, key));
-    return kind != PYS_KEYS ? pys_take(pool, &v, value) : PMS_OK;
+        PMS_TRY(pys_take(pool, &k, &out->key));
+    return kind != PYS_KEYS ? pys_take(pool, &v, &out->value) : PMS_OK;
 }
 
-/* Entries [start, start + count), which must be there, into zeroed places. */
+/* Entries [start, start + count), which must be there.  *taken: of how many of them something was
+ * taken, also after a failure. */
 static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
-                    struct ahead *out)
+                    struct ahead *out, uint64_t *taken)
 {
     struct pms_pool *pool = pys_core(self);
     struct pms_sorted_run run;
-    for (uint64_t done = 0; done < count; done += run.count) {
-        PMS_TRY(pms_sorted_run(pool, self->handle->off, start + done, count - done, &run));
+    for (*taken = 0; *taken < count;) {
+        PMS_TRY(pms_sorted_run(pool, self->handle->off, start + *taken, count - *taken, &run));
         for (uint32_t i = 0; i < FETCH_AHEAD && i < run.count; i++)
             pms_sorted_prefetch(pool, run.entry[i]);
-        for (uint32_t i = 0; i < run.count; i++, out++) {
+        for (uint32_t i = 0; i < run.count; i++) {
             if (i + FETCH_AHEAD < run.count)
                 pms_sorted_prefetch(pool, run.entry[i + FETCH_AHEAD]);
-            PMS_TRY(take_entry(pool, kind, run.entry[i], &out->key, &out->value));
+            PMS_TRY(take_entry(pool, kind, run.entry[i], &out[(*taken)++]));
         }
     }
     return PMS_OK;
@@ -148,7 +149,7 @@ static int look_ahead(struct sorted_iter *self, uint64_t *length)
 {
     struct pms_handle *handle = self->sorted->handle;
     struct pms_pool *pool = handle->pool;
-    uint64_t count = self->left < self->batch ? self->left : self->batch;
+    uint64_t count = self->left < self->batch ? self->left : self->batch, taken;
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
@@ -157,16 +158,25 @@ static int look_ahead(struct sorted_iter *self, uint64_t *length)
         *length = pms_sorted_len(pool, handle->off);
         status = PMS_E_CHANGED;
     } else if (count) {
-        memset(self->ahead, 0, count * sizeof self->ahead[0]);
-        self->count = (unsigned)count;
-        status =
-            take_run(self->sorted, self->kind,
-                     self->reverse ? self->next + 1 - count : self->next, count, self->ahead);
+        status = take_run(self->sorted, self->kind,
+                          self->reverse ? self->next + 1 - count : self->next, count,
+                          self->ahead, &taken);
+        self->count = (unsigned)taken;
     }
     return pys_leave_read(pool, status);
 }
 
 /* ---- serving ---- */
+
+/* As pys_give; most of what is taken needs nothing done. */
+static inline PyObject *finish(struct pys_pool *owner, struct pys_taken *taken)
+{
+    PyObject *obj = taken->obj;
+    if (PMS_UNLIKELY(taken->tag != 0 || taken->handle != NULL))
+        return pys_give(owner, taken);
+    taken->obj = NULL;
+    return obj;
+}
 
 /* Empties both. */
 static PyObject *give(struct pys_pool *owner, int kind, struct ahead *ahead)
@@ -175,10 +185,11 @@ static PyObject *give(struct pys_pool *owner, int kind, struct ahead *ahead)
     PyObject *key = NULL, *value = NULL, *item = NULL;
     memset(ahead, 0, sizeof *ahead);
     if (kind != PYS_ITEMS)
-        return pys_give(owner, kind == PYS_KEYS ? &taken.key : &taken.value);
-    key = pys_give(owner, &taken.key);
-    value = key != NULL ? pys_give(owner, &taken.value) : NULL;
-    pys_taken_drop(&taken.value);
+        return finish(owner, kind == PYS_KEYS ? &taken.key : &taken.value);
+    key = finish(owner, &taken.key);
+    value = key != NULL ? finish(owner, &taken.value) : NULL;
+    if (PMS_UNLIKELY(key == NULL))
+        pys_taken_drop(&taken.value);
     item = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
     Py_XDECREF(key);
     Py_XDECREF(value);
@@ -220,8 +231,8 @@ static PyObject *sorted_iter_next(PyObject *obj)
         if (PMS_LIKELY(is_fresh(self)))
             return serve(self);
         self->batch = 1;
-    } else if (self->batch < AHEAD_MAX && self->length != 0) {
-        self->batch = self->batch < AHEAD_FIRST ? self->batch * 2 : AHEAD_MAX;
+    } else if (self->batch < AHEAD_MAX) {
+        self->batch *= 2;
     }
     drop_ahead(self);
     if (self->sorted == NULL) /* what was dropped came back and went to the end */
@@ -274,52 +285,78 @@ static void sorted_iter_dealloc(PyObject *obj)
 
 /* ---- lists ---- */
 
-/* Pool entered: how many of the items are there; PYS_NO_ITEM: it has another length. */
-static int measure(struct pys_proxy *self, uint64_t start, uint64_t length, uint64_t *count)
+/* What a slice asks for: the places first, first + step ..., count of them. */
+struct places {
+    Py_ssize_t first, stop, step, count;
+    struct ahead *taken;
+    uint64_t done; /* of how many something was taken */
+};
+
+/* Pool entered: take them; those of a step of 1 or -1 in one go, in the order of the keys. */
+static int take_places(struct pys_proxy *self, int kind, struct places *places)
 {
-    uint64_t have = pms_sorted_len(pys_core(self), self->handle->off);
-    if (length != PYS_ANY_LENGTH && length != have)
-        return PYS_NO_ITEM;
-    have = start < have ? have - start : 0;
-    *count = *count < have ? *count : have;
+    uint64_t first = (uint64_t)places->first, count = (uint64_t)places->count, one;
+    places->taken = malloc(count * sizeof *places->taken);
+    if (places->taken == NULL)
+        return PMS_FAIL(PMS_E_NOMEM, "copying a sorted dict", 0, count * sizeof *places->taken,
+                        0);
+    if (places->step == 1 || places->step == -1)
+        return take_run(self, kind, places->step > 0 ? first : first + 1 - count, count,
+                        places->taken, &places->done);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t at = first + i * (uint64_t)places->step;
+        int status = take_run(self, kind, at, 1, &places->taken[i], &one);
+        places->done += one;
+        PMS_TRY(status);
+    }
     return PMS_OK;
 }
 
-PyObject *pys_sorted_list(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
-                          uint64_t length)
+static PyObject *give_places(struct pys_pool *owner, int kind, struct places *places)
 {
-    struct pms_pool *pool = pys_core(self);
-    struct ahead *taken = NULL;
-    PyObject *list = NULL;
-    int status = pys_enter_read(pool, self->handle);
-    if (status == PMS_OK) {
-        status = measure(self, start, length, &count);
-        if (status == PMS_OK)
-            taken = calloc(count != 0 ? (size_t)count : 1, sizeof *taken);
-        if (status == PMS_OK)
-            status = taken != NULL ? take_run(self, kind, start, count, taken)
-                                   : PMS_FAIL(PMS_E_NOMEM, "copying a sorted dict", 0,
-                                              count * sizeof *taken, 0);
-        status = pys_leave_read(pool, status);
-    }
-    if (status == PYS_NO_ITEM)
-        return pys_ref(Py_None);
-    if (status == PMS_OK)
-        list = PyList_New((Py_ssize_t)count);
-    else
-        pys_raise(self->owner, status);
-    for (uint64_t i = 0; list != NULL && i < count; i++) {
-        PyObject *item = give(self->owner, kind, &taken[i]);
+    PyObject *list = PyList_New(places->count);
+    for (Py_ssize_t i = 0; list != NULL && i < places->count; i++) {
+        PyObject *item =
+            give(owner, kind, &places->taken[places->step == -1 ? places->count - 1 - i : i]);
         if (item == NULL)
             Py_CLEAR(list);
         else
-            PyList_SetItem(list, (Py_ssize_t)i, item);
+            PyList_SetItem(list, i, item);
     }
-    for (uint64_t i = 0; list == NULL && taken != NULL && i < count; i++) {
-        pys_taken_drop(&taken[i].key);
-        pys_taken_drop(&taken[i].value);
+    return list;
+}
+
+PyObject *pys_sorted_slice(struct pys_proxy *self, int kind, PyObject *slice)
+{
+    struct pms_pool *pool = pys_core(self);
+    struct places places = {0, PY_SSIZE_T_MAX, 1, 0, NULL, 0};
+    PyObject *list = NULL;
+    int status;
+    if (slice != NULL &&
+        PySlice_Unpack(slice, &places.first, &places.stop, &places.step) < 0) /* runs Python */
+        return NULL;
+    status = pys_enter_read(pool, self->handle);
+    if (status == PMS_OK) {
+        uint64_t length = pms_sorted_len(pool, self->handle->off), off = self->handle->off;
+        uint64_t most = pool->super.size / sizeof(struct pms_sorted_entry_pm);
+        if (length > most)
+            status = PMS_FAIL(PMS_E_CORRUPT, "count of a sorted dict", off, most, length);
+        else
+            places.count = PySlice_AdjustIndices((Py_ssize_t)length, &places.first,
+                                                 &places.stop, places.step);
+        if (places.count > 0)
+            status = take_places(self, kind, &places);
+        status = pys_leave_read(pool, status);
     }
-    free(taken);
+    if (status == PMS_OK)
+        list = give_places(self->owner, kind, &places);
+    else
+        pys_raise(self->owner, status);
+    for (uint64_t i = 0; list == NULL && i < places.done; i++) {
+        pys_taken_drop(&places.taken[i].key);
+        pys_taken_drop(&places.taken[i].value);
+    }
+    free(places.taken);
     return list;
 }
 

@@ -1,6 +1,6 @@
 /* sorted_set_type.c -- SortedSetBase: the persistent sorted set, one call of the core each.
  *
- * Slices go to the Python side: _getslice(slice), _delslice(slice).
+ * Slices are deleted by the Python side: _delslice(slice).
  */
 #include "slots_sorted.h"
 
@@ -102,7 +102,7 @@ static PyObject *set_subscript(PyObject *self, PyObject *key)
     int kind = read_index(key, &index);
     if (PMS_LIKELY(kind == 1))
         return item_at(self, index);
-    return kind < 0 ? NULL : PyObject_CallMethod(self, "_getslice", "O", key);
+    return kind < 0 ? NULL : pys_sorted_slice((struct pys_proxy *)self, PYS_KEYS, key);
 }
 
 /* sq_item gets negative indices with the length added already: those are out of range. */

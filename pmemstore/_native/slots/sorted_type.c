@@ -116,7 +116,7 @@ static PyObject *given(struct pys_proxy *self, int status, int kind, struct pys_
     return result;
 }
 
-static int read_kind(int kind)
+static int read_kind(long kind)
 {
     if (kind >= PYS_KEYS && kind <= PYS_ITEMS)
         return 0;
@@ -202,19 +202,18 @@ PyObject *pys_sorted_islice(PyObject *self, PyObject *args)
     return pys_sorted_iter((struct pys_proxy *)self, kind, reverse, &span);
 }
 
-PyObject *pys_sorted_get_range(PyObject *self, PyObject *args)
+PyObject *pys_sorted_get_slice(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
 {
-    Py_ssize_t start, count, length = -1;
-    int kind;
-    if (!PyArg_ParseTuple(args, "inn|n:_get_range", &kind, &start, &count, &length) ||
-        read_kind(kind) < 0)
+    long kind = nargs == 2 ? PyLong_AsLong(args[0]) : -1;
+    if (kind == -1 && PyErr_Occurred())
         return NULL;
-    if (start < 0 || count < 0) {
-        PyErr_SetString(PyExc_ValueError, "_get_range(): start and count must not be negative");
+    if (nargs != 2 || !PySlice_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "_slice() takes a kind and a slice");
         return NULL;
     }
-    return pys_sorted_list((struct pys_proxy *)self, kind, (uint64_t)start, (uint64_t)count,
-                           length < 0 ? PYS_ANY_LENGTH : (uint64_t)length);
+    if (read_kind(kind) < 0)
+        return NULL;
+    return pys_sorted_slice((struct pys_proxy *)obj, (int)kind, args[1]);
 }
 
 /* ---- both: removing ---- */
@@ -536,7 +535,7 @@ static PyObject *dict_update(PyObject *self, PyObject *pairs)
 static PyObject *dict_items(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    return pys_sorted_list((struct pys_proxy *)self, PYS_ITEMS, 0, UINT64_MAX, PYS_ANY_LENGTH);
+    return pys_sorted_slice((struct pys_proxy *)self, PYS_ITEMS, NULL);
 }
 
 static PyObject *dict_iter_kind(PyObject *self, PyObject *args)
