@@ -17,6 +17,7 @@
 
 struct ahead {
     struct pys_taken key, value;
+    int atoms; /* both parts are done, and no proxies */
 };
 
 struct sorted_iter {
@@ -28,6 +29,7 @@ struct sorted_iter {
     uint64_t length; /* of the whole, when it began */
     uint64_t next, left;
     unsigned head, count, batch;
+    struct pys_pairs pairs;
     struct ahead ahead[AHEAD_MAX];
 };
 
@@ -102,12 +104,13 @@ static int unchanged(const struct sorted_iter *self)
            self->sorted->owner->aborts[self->level] == self->aborts;
 }
 
-/* May what was taken ahead still be served? */
+/* May what was taken ahead still be served?  Whatever could make it stale counts as a write. */
 static int is_fresh(const struct sorted_iter *self)
 {
     const struct pms_pool *pool = pys_core(self->sorted);
-    return unchanged(self) && !pool->closed &&
-           (self->kind == PYS_KEYS || pys_writes(pool) == self->writes);
+    if (PMS_LIKELY(pys_writes(pool) == self->writes))
+        return !pool->closed;
+    return self->kind == PYS_KEYS && unchanged(self) && !pool->closed;
 }
 
 /* ---- taking ---- */
@@ -116,12 +119,19 @@ static int is_fresh(const struct sorted_iter *self)
 static int take_entry(struct pms_pool *pool, int kind, uint64_t entry, struct ahead *out)
 {
     struct pms_val k, v;
-    memset(out, 0, sizeof *out);
+    out->key = out->value = (struct pys_taken){NULL, NULL, 0};
+    out->atoms = 1;
     PMS_TRY(pms_sorted_entry(pool, entry, kind != PYS_VALUES ? &k : NULL,
                              kind != PYS_KEYS ? &v : NULL));
-    if (kind != PYS_VALUES)
-        PMS_TRY(pys_take(pool, &k, &out->key));
-    return kind != PYS_KEYS ? pys_take(pool, &v, &out->value) : PMS_OK;
+    if (kind != PYS_VALUES) {
+        PMS_TRY(pys_take_key(pool, &k, &out->key));
+        out->atoms = pys_is_done(&out->key);
+    }
+    if (kind != PYS_KEYS) {
+        PMS_TRY(pys_take(pool, &v, &out->value));
+        out->atoms &= pys_is_done(&out->value) & (v.tag < PMS_TAG_OBJECT_MIN);
+    }
+    return PMS_OK;
 }
 
 /* Entries [start, start + count), which must be there.  *taken: of how many of them something was
@@ -168,42 +178,35 @@ static int look_ahead(struct sorted_iter *self, uint64_t *length)
 
 /* ---- serving ---- */
 
-/* As pys_give; most of what is taken needs nothing done. */
-static inline PyObject *finish(struct pys_pool *owner, struct pys_taken *taken)
-{
-    PyObject *obj = taken->obj;
-    if (PMS_UNLIKELY(taken->tag != 0 || taken->handle != NULL))
-        return pys_give(owner, taken);
-    taken->obj = NULL;
-    return obj;
-}
-
-/* Empties both. */
+/* Python may run.  Empties both. */
 static PyObject *give(struct pys_pool *owner, int kind, struct ahead *ahead)
 {
-    struct ahead taken = *ahead; /* unpacking may come back here */
-    PyObject *key = NULL, *value = NULL, *item = NULL;
-    memset(ahead, 0, sizeof *ahead);
-    if (kind != PYS_ITEMS)
-        return finish(owner, kind == PYS_KEYS ? &taken.key : &taken.value);
-    key = finish(owner, &taken.key);
-    value = key != NULL ? finish(owner, &taken.value) : NULL;
-    if (PMS_UNLIKELY(key == NULL))
-        pys_taken_drop(&taken.value);
-    item = value != NULL ? PyTuple_Pack(2, key, value) : NULL;
-    Py_XDECREF(key);
-    Py_XDECREF(value);
-    return item;
+    struct pys_taken key = ahead->key, value = ahead->value; /* unpacking may come back here */
+    PyObject *result;
+    ahead->key = ahead->value = (struct pys_taken){NULL, NULL, 0};
+    if (kind == PYS_ITEMS)
+        result = pys_give_pair(owner, &key, &value);
+    else
+        result = pys_give(owner, kind == PYS_KEYS ? &key : &value);
+    pys_taken_drop(&value);
+    return result;
 }
 
 static PyObject *serve(struct sorted_iter *self)
 {
     struct ahead *ahead =
         self->reverse ? &self->ahead[--self->count] : &self->ahead[self->head++];
-    struct pys_proxy *sorted = (struct pys_proxy *)pys_ref(self->sorted);
-    PyObject *result;
+    PyObject *key = ahead->key.obj, *value = ahead->value.obj, *result;
+    struct pys_proxy *sorted = self->sorted;
     self->next = self->reverse ? self->next - 1 : self->next + 1;
     self->left--;
+    if (PMS_LIKELY(ahead->atoms)) {
+        ahead->key.obj = ahead->value.obj = NULL;
+        if (self->kind == PYS_ITEMS)
+            return pys_pair(&self->pairs, key, value);
+        return self->kind == PYS_KEYS ? key : value;
+    }
+    Py_INCREF(sorted); /* this may be the last other reference */
     result = give(sorted->owner, self->kind, ahead);
     Py_DECREF(sorted);
     return result;
@@ -265,6 +268,8 @@ static int sorted_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     struct sorted_iter *self = (struct sorted_iter *)obj;
     Py_VISIT(Py_TYPE(obj));
     Py_VISIT(self->sorted);
+    Py_VISIT(self->pairs.pair[0]);
+    Py_VISIT(self->pairs.pair[1]);
     for (unsigned i = self->head; i < self->count; i++) {
         Py_VISIT(self->ahead[i].key.obj);
         Py_VISIT(self->ahead[i].value.obj);
@@ -279,6 +284,8 @@ static void sorted_iter_dealloc(PyObject *obj)
     PyObject_GC_UnTrack(obj);
     drop_ahead(self);
     Py_CLEAR(self->sorted);
+    Py_CLEAR(self->pairs.pair[0]);
+    Py_CLEAR(self->pairs.pair[1]);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
 }
