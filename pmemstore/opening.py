@@ -21,6 +21,8 @@ __all__ = ["lock_holder", "open"]
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
+_OPTIONS = ffi.typeof("struct pms_options *")
+
 
 def open(
     path: Path,
@@ -52,9 +54,9 @@ def open(
         timeout: Seconds that operations and ``transaction()`` wait for another thread's
             transaction; then TransactionError.  Default: no limit.
         prepare: When pages are made writable ahead of the first store to them (direct media).
-            None: of the first 64 MiB before this returns, of the rest bit by bit with the
-            commits.  ``now``: of all.  ``lazy``: of none, so that each first store takes a write
-            fault; blocks are allocated and written ahead all the same.
+            None: with each commit those that it stores to, in pieces of 64 KiB, and some of the
+            rest.  ``now``: all, before this returns.  ``lazy``: none: each first store takes
+            a write fault.  Blocks are allocated and written ahead all the same.
         watch: When the file is compared with what it was, because another task may have
             truncated, punched or cloned it (direct media).  ``auto``: before a commit
             returns that took more than 5 us, or that is the first for 1 ms.  ``always``: before
@@ -114,7 +116,7 @@ def open(
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
-    options = ffi.new("struct pms_options *")
+    options = ffi.new(_OPTIONS)
     options.flag = flag.encode()
     options.size = 0 if size is None else parse_size(size, "size")
     options.limit = 0 if limit is None else parse_size(limit, "limit")
@@ -130,8 +132,12 @@ def open(
 
     text = os.fsdecode(name)
     out = ffi.new("struct pms_pool **")
-    # "n" renames a new file into place: where the link points to, not over the link.
-    target = os.path.realpath(name)
+    # "n" renames a new file into place: where the link points to, not over the link.  And the
+    # process may change its directory.
+    if os.path.islink(name):
+        target = os.path.realpath(name)
+    else:
+        target = name if os.path.isabs(name) else os.path.join(os.getcwdb(), name)
     counted = healths.count_below(os.fsdecode(target))
     if counted is not None:
         options.shutdown_device, options.shutdowns = counted

@@ -56,7 +56,7 @@ uint64_t pms_heap_capacity(uint64_t len)
 
 int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_super_pm *super)
 {
-    *heap = (struct pms_heap){.ws = ws, .super = super};
+    *heap = (struct pms_heap){.ws = ws, .super = super, .ready_round = 1};
     for (uint32_t i = 0; i < 65; i++)
         small_class[i] = (uint8_t)class_for(i * 16);
     uint64_t top = pms_rd(ws, PMS_ROOT_OFF + offsetof(struct pms_root_pm, top));
@@ -73,6 +73,10 @@ int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_s
 int pms_heap_grown(struct pms_heap *heap)
 {
     uint64_t words = heap->super->size / PMS_PAGE / 64 + 1;
+    if (words <= heap->page_words)
+        return PMS_OK;
+    if (words < 2 * heap->page_words) /* so that not each growth copies the maps */
+        words = 2 * heap->page_words;
     PMS_TRY(pms_bits_grow(&heap->page_avail, heap->page_words, words));
     PMS_TRY(pms_bits_grow(&heap->page_blocked, heap->page_words, words));
     PMS_TRY(pms_bits_grow(&heap->page_dropped, heap->page_words, words));
@@ -82,15 +86,9 @@ int pms_heap_grown(struct pms_heap *heap)
 
 void pms_heap_free(struct pms_heap *heap)
 {
-    for (uint32_t i = 0; i < heap->span_slots; i++) {
-        struct pms_span *span = heap->span_slot[i];
-        while (span) {
-            struct pms_span *next = span->chain;
-            free(span);
-            span = next;
-        }
-    }
-    free(heap->span_slot);
+    for (uint64_t i = 0; i < heap->span_room; i++)
+        free(heap->span[i]);
+    free(heap->span);
     free(heap->page_avail);
     free(heap->page_blocked);
     free(heap->page_dropped);
@@ -226,6 +224,14 @@ int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity)
 
 /* ---- allocate ---- */
 
+static void span_ready(struct pms_heap *heap, struct pms_span *span)
+{
+    span->ready = heap->ready_round;
+    if (heap->ready)
+        heap->ready(heap->settle_context, span->page * PMS_PAGE,
+                    (uint64_t)pms_classes[span->cls].pages * PMS_PAGE);
+}
+
 static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
 {
     uint64_t pages = (len + PMS_PAGE - 1) / PMS_PAGE, page;
@@ -239,6 +245,8 @@ static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
     pms_wr(heap->ws, pms_desc_off(heap, page), PMS_DESC_HEAD(PMS_PAGE_RUN, 0, pages));
     *off = page * PMS_PAGE;
     pms_fresh_add(heap->ws, *off, pages * PMS_PAGE);
+    if (heap->ready)
+        heap->ready(heap->settle_context, *off, pages * PMS_PAGE);
     return PMS_OK;
 }
 
@@ -258,6 +266,8 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
         return PMS_FAIL(PMS_E_CORRUPT, "a block is allocated that was seen free",
                         span->page * PMS_PAGE + (uint64_t)block * size, 0, word);
     *off = span->page * PMS_PAGE + (uint64_t)block * size;
+    if (PMS_UNLIKELY(span->ready != heap->ready_round))
+        span_ready(heap, span);
     PMS_TRY(pms_action_add(heap, PMS_ACT_ALLOC, cls, *off, block));
     span_withdraw(heap, span, block);
     bit_set(span->young, block);

@@ -38,8 +38,8 @@ struct pms_span {  /* DRAM state of a span that has been looked at */
     uint64_t page; /* page number in the file */
     uint32_t cls;
     uint32_t navail;
+    uint32_t ready;                 /* heap.ready_round when its pages were made ready */
     struct pms_span *prev, *next;   /* list of its class: spans with navail > 0 */
-    struct pms_span *chain;         /* hash chain */
     uint64_t avail[PMS_SPAN_WORDS]; /* bit i: block i may be handed out */
     uint64_t young[PMS_SPAN_WORDS]; /* bit i: allocated by the open unit */
 };
@@ -72,7 +72,11 @@ struct pms_heap {
     void *grow_context;
     /* About to fail for lack of space: make what is in quarantine available, if possible. */
     void (*settle)(void *context);
-    void *settle_context;
+    void *settle_context; /* of ready too */
+    /* Direct media: pages of which a first block is about to be handed out, so that nothing is
+     * stored to pages that take write faults.  NULL: nobody cares. */
+    void (*ready)(void *context, uint64_t off, uint64_t len);
+    uint32_t ready_round; /* grows when pages have to be made ready again */
 
     uint64_t *page_avail;   /* bit per page of the file: known free and available */
     uint64_t *page_blocked; /* bit per page: free, but in quarantine, freed by the open unit, or
@@ -80,12 +84,12 @@ struct pms_heap {
     uint64_t *page_dropped; /* bit per page: of a span that the open unit dropped and an undo
                                would bring back: not for the log */
     uint64_t page_words;
-    uint64_t scan_page;          /* pages before it have been looked at ... */
-    uint64_t scan_end;           /* ... up to here: root.top at open */
-    uint64_t dram_top;           /* pages from here on are unused and not yet in page_avail */
-    uint64_t page_hint;          /* no available page before it */
-    struct pms_span **span_slot; /* hash: page -> DRAM span */
-    uint32_t span_count, span_slots;
+    uint64_t scan_page;     /* pages before it have been looked at ... */
+    uint64_t scan_end;      /* ... up to here: root.top at open */
+    uint64_t dram_top;      /* pages from here on are unused and not yet in page_avail */
+    uint64_t page_hint;     /* no available page before it */
+    struct pms_span **span; /* by page / PMS_SPAN_PAGES: its DRAM state, if it has one */
+    uint64_t span_room;
     uint32_t empty_spans;                  /* spans of which every block is available */
     struct pms_span *partial[PMS_CLASSES]; /* spans with navail > 0 */
 

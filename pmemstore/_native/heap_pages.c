@@ -140,39 +140,27 @@ static uint64_t find_pages(struct pms_heap *heap, uint64_t n, uint64_t align)
 
 /* ---- spans in DRAM ---- */
 
-static uint32_t span_hash(const struct pms_heap *heap, uint64_t page)
-{
-    return (uint32_t)((page >> 4) * 0x9e3779b97f4a7c15ull >> 40) & (heap->span_slots - 1);
-}
-
+/* Spans begin at multiples of PMS_SPAN_PAGES. */
 struct pms_span *pms_span_find(const struct pms_heap *heap, uint64_t page)
 {
-    if (heap->span_slots == 0)
-        return NULL;
-    struct pms_span *span = heap->span_slot[span_hash(heap, page)];
-    while (span && span->page != page)
-        span = span->chain;
-    return span;
+    uint64_t i = page / PMS_SPAN_PAGES;
+    return i < heap->span_room ? heap->span[i] : NULL;
 }
 
-static int span_table_grow(struct pms_heap *heap)
+static int span_room(struct pms_heap *heap, uint64_t page)
 {
-    uint32_t old_slots = heap->span_slots, slots = old_slots ? old_slots * 2 : 64;
-    struct pms_span **old = heap->span_slot;
-    struct pms_span **slot = calloc(slots, sizeof(struct pms_span *));
-    if (!slot)
-        return PMS_FAIL_NOMEM("look at free blocks", slots * sizeof *slot);
-    heap->span_slot = slot;
-    heap->span_slots = slots;
-    for (uint32_t i = 0; i < old_slots; i++)
-        while (old[i]) {
-            struct pms_span *span = old[i];
-            old[i] = span->chain;
-            uint32_t h = span_hash(heap, span->page);
-            span->chain = slot[h];
-            slot[h] = span;
-        }
-    free(old);
+    uint64_t have = heap->span_room, want = heap->super->size / PMS_PAGE / PMS_SPAN_PAGES;
+    if (page / PMS_SPAN_PAGES < have)
+        return PMS_OK;
+    want = want < 2 * have ? 2 * have : want;
+    struct pms_span **span = calloc(want, sizeof(struct pms_span *));
+    if (!span)
+        return PMS_FAIL_NOMEM("look at free blocks", want * sizeof *span);
+    if (have)
+        memcpy(span, heap->span, have * sizeof *span);
+    free(heap->span);
+    heap->span = span;
+    heap->span_room = want;
     return PMS_OK;
 }
 
@@ -201,7 +189,7 @@ struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cl
     struct pms_span *span = pms_span_find(heap, page);
     if (span)
         return span;
-    if (heap->span_count >= heap->span_slots && span_table_grow(heap) != PMS_OK)
+    if (span_room(heap, page) != PMS_OK)
         return NULL;
     span = calloc(1, sizeof *span);
     if (!span)
@@ -215,10 +203,7 @@ struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cl
         span->avail[w] = ~pms_rd(heap->ws, bitmap + w * 8) & valid;
         span->navail += (uint32_t)__builtin_popcountll(span->avail[w]);
     }
-    uint32_t h = span_hash(heap, page);
-    span->chain = heap->span_slot[h];
-    heap->span_slot[h] = span;
-    heap->span_count++;
+    heap->span[page / PMS_SPAN_PAGES] = span;
     if (span->navail)
         pms_span_link(heap, span);
     if (span->navail == blocks)
@@ -228,16 +213,10 @@ struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cl
 
 void pms_span_forget(struct pms_heap *heap, uint64_t page)
 {
-    if (heap->span_slots == 0) /* there was no memory for a table when it was made */
+    struct pms_span *span = pms_span_find(heap, page);
+    if (!span) /* there was no memory for it when it was made */
         return;
-    struct pms_span **at = &heap->span_slot[span_hash(heap, page)];
-    while (*at && (*at)->page != page)
-        at = &(*at)->chain;
-    struct pms_span *span = *at;
-    if (!span)
-        return;
-    *at = span->chain;
-    heap->span_count--;
+    heap->span[page / PMS_SPAN_PAGES] = NULL;
     if (span->navail)
         pms_span_unlink(heap, span);
     if (span->navail == pms_classes[span->cls].blocks)
@@ -333,21 +312,16 @@ static int expose(struct pms_heap *heap, uint64_t n, uint64_t align)
 /* Spans whose blocks are all available become free pages. */
 static int drop_empty_spans(struct pms_heap *heap)
 {
-    for (uint32_t i = 0; i < heap->span_slots; i++) {
-        struct pms_span *span = heap->span_slot[i];
-        while (span) {
-            struct pms_span *next = span->chain;
-            const struct pms_class *cls = &pms_classes[span->cls];
-            if (span->navail == cls->blocks) {
-                uint64_t page = span->page;
-                PMS_TRY(pms_action_add(heap, PMS_ACT_SPAN_DROP, span->cls, page, cls->pages));
-                pms_wr(heap->ws, pms_desc_off(heap, page), 0);
-                pms_span_forget(heap, page);
-                pms_pages_give(heap, page, cls->pages);
-                bits_set(heap->page_dropped, page, cls->pages);
-            }
-            span = next;
-        }
+    for (uint64_t i = 0; i < heap->span_room; i++) {
+        struct pms_span *span = heap->span[i];
+        if (!span || span->navail != pms_classes[span->cls].blocks)
+            continue;
+        uint64_t page = span->page, pages = pms_classes[span->cls].pages;
+        PMS_TRY(pms_action_add(heap, PMS_ACT_SPAN_DROP, span->cls, page, pages));
+        pms_wr(heap->ws, pms_desc_off(heap, page), 0);
+        pms_span_forget(heap, page);
+        pms_pages_give(heap, page, pages);
+        bits_set(heap->page_dropped, page, pages);
     }
     return PMS_OK;
 }

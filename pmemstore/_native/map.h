@@ -47,6 +47,10 @@ int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_RE
  * tell what came of it. */
 void pms_map_ask_direct(int fd, uint64_t size);
 
+/* Blocks of zeroes for [off, off + len) at the end of the file, such that a store to them needs
+ * none: allocated and written.  On tmpfs what is allocated behind the end is both. */
+int pms_map_lengthen(struct pms_medium *m, uint64_t off, uint64_t len);
+
 /* m->fd is such a file: ask, give it size bytes of written zeroes, fsync. */
 int pms_map_fill(struct pms_medium *m, uint64_t size);
 

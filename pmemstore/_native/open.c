@@ -208,6 +208,7 @@ static int engine_start(struct pms_pool *pool, int repair)
         PMS_TRY(pms_super_write(pool));
     PMS_TRY(pms_heap_init(&pool->heap, &pool->ws, &pool->super));
     PMS_TRY(pms_tx_init(&pool->tx, &pool->map, log, &pool->ws, &pool->heap));
+    pool->tx.ahead = pool->map.medium.direct && pool->prepare != PMS_PREPARE_LAZY;
     if (!pool->read_only)
         pool->heap.grow = pms_pool_grow_pages;
     pool->heap.grow_context = pool;

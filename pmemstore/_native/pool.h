@@ -28,7 +28,7 @@
 
 /* Direct media: pages made writable ahead of the first store to them. */
 enum pms_prepare_when {
-    PMS_PREPARE_AUTO = 0, /* 64 MiB at once, the rest bit by bit */
+    PMS_PREPARE_AUTO = 0, /* what a unit is about to store to, and the rest bit by bit */
     PMS_PREPARE_NOW = 1,  /* all at once */
     PMS_PREPARE_LAZY = 2  /* none: stores take their faults */
 };
@@ -243,7 +243,8 @@ int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode, uint32_t protect
 /* With the lock held: has another task done something to the file?  Undoes a clone.
  * PMS_E_MEDIA: contents may be lost; the pool is poisoned. */
 int pms_pool_look(struct pms_pool *pool, int full);
-/* After a sync of our own: make pages writable, [fresh, end) in any case, and watch on. */
+/* Pages from fresh on have come, or (fresh 0, or where a sync shuts pages) all of them take write
+ * faults again: make them writable, when the caller of open wants it. */
 void pms_pool_populate(struct pms_pool *pool, uint64_t fresh);
 /* Look, then checkpoint; a failure poisons the pool. */
 int pms_pool_cut(struct pms_pool *pool);

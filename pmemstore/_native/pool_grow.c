@@ -9,8 +9,9 @@
 #include "hash.h"
 #include "pool.h"
 
-#define STEP_MIN (1ull << 20)
-#define STEP_MAX (64ull << 20)
+#define STEP_MIN (2ull << 20)
+#define STEP_MAX (16ull << 20)
+#define STEP_MEMORY (1ull << 20) /* where growth syncs nothing */
 
 void pms_super_seal(struct pms_super_pm *super)
 {
@@ -46,7 +47,8 @@ int pms_super_write(struct pms_pool *pool)
 
 static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
-/* Sizes of more than a huge page are multiples of it; exact: only where there is no room for that. */
+/* Sizes of more than a huge page are multiples of it; exact: only where there is no room for that,
+ * or nothing to be had from it. */
 static uint64_t round_size(uint64_t size, bool exact)
 {
     return round_up(size, exact || size <= PMS_HUGE ? PMS_REGION_ALIGN : PMS_HUGE);
@@ -59,7 +61,8 @@ static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t st
     const struct pms_region_pm *last = &super->regions[super->nregions - 1];
     uint64_t end = last->start + last->cap_pages * PMS_PAGE, need = pages * PMS_PAGE;
     if (super->size + need <= end) {
-        uint64_t size = round_size(super->size + (need > step ? need : step), step == 0);
+        uint64_t size =
+            round_size(super->size + (need > step ? need : step), step <= STEP_MEMORY);
         return size < end ? size : end;
     }
     if (super->nregions == PMS_REGIONS_MAX)
@@ -70,7 +73,7 @@ static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t st
     uint64_t tables = round_up(cap / PMS_PAGE * PMS_DESC_BYTES, PMS_PAGE);
     super->regions[super->nregions++] = (struct pms_region_pm){end, cap / PMS_PAGE};
     uint64_t size = end + tables + (need > step ? need : step);
-    size = round_size(size, step == 0);
+    size = round_size(size, step <= STEP_MEMORY);
     return size < end + cap ? size : end + cap;
 }
 
@@ -82,7 +85,7 @@ static int lengthen(struct pms_pool *pool, const struct pms_super_pm *wanted)
     if (size > pool->map.limit)
         return PMS_FAIL(PMS_E_FULL, "grow beyond the reserved address space", old, size,
                         pool->map.limit);
-    if (pms_allocate_zero(m, old, size - old) != PMS_OK) {
+    if (pms_map_lengthen(m, old, size - old) != PMS_OK) {
         int err = pms_detail()->sys_errno;
         (void)pms_truncate(m, old);
         return pms_fail(PMS_E_FULL, __FILE__, __LINE__, "grow the pool's file", old, size - old,
@@ -133,6 +136,8 @@ int pms_pool_grow_pages(void *context, uint64_t pages)
         return PMS_FAIL(PMS_E_FULL, "allocate", 0, pages * PMS_PAGE, pool->limit);
     uint64_t step = pool->super.size / 8;
     step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
+    if (pool->map.medium.tier == PMS_TIER_VOLATILE)
+        step = STEP_MEMORY;
     uint64_t limit = pool->limit < pool->map.limit ? pool->limit : pool->map.limit;
     struct pms_super_pm wanted = pool->super;
     wanted.size = new_size(&wanted, pages, step);

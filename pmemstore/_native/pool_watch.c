@@ -12,58 +12,72 @@
 
 #include <errno.h>
 
-/* What one look may spend on populating, and the piece in between that it asks for the time. */
-#define POPULATE_NS 200000
-#define POPULATE_PIECE (256ull << 10)
-/* Made writable before open, create or grow return; the rest follows bit by bit. */
-#define POPULATE_AT_ONCE (64ull << 20)
+/* What one look may spend on populating, and how much of the map of pages it may pass over. */
+#define POPULATE_NS 10000
+#define POPULATE_WORDS 512u
+/* At once when the file has grown: behind the tables, what is used next. */
+#define POPULATE_STEP (1ull << 20)
+/* All at once means: so much in one system call. */
+#define POPULATE_CALL (64ull << 20)
 
 /* ---- pages ---- */
 
 static int populate(struct pms_pool *pool, uint64_t off, uint64_t end)
 {
-    for (uint64_t at = off; at < end; at += POPULATE_AT_ONCE) {
-        uint64_t len = end - at < POPULATE_AT_ONCE ? end - at : POPULATE_AT_ONCE;
+    for (uint64_t at = off; at < end; at += POPULATE_CALL) {
+        uint64_t len = end - at < POPULATE_CALL ? end - at : POPULATE_CALL;
         PMS_TRY(pms_map_populate(&pool->map, at, len));
         pms_tx_populated(&pool->tx, at, len);
     }
     return PMS_OK;
 }
 
-/* One step, at most POPULATE_NS long; what fails is left to the faults. */
+/* One step: pieces that no unit has needed yet, for about POPULATE_NS; what fails is left to the
+ * faults. */
 static void populate_on(struct pms_pool *pool)
 {
+    struct pms_tx *tx = &pool->tx;
     int64_t end_ns = pms_watch_now() + POPULATE_NS;
-    while (pool->populate_next < pool->map.size) {
-        uint64_t at = pool->populate_next, left = pool->map.size - at;
-        uint64_t len = left < POPULATE_PIECE ? left : POPULATE_PIECE;
-        if (populate(pool, at, at + len) != PMS_OK) {
-            pool->populate_next = UINT64_MAX;
-            return;
+    uint64_t at = pool->populate_next, passed = at + POPULATE_WORDS * 64 * PMS_PAGE;
+    while (at < pool->map.size && at < passed && tx->ahead) {
+        if (tx->page_seen[at / PMS_PAGE / 64] == UINT64_MAX) {
+            at += 64 * PMS_PAGE - at % (64 * PMS_PAGE);
+            continue;
         }
-        pool->populate_next += len;
+        pms_tx_ready(tx, at, PMS_PIECE_PAGES * PMS_PAGE);
+        at += PMS_PIECE_PAGES * PMS_PAGE;
         if (pms_watch_now() > end_ns)
-            return;
+            break;
     }
+    pool->populate_next = at;
+    if (at < pool->map.size && tx->ahead)
+        return;
     pool->populate_next = UINT64_MAX;
     (void)pms_watch_remember(&pool->watch);
 }
 
 void pms_pool_populate(struct pms_pool *pool, uint64_t fresh)
 {
-    uint64_t size = pool->map.size, once = size < POPULATE_AT_ONCE ? size : POPULATE_AT_ONCE;
-    pool->populate_next = UINT64_MAX;
+    struct pms_tx *tx = &pool->tx;
     if (!pool->map.medium.direct)
         return;
-    pms_tx_unpopulated(&pool->tx);
-    if (pool->prepare == PMS_PREPARE_LAZY)
+    if (pool->map.medium.tier !=
+        PMS_TIER_VOLATILE) /* memory has no sync that shuts its pages */
+        fresh = 0;
+    if (fresh == 0)
+        pms_tx_unpopulated(tx);
+    tx->ahead = pool->prepare != PMS_PREPARE_LAZY;
+    if (!tx->ahead)
         return;
-    if (pool->prepare == PMS_PREPARE_NOW)
-        once = size;
-    if (populate(pool, 0, once) != PMS_OK || populate(pool, fresh, size) != PMS_OK)
-        return; /* an old kernel: stores take their faults */
-    if (once < size)
-        pool->populate_next = once;
+    uint64_t from = fresh, size = pool->map.size;
+    if (pool->prepare == PMS_PREPARE_AUTO) {
+        pool->populate_next = pool->populate_next < fresh ? pool->populate_next : fresh;
+        if (fresh == 0)
+            return;
+        from = size - fresh < POPULATE_STEP ? fresh : size - POPULATE_STEP;
+    }
+    if (populate(pool, from, size) != PMS_OK)
+        tx->ahead = 0; /* an old kernel: stores take their faults */
 }
 
 /* ---- looking ---- */
@@ -83,8 +97,12 @@ static int undo_clone(struct pms_pool *pool)
     int status = pms_guard_lift(pool);
     if (status == PMS_OK)
         status = pms_map_prepare(&pool->map, 0, pool->map.size, &answer);
+    if (answer.populated) {
+        pms_tx_populated(&pool->tx, 0, pool->map.size);
+        pool->populate_next = UINT64_MAX;
+    }
     if (status == PMS_OK)
-        pms_guard_back(pool, pool->map.size);
+        pms_guard_back(pool, pool->map.size); /* which may shut the pages again */
     else
         answer.sys_errno = pms_detail()->sys_errno;
     if (!answer.granted) {
@@ -93,8 +111,6 @@ static int undo_clone(struct pms_pool *pool)
                                               pms_watch_text(PMS_WATCH_SHARED), 0, 0, 0, err));
     }
     pool->watch.repaired++;
-    pms_tx_populated(&pool->tx, 0, pool->map.size);
-    pool->populate_next = UINT64_MAX;
     return pms_watch_remember(&pool->watch);
 }
 
@@ -103,6 +119,8 @@ int pms_pool_look(struct pms_pool *pool, int full)
     if (PMS_UNLIKELY(!pool->watch.map)) /* not settled yet */
         return PMS_OK;
     bool direct = pool->map.medium.direct, populating = pool->populate_next != UINT64_MAX;
+    bool ours = populating || pool->tx.made_writable; /* that moves times too */
+    pool->tx.made_writable = 0;
     bool others = PMS_UNLIKELY(pool->guard.lease) && pms_guard_look(pool);
     uint32_t found = pms_watch_look(&pool->watch, full != 0 || others);
     if (PMS_UNLIKELY(others)) /* only now may they do something */
@@ -111,8 +129,7 @@ int pms_pool_look(struct pms_pool *pool, int full)
         return lost(pool, found);
     if (PMS_UNLIKELY(found & PMS_WATCH_SHARED && direct))
         return undo_clone(pool);
-    if (found & PMS_WATCH_FAULTED && !populating && pool->prepare != PMS_PREPARE_LAZY &&
-        direct) {
+    if (found & PMS_WATCH_FAULTED && !ours && pool->prepare != PMS_PREPARE_LAZY && direct) {
         pool->tx.write_faults++; /* the one that told */
         pms_tx_unpopulated(&pool->tx);
         pool->populate_next = 0;
@@ -174,7 +191,7 @@ int pms_pool_settle(struct pms_pool *pool, uint32_t watch_mode, uint32_t protect
     pms_guard_dax_back(pool);
     if (protect && !pool->read_only)
         PMS_TRY(pms_pool_protect(pool, protect));
-    pms_pool_populate(pool, pool->map.size);
+    pms_pool_populate(pool, 0);
     pms_watch_init(&pool->watch, &pool->map, (enum pms_watch_mode)watch_mode);
     return pms_watch_remember(&pool->watch);
 }

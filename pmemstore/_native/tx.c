@@ -17,6 +17,11 @@ static uint64_t frame_words(const struct pms_log *log)
     return (bytes - sizeof(struct pms_frame_pm)) / 8;
 }
 
+static void ready(void *context, uint64_t off, uint64_t len)
+{
+    pms_tx_ready(context, off, len);
+}
+
 int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
                 struct pms_wset *ws, struct pms_heap *heap)
 {
@@ -26,8 +31,10 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
     tx->frame_words = frame_words(log);
     uint64_t lines = tx->frame_words / 12;
     tx->spill_lines = lines > 16384 ? 16384 : lines < 4 ? 4 : (uint32_t)lines;
-    if (log->mode == PMS_MODE_DIRECT)
+    if (log->mode == PMS_MODE_DIRECT) {
         heap->settle = settle;
+        heap->ready = ready;
+    }
     heap->settle_context = tx;
     return pms_tx_grown(tx);
 }
@@ -35,6 +42,10 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
 int pms_tx_grown(struct pms_tx *tx)
 {
     uint64_t words = tx->heap->super->size / PMS_PAGE / 64 + 1;
+    if (words <= tx->page_words)
+        return PMS_OK;
+    if (words < 2 * tx->page_words) /* so that not each growth copies the map */
+        words = 2 * tx->page_words;
     PMS_TRY(pms_bits_grow(&tx->page_seen, tx->page_words, words));
     tx->page_words = words;
     return PMS_OK;
@@ -172,10 +183,53 @@ uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out)
 
 /* ---- pages ---- */
 
+/* The piece that a page is of.  The file ends at a multiple of it (PMS_REGION_ALIGN). */
+static int piece_ready(struct pms_tx *tx, uint64_t page)
+{
+    uint64_t first = page & ~(uint64_t)(PMS_PIECE_PAGES - 1);
+    if (pms_map_populate(tx->map, first * PMS_PAGE, PMS_PIECE_PAGES * PMS_PAGE) != PMS_OK) {
+        tx->ahead = 0; /* an old kernel: stores take their faults */
+        return 0;
+    }
+    tx->page_seen[first / 64] |= ((1ull << PMS_PIECE_PAGES) - 1) << (first & 63);
+    tx->made_writable = 1;
+    return 1;
+}
+
+static_assert(64 % PMS_PIECE_PAGES == 0, "the bits of a piece are in one word");
+static_assert(PMS_REGION_ALIGN % (PMS_PIECE_PAGES * PMS_PAGE) == 0, "the last piece is whole");
+
+void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len)
+{
+    uint64_t end = (off + len + PMS_PAGE - 1) / PMS_PAGE;
+    for (uint64_t page = off / PMS_PAGE; page < end && tx->ahead; page++)
+        if (!(tx->page_seen[page / 64] >> (page & 63) & 1))
+            (void)piece_ready(tx, page);
+}
+
+void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes)
+{
+    const struct pms_log *log = tx->log;
+    uint64_t at = tx->ring_ready, ahead = PMS_PIECE_PAGES * PMS_PAGE;
+    uint64_t left = log->bytes - log->head % log->bytes; /* a frame may skip the ring's end */
+    uint64_t end = log->head + (bytes > left ? left + bytes : bytes) + ahead;
+    if (at < log->head)
+        at = tx->ring_first = log->head;
+    while (at < end && tx->ahead) {
+        uint64_t place = at % log->bytes, rest = log->bytes - place;
+        uint64_t len = ahead < rest ? ahead : rest;
+        pms_tx_ready(tx, log->off + place, len);
+        at += len;
+    }
+    tx->ring_ready = !tx->ahead || at >= tx->ring_first + log->bytes ? UINT64_MAX : at;
+}
+
 static void see_page(struct pms_tx *tx, uint64_t page)
 {
     uint64_t bit = 1ull << (page & 63);
-    if (tx->page_seen[page / 64] & bit)
+    if (PMS_LIKELY(tx->page_seen[page / 64] & bit))
+        return;
+    if (tx->ahead && piece_ready(tx, page))
         return;
     tx->page_seen[page / 64] |= bit;
     tx->pages_dirty++;
@@ -202,7 +256,12 @@ void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len)
         tx->page_seen[page / 64] |= 1ull << (page & 63);
 }
 
-void pms_tx_unpopulated(struct pms_tx *tx) { memset(tx->page_seen, 0, tx->page_words * 8); }
+void pms_tx_unpopulated(struct pms_tx *tx)
+{
+    memset(tx->page_seen, 0, tx->page_words * 8);
+    tx->ring_ready = 0;
+    tx->heap->ready_round++;
+}
 
 void pms_tx_store(struct pms_tx *tx, const struct pms_line_ov *line)
 {
@@ -277,6 +336,7 @@ int pms_tx_borrow(struct pms_tx *tx, const void *body, uint64_t bytes)
     tx->borrowed[tx->borrowed_count++] =
         (struct pms_borrowed){off, pages, bytes, pms_hash(body, bytes, 3), PMS_BORROWED_OPEN};
     if (tx->log->mode == PMS_MODE_DIRECT) {
+        pms_tx_ready(tx, off, bytes);
         pms_store_nt(tx->medium, off, body, bytes); /* flushes by itself */
         return PMS_OK;
     }

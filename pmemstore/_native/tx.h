@@ -80,6 +80,10 @@ struct pms_tx {
     uint64_t *page_seen; /* direct: bit per page: writable in the page table, as far as known.
                             files: changed since the last checkpoint, and so in the log */
     uint64_t page_words, pages_dirty;
+    int ahead; /* direct: pages are made writable before they are stored to, a piece at a time */
+    int made_writable;   /* some were since it was last cleared: that moves the file's times */
+    uint64_t ring_ready; /* direct: so far the ring's pages are writable, as log positions go */
+    uint64_t ring_first; /* where that began: after one turn all of it is */
 
     uint64_t commits, aborts, write_faults; /* since open */
     uint32_t spill_lines;                   /* overlay size that triggers a spill */
@@ -93,9 +97,17 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
                 struct pms_wset *ws, struct pms_heap *heap);
 void pms_tx_free(struct pms_tx *tx);
 int pms_tx_grown(struct pms_tx *tx); /* the file has more pages */
-/* Direct: the pages of a range are writable now; all pages may take a write fault again. */
+/* Direct: pages are made writable in pieces of so many, at a multiple of it: a span, and what the
+ * kernel maps at once around a read. */
+#define PMS_PIECE_PAGES 16u
+/* The pages of a range are writable now; all pages may take a write fault again. */
 void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len);
 void pms_tx_unpopulated(struct pms_tx *tx);
+/* Make the pages of a range writable that are not yet, with those of the same pieces, if tx->ahead.
+ * What cannot be is left to the write faults. */
+void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len);
+/* The same for the ring, from its head on: a frame of so many bytes and some more. */
+void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes);
 
 /* A unit opens.  transaction: keep a journal. */
 void pms_unit_begin(struct pms_tx *tx, int transaction);

@@ -137,8 +137,12 @@ def may_count_shutdowns(number: int) -> bool:
     Args:
         number: ``st_dev`` of a file.
     """
-    path = os.path.realpath(ROOT / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}")
-    return "/ndbus" in path or any(_entries(Path(path, "slaves")))
+    link = f"{ROOT}/dev/block/{os.major(number)}:{os.minor(number)}"
+    try:
+        where = os.readlink(link)
+    except OSError:  # no block device: tmpfs, overlay, NFS, btrfs
+        return False
+    return "/ndbus" in where or any(_entries(Path(link, "slaves")))
 
 
 def shutdown_count(device: Device) -> tuple[int, int] | None:

@@ -114,11 +114,12 @@ class Outcome:
     write_faults: int = 0
 
 
-def make(path: Path, **options: str) -> Pool:
-    """Make a pool and open it again, with something in it, at rest for a tick."""
+def make(path: Path, **options: str | None) -> Pool:
+    """Make a pool and open it again, prepared, with something in it, at rest for a tick."""
     Path(f"{path}.other").write_bytes(b"another file")
     with pmemstore.open(path, "n", size=SIZE, log_size="64K") as pool:
         pool.root["numbers"] = {i: str(i) for i in range(100)}
+    options = {"prepare": "now"} | options  # None: as open has it
     pool = pmemstore.open(path, "w", **options)  # type: ignore[arg-type] # handed on as they came
     time.sleep(TICK)
     pool.root["before"] = 1

@@ -305,6 +305,26 @@ def test_prepared_stores_take_no_write_fault(direct: Medium) -> None:
     pool.close()
 
 
+def test_pages_are_made_writable_with_the_commits_that_need_them(direct: Medium) -> None:
+    """Without ``prepare``: no store takes a write fault, and the rest follows bit by bit."""
+    if not direct.is_direct:
+        pytest.skip("no tmpfs")
+    path = direct.folder / "t.pool"
+    pool = acts.make(path, prepare=None)
+    fill(pool)
+    assert pool.stats().write_faults == 0
+    for _ in range(200):  # 4 MiB, a piece of 64 KiB and more with each look
+        fill(pool, 5)
+        time.sleep(0.002)
+    time.sleep(acts.TICK)
+    before = modified(path)
+    fill(pool)
+    pool.root["large"] = bytes(1 << 20)
+    assert modified(path) == before
+    assert pool.stats().write_faults == 0
+    pool.close()
+
+
 def test_lazy_pool_takes_its_write_faults_and_counts_them(direct: Medium) -> None:
     if not direct.is_direct:
         pytest.skip("no tmpfs")
