@@ -22,6 +22,7 @@ __all__ = ["lock_holder", "open"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _OPTIONS = ffi.typeof("struct pms_options *")
+_DEFAULTS = ffi.new(_OPTIONS)  # cffi takes its time for the first of a type, so not in open()
 
 
 def open(
@@ -116,7 +117,7 @@ def open(
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
-    options = ffi.new(_OPTIONS)
+    options = ffi.new(_OPTIONS, _DEFAULTS[0])
     options.flag = flag.encode()
     options.size = 0 if size is None else parse_size(size, "size")
     options.limit = 0 if limit is None else parse_size(limit, "limit")

@@ -143,7 +143,9 @@ static const char *anchor_fault(const struct pms_anchor_pm *a, uint64_t log_byte
 {
     if (a->csum != pms_hash(a, offsetof(struct pms_anchor_pm, csum), PMS_MAGIC))
         return "has a wrong checksum";
-    if (a->zero0 || a->zero1[0] || a->zero1[1])
+    if (a->closed > 1)
+        return "has an unknown state";
+    if (a->zero1[0] || a->zero1[1])
         return "has a reserve that is not zero";
     if (a->mode != PMS_MODE_DIRECT && a->mode != PMS_MODE_FILE)
         return "has an unknown mode";

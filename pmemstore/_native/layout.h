@@ -91,11 +91,11 @@ enum pms_mode {
 /* Where recovery starts to read the log.  Two slots; the valid one with the higher gen. */
 struct pms_anchor_pm {
     uint64_t gen;
-    uint64_t seq;  /* first frame that recovery needs */
-    uint64_t pos;  /* where that frame is in the ring (or 0, if it did not fit there) */
-    uint64_t salt; /* of the checksums of the frames from seq on */
-    uint32_t mode; /* enum pms_mode */
-    uint32_t zero0;
+    uint64_t seq;    /* first frame that recovery needs */
+    uint64_t pos;    /* where that frame is in the ring (or 0, if it did not fit there) */
+    uint64_t salt;   /* of the checksums of the frames from seq on */
+    uint32_t mode;   /* enum pms_mode */
+    uint32_t closed; /* 1: written by close; there are no frames from seq on */
     uint64_t zero1[2];
     uint64_t csum; /* pms_hash of the 56 bytes before it, seed PMS_MAGIC */
 };

@@ -106,7 +106,8 @@ static uint64_t next_anchor(const struct pms_log *log, struct pms_anchor_pm *out
                                   .seq = log->need_seq,
                                   .pos = log->need_pos % log->bytes,
                                   .salt = log->salt,
-                                  .mode = (uint32_t)log->mode};
+                                  .mode = (uint32_t)log->mode,
+                                  .closed = log->closing && log->need_seq == log->seq};
     pms_anchor_seal(out);
     return PMS_ANCHOR_OFF + (uint64_t)log->slot * PMS_PAGE;
 }

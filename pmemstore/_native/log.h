@@ -31,6 +31,7 @@ struct pms_log {
     uint64_t need_pos; /* its lpos */
     uint64_t dur_seq;  /* what the durable anchor says */
     uint64_t dur_pos;
+    int closing; /* no frame comes any more: the next anchor says so */
     int pending; /* DIRECT: an anchor is written but not fenced */
     uint64_t pending_seq, pending_pos;
     uint8_t *buffer; /* a frame under construction: header, payload */

@@ -293,6 +293,9 @@ int pms_pool_close(struct pms_pool *pool)
     if (!pool->closed && !pool->read_only && !pool->poisoned && !pms_map_error(&pool->map)) {
         status = pms_pool_drain_all(pool);
         if (status == PMS_OK) {
+            /* Nobody gets in between this and closed.  An open that failed, perhaps with a
+             * sync, writes no more than it must. */
+            pool->log.closing = pool->watch.map != NULL;
             status = pms_pool_cut(pool);
             if (status == PMS_OK)
                 status = end_of_use(pool, &guard);

@@ -37,9 +37,10 @@ static int populate(struct pms_pool *pool, uint64_t off, uint64_t end)
 static void populate_on(struct pms_pool *pool)
 {
     struct pms_tx *tx = &pool->tx;
+    uint64_t size = pool->super.size; /* growth that failed half-way leaves more in the map */
     int64_t end_ns = pms_watch_now() + POPULATE_NS;
     uint64_t at = pool->populate_next, passed = at + POPULATE_WORDS * 64 * PMS_PAGE;
-    while (at < pool->map.size && at < passed && tx->ahead) {
+    while (at < size && at < passed && tx->ahead) {
         if (tx->page_seen[at / PMS_PAGE / 64] == UINT64_MAX) {
             at += 64 * PMS_PAGE - at % (64 * PMS_PAGE);
             continue;
@@ -50,7 +51,7 @@ static void populate_on(struct pms_pool *pool)
             break;
     }
     pool->populate_next = at;
-    if (at < pool->map.size && tx->ahead)
+    if (at < size && tx->ahead)
         return;
     pool->populate_next = UINT64_MAX;
     (void)pms_watch_remember(&pool->watch);
@@ -69,7 +70,7 @@ void pms_pool_populate(struct pms_pool *pool, uint64_t fresh)
     tx->ahead = pool->prepare != PMS_PREPARE_LAZY;
     if (!tx->ahead)
         return;
-    uint64_t from = fresh, size = pool->map.size;
+    uint64_t from = fresh, size = pool->super.size;
     if (pool->prepare == PMS_PREPARE_AUTO) {
         pool->populate_next = pool->populate_next < fresh ? pool->populate_next : fresh;
         if (fresh == 0)

@@ -155,10 +155,13 @@ void pms_map_ask_direct(int fd, uint64_t size)
 int pms_map_lengthen(struct pms_medium *m, uint64_t off, uint64_t len)
 {
     struct stat st;
-    if (probe_fs_magic(m->fd) == PMS_MAGIC_TMPFS && fstat(m->fd, &st) == 0 &&
-        (uint64_t)st.st_size <= off) /* else somebody may have appended something */
-        return pms_allocate(m, off, len, false);
-    return pms_allocate_zero(m, off, len);
+    if (probe_fs_magic(m->fd) != PMS_MAGIC_TMPFS || fstat(m->fd, &st) != 0 ||
+        (uint64_t)st.st_size > off) /* somebody may have appended something */
+        return pms_allocate_zero(m, off, len);
+    int status = pms_allocate(m, off, len, false);
+    return status != PMS_OK && pms_detail()->sys_errno == EOPNOTSUPP
+               ? pms_write_zeroes(m, off, len)
+               : status;
 }
 
 int pms_map_fill(struct pms_medium *m, uint64_t size)

@@ -460,7 +460,11 @@ static int run(struct recovery *r, struct pms_log *log, enum pms_mode mode,
     if (r->anchor.gen > COUNT_MAX || r->anchor.seq > COUNT_MAX)
         return PMS_FAIL(PMS_E_CORRUPT, "an anchor has counted further than it can",
                         PMS_ANCHOR_OFF, COUNT_MAX, r->anchor.gen);
-    PMS_TRY(read_chain(r, log));
+    if (r->anchor.closed > 1)
+        return PMS_FAIL(PMS_E_CORRUPT, "an anchor has an unknown state", PMS_ANCHOR_OFF, 1,
+                        r->anchor.closed);
+    if (!r->anchor.closed)
+        PMS_TRY(read_chain(r, log));
     PMS_TRY(judge_last(r));
     PMS_TRY(settle_log(r, log));
     out->frames = r->frames;

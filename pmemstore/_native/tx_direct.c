@@ -422,7 +422,8 @@ int pms_direct_commit(struct pms_tx *tx)
 
 int pms_direct_checkpoint(struct pms_tx *tx)
 {
-    if (tx->log->need_seq != tx->log->seq || tx->log->dur_seq != tx->log->seq)
+    if (tx->log->need_seq != tx->log->seq || tx->log->dur_seq != tx->log->seq ||
+        tx->log->closing)
         pms_direct_settle(tx);
     return PMS_OK;
 }
