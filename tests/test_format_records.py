@@ -1,4 +1,4 @@
-"""The file format of records, read by ``docs/format.md`` alone: as tests/test_format.py."""
+"""The file format of records, and the anchor of a close: as tests/test_format.py."""
 
 from __future__ import annotations
 
@@ -111,3 +111,23 @@ def test_second_reader_finds_the_records_of_the_golden_pools(
     rows = RecordReader(path.read_bytes()).root()["rows"]
     assert rows[3:] == [("Row", "the name of row 3", 2**40), ("Row", "the name of row 4", None)]
     assert rows[2][0:3] == ("Row", False, -2)
+
+
+def test_anchor_of_a_close_says_that_no_frame_follows(medium: Medium, open_pool: Opener) -> None:
+    """As long as the pool is open for writing no anchor says so: a kill leaves a log to be read."""
+    path = medium.folder / "t.pool"
+    states = []
+    for number in range(3):
+        pool = open_pool(path, "c", size="1M")
+        states.append([page.Reader(path.read_bytes())])
+        pool.root["a"] = number
+        states[-1].append(page.Reader(path.read_bytes()))
+        pool.close()
+        states[-1].append(page.Reader(path.read_bytes()))
+    for readers in states:
+        found = [reader.get("anchor_pm", reader.anchor, "closed") for reader in readers]
+        assert found == [0, 0, 1]
+        assert [len(list(reader.chain())) for reader in readers] == [0, 1, 0]
+    with pmemstore.open(path, "r") as pool:
+        assert pool.root == {"a": 2}
+        assert pool.check().ok

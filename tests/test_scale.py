@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ITEMS = 1_000_000
 BATCH = 10_000
-BYTES_PER_ITEM_MAX = 200
+BYTES_PER_ITEM_MAX = 180
 ANONYMOUS_GROWTH_MAX = 3 << 20
 FAULTS_MORE_MAX = 64
 
@@ -141,7 +141,7 @@ def check_scale(folder: Path, name: str) -> None:
 
 
 def test_million_items_in_place(direct: Medium) -> None:
-    """On tmpfs, stores in place: at most 200 bytes an item, and opening does not grow."""
+    """On tmpfs, stores in place: at most 180 bytes an item, and opening does not grow."""
     check_scale(direct.folder, "tmpfs")
 
 

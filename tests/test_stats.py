@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import datetime as dt
+import itertools
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -466,3 +467,23 @@ def test_a_record_is_made_with_one_fence(direct_pool: Pool) -> None:
                 one.number, one.total, one.name = k, k / 2, f"name {k}" * 3
 
     assert spent(direct_pool, many).fences == 1
+
+
+def test_growth_goes_in_steps_that_do_not_depend_on_the_size(
+    direct: Medium, open_pool: Opener
+) -> None:
+    """On tmpfs no put of a growing pool asks for more than 1 MiB, and the table of a region."""
+    if not direct.is_direct:
+        pytest.skip("no tmpfs")
+    path = direct.folder / "t.pool"
+    pool = open_pool(path, "n", size="2M")
+    stored = pool.root.setdefault("d", {})
+    sizes = [path.stat().st_size]
+    for number in range(30_000):
+        stored[number] = bytes(1000)
+        if (size := path.stat().st_size) != sizes[-1]:
+            sizes.append(size)
+    steps = [after - before for before, after in itertools.pairwise(sizes)]
+    assert len(steps) > 25
+    assert max(steps) <= (1 << 20) + (1 << 18)
+    assert pool.stats().write_faults == 0
