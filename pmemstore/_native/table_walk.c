@@ -146,24 +146,61 @@ static int walk_one(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
                           walk->values ? &out->value : NULL);
 }
 
-/* The key of the entry, whose words lie in the mapping. */
-static inline int walk_key(struct pms_pool *pool, uint64_t entry, uint64_t next,
-                           struct pms_val *out)
+static inline uint64_t word(const uint8_t *at)
 {
-    uint32_t extra = PMS_LINK_EXTRA(next), tag = extra & 0xffu;
-    uint64_t at = PMS_ENTRY_KEY(entry);
-    if (PMS_UNLIKELY(tag != PMS_TAG_STR || !pms_off_ok(&pool->heap, at, extra >> 8)))
-        return entry_key(pool, entry, out);
-    *out = (struct pms_val){.tag = tag, .data = pool->ws.medium->base + at, .len = extra >> 8};
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return word;
+}
+
+/* Nothing is in the overlay: all words are those of the mapping. */
+static inline int walk_many(struct pms_pool *pool, uint64_t to, struct pms_walk *walk,
+                            struct pms_walked *out, unsigned room)
+{
+    const uint8_t *base = pool->ws.medium->base;
+    const uint64_t size = pool->super.size;
+    const int reverse = walk->reverse, keys = walk->keys, values = walk->values;
+    uint64_t from = walk->entry, bytes = 0;
+    unsigned n = 0;
+    for (; to && n < room && bytes <= PMS_WALK_BYTES; out++, n++) {
+        PMS_TRY(pms_entry_ok(pool, to));
+        const uint8_t *entry = base + to;
+        uint64_t next = word(entry + offsetof(struct pms_entry_pm, next));
+        uint64_t prev = word(entry + offsetof(struct pms_entry_pm, prev));
+        uint64_t back = PMS_LINK_OFF(reverse ? next : prev);
+        if (PMS_UNLIKELY(back != from))
+            return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, back);
+        from = to;
+        to = PMS_LINK_OFF(reverse ? prev : next);
+        fetch(base, to);
+        out->entry = from;
+        if (keys) {
+            uint64_t len = PMS_LINK_EXTRA(next) >> 8;
+            if (PMS_LIKELY((PMS_LINK_EXTRA(next) & 0xffu) == PMS_TAG_STR &&
+                           len <= size - PMS_ENTRY_KEY(from))) {
+                out->key = (struct pms_val){.tag = PMS_TAG_STR,
+                                            .data = entry + sizeof(struct pms_entry_pm),
+                                            .len = len};
+            } else {
+                PMS_TRY(entry_key(pool, from, &out->key));
+            }
+        }
+        if (values) {
+            PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(from), &out->value));
+            bytes += out->value.len;
+        }
+    }
+    walk->entry = from;
+    walk->count = n;
+    walk->ended = to == 0;
     return PMS_OK;
 }
 
 int pms_dict_walk(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
                   struct pms_walked *out, unsigned room)
 {
-    const uint8_t *base = pool->ws.medium->base;
     const int reverse = walk->reverse;
-    uint64_t from = walk->entry, to, bytes = 0;
+    uint64_t from = walk->entry, to;
     walk->count = 0;
     if (PMS_UNLIKELY(pool->ws.overlay.count != 0))
         return walk_one(pool, dict, walk, out);
@@ -171,29 +208,10 @@ int pms_dict_walk(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
         to = PMS_LINK_OFF(pms_get(pool, reverse ? PMS_ENTRY_PREV(from) : PMS_ENTRY_NEXT(from)));
     else
         to = pms_get(pool, reverse ? PMS_DICT_AT(dict, last) : PMS_DICT_AT(dict, first));
-    while (to && walk->count < room && bytes <= PMS_WALK_BYTES) {
-        PMS_TRY(pms_entry_ok(pool, to));
-        uint64_t next = pms_get(pool, PMS_ENTRY_NEXT(to));
-        uint64_t prev = pms_get(pool, PMS_ENTRY_PREV(to));
-        uint64_t back = PMS_LINK_OFF(reverse ? next : prev);
-        if (PMS_UNLIKELY(back != from))
-            return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, back);
-        from = to;
-        to = PMS_LINK_OFF(reverse ? prev : next);
-        fetch(base, to);
-        out->entry = walk->entry = from;
-        if (walk->keys)
-            PMS_TRY(walk_key(pool, from, next, &out->key));
-        if (walk->values) {
-            PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(from), &out->value));
-            bytes += out->value.len;
-        }
-        out++;
-        walk->count++;
-    }
-    walk->ended = to == 0;
+    PMS_TRY(walk_many(pool, to, walk, out, room));
     /* At the end the header must name the entry that the walk has come to. */
-    return to ? PMS_OK
-              : step(pool, from, 0, 0,
-                     reverse ? PMS_DICT_AT(dict, first) : PMS_DICT_AT(dict, last), &to);
+    return !walk->ended
+               ? PMS_OK
+               : step(pool, walk->entry, 0, 0,
+                      reverse ? PMS_DICT_AT(dict, first) : PMS_DICT_AT(dict, last), &to);
 }

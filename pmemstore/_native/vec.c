@@ -17,6 +17,7 @@
 
 static_assert(offsetof(struct pms_leaf_pm, cells) == 16, "pms_vec_item");
 static_assert(offsetof(struct pms_node_pm, kids) == 16, "pms_vec_item");
+static_assert(PMS_LEAF_CELLS == PMS_NODE_KIDS, "pms_vec_seek");
 
 int pms_vec_load(const struct pms_pool *pool, uint64_t list, struct pms_vec *vec)
 {
@@ -66,14 +67,18 @@ static int leaf_head(const struct pms_pool *pool, uint64_t off, uint32_t *used, 
     return PMS_OK;
 }
 
-/* Which kid of a node with `total` cells below has cell *rest?  *rest becomes relative to it.
- * Scans from the nearer end: appending and popping read one count. */
-static int pick_kid(const struct pms_pool *pool, uint64_t node, uint32_t used, uint64_t total,
-                    uint64_t *rest, uint32_t *at)
+static inline uint64_t cells_of(const struct pms_pool *pool, uint64_t node, uint32_t at)
+{
+    return pms_get(pool, pms_vec_item(node, at) + 8);
+}
+
+/* Scans from the nearer end. */
+static int scan_kids(const struct pms_pool *pool, uint64_t node, uint32_t used, uint64_t total,
+                     uint64_t *rest, uint32_t *at)
 {
     if (*rest < total / 2) {
         for (uint32_t i = 0; i < used; i++) {
-            uint64_t cells = pms_get(pool, pms_vec_item(node, i) + 8);
+            uint64_t cells = cells_of(pool, node, i);
             if (*rest < cells) {
                 *at = i;
                 return PMS_OK;
@@ -83,7 +88,7 @@ static int pick_kid(const struct pms_pool *pool, uint64_t node, uint32_t used, u
     } else {
         uint64_t before = total;
         for (uint32_t i = used; i-- > 0;) {
-            uint64_t cells = pms_get(pool, pms_vec_item(node, i) + 8);
+            uint64_t cells = cells_of(pool, node, i);
             if (cells > before)
                 break;
             before -= cells;
@@ -97,14 +102,44 @@ static int pick_kid(const struct pms_pool *pool, uint64_t node, uint32_t used, u
     return PMS_FAIL(PMS_E_CORRUPT, "counts of a list node do not add up", node, total, *rest);
 }
 
+/* Which kid of a node with `total` cells below has cell *rest?  *rest becomes relative to it.  No
+ * kid has more than `most` cells; so if those between the first and the last have as many as
+ * they can, each of them is full, and a division tells.  That is what appending leaves behind. */
+static inline int pick_kid(const struct pms_pool *pool, uint64_t node, uint32_t used,
+                           uint64_t total, uint64_t most, uint64_t *rest, uint32_t *at)
+{
+    uint64_t first = cells_of(pool, node, 0), last = cells_of(pool, node, used - 1);
+    if (*rest < first) {
+        *at = 0;
+        return PMS_OK;
+    }
+    if (PMS_UNLIKELY(used == 1 || first > total || last > total - first))
+        return PMS_FAIL(PMS_E_CORRUPT, "counts of a list node do not add up", node, total,
+                        *rest);
+    if (*rest >= total - last) {
+        *at = used - 1;
+        *rest -= total - last;
+        return PMS_OK;
+    }
+    if (PMS_UNLIKELY(total - first - last != (used - 2) * most))
+        return scan_kids(pool, node, used, total, rest, at);
+    uint64_t behind = *rest - first;
+    uint64_t whole = most == PMS_LEAF_CELLS ? behind / PMS_LEAF_CELLS : behind / most;
+    *at = 1 + (uint32_t)whole;
+    *rest = behind - whole * most;
+    return PMS_OK;
+}
+
 int pms_vec_seek(const struct pms_pool *pool, const struct pms_vec *vec, uint64_t index,
                  struct pms_vec_path *path)
 {
-    uint64_t off = vec->root, total = vec->count, rest = index;
-    for (uint32_t level = vec->height; level > 0; level--) {
+    uint64_t off = vec->root, total = vec->count, rest = index, most = 1;
+    for (uint32_t level = vec->height; level > 0; level--)
+        most *= PMS_LEAF_CELLS; /* 63 ** 8 < 2 ** 48 */
+    for (uint32_t level = vec->height; level > 0; level--, most /= PMS_LEAF_CELLS) {
         path->off[level] = off;
         PMS_TRY(pms_vec_node(pool, off, &path->used[level]));
-        PMS_TRY(pick_kid(pool, off, path->used[level], total, &rest, &path->at[level]));
+        PMS_TRY(pick_kid(pool, off, path->used[level], total, most, &rest, &path->at[level]));
         uint64_t item = pms_vec_item(off, path->at[level]);
         off = pms_get(pool, item);
         total = pms_get(pool, item + 8);

@@ -24,13 +24,14 @@ struct ahead {
 
 struct dict_iter {
     PyObject ob_base;
-    struct pys_proxy *dict; /* NULL: exhausted */
+    struct pys_proxy *dict;      /* NULL: exhausted */
+    const struct pms_pool *pool; /* that of dict */
     int kind, reverse;
     uint32_t level; /* index into owner->aborts */
     uint64_t aborts, version, writes;
     uint64_t length; /* when it began */
-    uint64_t served;
-    uint64_t entry; /* served last; 0: none yet */
+    uint64_t served; /* before ahead[0] */
+    uint64_t entry;  /* that one; 0: none */
     unsigned head, count, batch;
     int ended; /* nothing behind ahead[count - 1] */
     struct pys_pairs pairs;
@@ -40,11 +41,17 @@ struct dict_iter {
 static void drop_ahead(struct dict_iter *self)
 {
     unsigned head = self->head, count = self->count;
+    if (head > 0) {
+        self->served += head;
+        self->entry = self->ahead[head - 1].entry;
+    }
     self->head = self->count = 0;
     self->ended = 0;
     for (; head < count; head++) {
-        pys_taken_drop(&self->ahead[head].key);
-        pys_taken_drop(&self->ahead[head].value);
+        if (self->kind != PYS_VALUES)
+            pys_taken_drop(&self->ahead[head].key);
+        if (self->kind != PYS_KEYS)
+            pys_taken_drop(&self->ahead[head].value);
     }
 }
 
@@ -69,6 +76,7 @@ PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse)
     if (self == NULL)
         return NULL;
     self->dict = (struct pys_proxy *)pys_ref(dict);
+    self->pool = pool;
     self->kind = kind;
     self->reverse = reverse;
     self->length = length;
@@ -95,21 +103,25 @@ static int is_fresh(const struct dict_iter *self)
     return self->kind == PYS_KEYS && unchanged(self) && !pool->closed;
 }
 
+/* What is not wanted stays undefined. */
 static int take_ahead(struct pms_pool *pool, const struct pms_walk *walk,
                       const struct pms_walked *walked, struct ahead *ahead)
 {
+    int status = PMS_OK, atoms = 1;
     ahead->entry = walked->entry;
-    ahead->key = ahead->value = (struct pys_taken){NULL, NULL, 0};
-    ahead->atoms = 1;
     if (walk->keys) {
-        PMS_TRY(pys_take_key(pool, &walked->key, &ahead->key));
-        ahead->atoms = pys_is_done(&ahead->key);
+        status = pys_take_key(pool, &walked->key, &ahead->key);
+        atoms = pys_is_done(&ahead->key);
     }
     if (walk->values) {
-        PMS_TRY(pys_take(pool, &walked->value, &ahead->value));
-        ahead->atoms &= pys_is_done(&ahead->value) & (walked->value.tag < PMS_TAG_OBJECT_MIN);
+        if (PMS_LIKELY(status == PMS_OK))
+            status = pys_take(pool, &walked->value, &ahead->value);
+        else
+            ahead->value = (struct pys_taken){.obj = NULL};
+        atoms &= pys_is_done(&ahead->value) & (walked->value.tag < PMS_TAG_OBJECT_MIN);
     }
-    return PMS_OK;
+    ahead->atoms = atoms;
+    return status;
 }
 
 /* Take the next entries.  PMS_E_CHANGED: *length is what it is now. */
@@ -142,30 +154,26 @@ static int look_ahead(struct dict_iter *self, uint64_t *length)
 static PyObject *serve_other(struct dict_iter *self, struct ahead *ahead)
 {
     struct pys_proxy *dict = (struct pys_proxy *)pys_ref(self->dict);
-    struct pys_taken key = ahead->key, value = ahead->value;
+    struct pys_taken key = ahead->key, value = ahead->value; /* nobody serves it again */
     PyObject *result;
-    ahead->key = ahead->value = (struct pys_taken){NULL, NULL, 0};
-    if (self->kind == PYS_ITEMS)
+    if (self->kind == PYS_ITEMS) {
         result = pys_give_pair(dict->owner, &key, &value);
-    else
+        pys_taken_drop(&value);
+    } else {
         result = pys_give(dict->owner, self->kind == PYS_KEYS ? &key : &value);
-    pys_taken_drop(&value);
+    }
     Py_DECREF(dict);
     return result;
 }
 
-static PyObject *serve(struct dict_iter *self)
+static inline PyObject *serve(struct dict_iter *self)
 {
     struct ahead *ahead = &self->ahead[self->head++];
-    PyObject *key = ahead->key.obj, *value = ahead->value.obj;
-    self->entry = ahead->entry;
-    self->served++;
     if (PMS_UNLIKELY(!ahead->atoms))
         return serve_other(self, ahead);
-    ahead->key.obj = ahead->value.obj = NULL;
     if (self->kind == PYS_ITEMS)
-        return pys_pair(&self->pairs, key, value);
-    return self->kind == PYS_KEYS ? key : value;
+        return pys_pair(&self->pairs, ahead->key.obj, ahead->value.obj);
+    return self->kind == PYS_KEYS ? ahead->key.obj : ahead->value.obj;
 }
 
 static void raise_changed(const struct dict_iter *self, int size)
@@ -178,15 +186,13 @@ static void raise_changed(const struct dict_iter *self, int size)
                                                  : "dictionary keys changed during iteration");
 }
 
-static PyObject *dict_iter_next(PyObject *obj)
+/* Nothing is ahead, or it may be stale. */
+static PyObject *next_other(struct dict_iter *self)
 {
-    struct dict_iter *self = (struct dict_iter *)obj;
     uint64_t length = 0;
     int status;
-    if (self->dict == NULL)
-        return NULL;
     if (self->head < self->count || self->ended) {
-        if (PMS_LIKELY(is_fresh(self))) {
+        if (is_fresh(self)) {
             if (self->head < self->count)
                 return serve(self);
             Py_CLEAR(self->dict);
@@ -214,13 +220,24 @@ static PyObject *dict_iter_next(PyObject *obj)
     return NULL;
 }
 
+static PyObject *dict_iter_next(PyObject *obj)
+{
+    struct dict_iter *self = (struct dict_iter *)obj;
+    if (PMS_UNLIKELY(self->dict == NULL))
+        return NULL;
+    if (PMS_LIKELY(self->head < self->count && pys_writes(self->pool) == self->writes &&
+                   !self->pool->closed))
+        return serve(self);
+    return next_other(self);
+}
+
 static PyObject *dict_iter_hint(PyObject *obj, PyObject *unused)
 {
     struct dict_iter *self = (struct dict_iter *)obj;
-    uint64_t left = 0;
+    uint64_t left = 0, served = self->served + self->head;
     (void)unused;
-    if (self->dict != NULL && unchanged(self) && self->served < self->length)
-        left = self->length - self->served;
+    if (self->dict != NULL && unchanged(self) && served < self->length)
+        left = self->length - served;
     return PyLong_FromUnsignedLongLong(left);
 }
 
@@ -232,8 +249,10 @@ static int dict_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     Py_VISIT(self->pairs.pair[0]);
     Py_VISIT(self->pairs.pair[1]);
     for (unsigned i = self->head; i < self->count; i++) {
-        Py_VISIT(self->ahead[i].key.obj);
-        Py_VISIT(self->ahead[i].value.obj);
+        if (self->kind != PYS_VALUES)
+            Py_VISIT(self->ahead[i].key.obj);
+        if (self->kind != PYS_KEYS)
+            Py_VISIT(self->ahead[i].value.obj);
     }
     return 0;
 }
