@@ -90,9 +90,9 @@ def test_a_thousand_puts_in_any_order_never_take_more_than_two_fences_each(
         spent(direct_pool, lambda i=i: ours.__setitem__(i * 7919 % 1009, i)) for i in range(1000)
     ]
     assert max(cost.fences for cost in costs) <= 2
-    # A leaf is 1024 bytes: what moves in it is logged, and a split writes two.
-    assert max(cost.log_bytes for cost in costs) <= 4096
-    assert sum(cost.log_bytes for cost in costs) <= 1000 * 1100
+    # A leaf is 1024 bytes, and a split rewrites it; mostly a put changes a reference and some bytes.
+    assert max(cost.log_bytes for cost in costs) <= 2048
+    assert sum(cost.log_bytes for cost in costs) <= 1000 * 280
 
 
 def test_an_ascending_load_logs_little_and_wastes_no_space(direct_pool: Pool) -> None:
@@ -101,7 +101,7 @@ def test_an_ascending_load_logs_little_and_wastes_no_space(direct_pool: Pool) ->
     direct_pool.root["d"] = SortedDict.of()
     ours = direct_pool.root["d"]
     costs = [spent(direct_pool, lambda i=i: ours.__setitem__(i, i)) for i in range(1000)]
-    assert sum(cost.log_bytes for cost in costs) <= 1000 * 330
+    assert sum(cost.log_bytes for cost in costs) <= 1000 * 240
     before = direct_pool.heap().used_bytes
     ours.update({i: i for i in range(1000, 11_000)})
     assert direct_pool.heap().used_bytes - before <= 10_000 * (32 + 18 + 1)
