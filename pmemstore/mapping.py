@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import threading
 import warnings
@@ -568,7 +567,7 @@ def _create(name: str, size: int | None) -> None:
     if size is None:
         raise ValueError(f"{name} does not exist: creating it needs a size")
     folder, base = os.path.split(name)
-    temporary = os.path.join(folder, f".{base}.{secrets.token_hex(8)}")
+    temporary = os.path.join(folder, f".{base}.{os.urandom(8).hex()}")
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:

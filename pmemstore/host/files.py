@@ -6,7 +6,6 @@ Each function returns None where the file system does not answer: nothing is gue
 from __future__ import annotations
 
 import array
-import ctypes
 import errno
 import fcntl
 import struct
@@ -105,6 +104,8 @@ def xfs_reflink(fd: int) -> bool | None:
 
 def attributes(fd: int) -> frozenset[str] | None:
     """Return the attributes that statx tells: ``dax``, ``encrypted``..., or None."""
+    import ctypes  # takes its time, and is for the doctor alone
+
     try:
         statx = ctypes.CDLL(None, use_errno=True).statx
     except (AttributeError, OSError):

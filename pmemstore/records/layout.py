@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import keyword
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -157,6 +156,8 @@ class Info:
 
     def fingerprint(self) -> int:
         """Return 64 bits that stand for the key."""
+        import hashlib  # a tenth of the time that importing pmemstore takes
+
         digest = hashlib.blake2b(pack_value(self.key())[1], digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
