@@ -6,6 +6,9 @@
  * ends in PMS_E_CORRUPT or a wrong item, never in a wild access: each step goes down a level,
  * and there are at most PMS_LIST_HEIGHT_MAX.
  *
+ * Where the kids of a node between the first and the last are full, which appending leaves behind,
+ * a division tells the kid; else the counts are added up from the nearer end.
+ *
  *   V1  header.count == sum of the cells of all leaves; root == 0 <=> count == 0
  *   V2  kid.count == number of cells below the kid, for each kid of each node
  *   V3  every block has at least one item; off the right edge at least PMS_LIST_FILL_MIN
@@ -178,9 +181,70 @@ uint64_t pms_list_len(const struct pms_pool *pool, uint64_t list)
     return pms_get(pool, PMS_LIST_COUNT(list));
 }
 
+/* The way to a cell where nothing is in the overlay and all is as appending has left it: its
+ * offset.  0: not so, or something is to be refused; find() tells what.  The checks are those of
+ * pms_vec_load and pms_vec_seek. */
+static inline uint64_t find_quick(const struct pms_pool *pool, uint64_t list, uint64_t index)
+{
+    const uint8_t *base = pool->ws.medium->base;
+    struct pms_list_pm head;
+    uint64_t most = 1, block[2];
+    if (pool->ws.overlay.count != 0 || !pms_off_ok(&pool->heap, list, sizeof head))
+        return 0;
+    memcpy(&head, base + list, sizeof head);
+    uint64_t off = head.root, total = head.count;
+    if ((head.obj.magic_kind != (PMS_OBJECT_MAGIC | PMS_TAG_LIST) &&
+         head.obj.magic_kind != (PMS_OBJECT_MAGIC | PMS_TAG_DEQUE)) ||
+        head.obj.zero0 != 0 || head.height > PMS_LIST_HEIGHT_MAX || index >= total)
+        return 0;
+    for (uint64_t level = head.height; level > 0; level--)
+        most *= PMS_LEAF_CELLS;
+    for (; most > 1; most /= PMS_LEAF_CELLS) {
+        if ((off & 15u) || !pms_off_ok(&pool->heap, off, sizeof(struct pms_node_pm)))
+            return 0;
+        const struct pms_kid_pm *kids =
+            (const void *)(base + off + offsetof(struct pms_node_pm, kids));
+        memcpy(block, base + off, sizeof block);
+        uint64_t used = block[0] ^ PMS_NODE_MAGIC << 32, at = 0;
+        if (used - 1 >= PMS_NODE_KIDS)
+            return 0;
+        uint64_t first = kids[0].count, last = kids[used - 1].count;
+        if (index >= first) {
+            if (used == 1 || first > total || last > total - first)
+                return 0;
+            if (index >= total - last) {
+                at = used - 1;
+                index -= total - last;
+            } else if (total - first - last == (used - 2) * most) {
+                at = most == PMS_LEAF_CELLS ? (index - first) / PMS_LEAF_CELLS
+                                            : (index - first) / most;
+                index -= first + at++ * most;
+            } else {
+                return 0;
+            }
+        }
+        off = kids[at].off;
+        total = kids[at].count;
+    }
+    if ((off & 15u) || !pms_off_ok(&pool->heap, off, PMS_LINE))
+        return 0;
+    memcpy(block, base + off, sizeof block);
+    uint64_t used = block[0] & 0xffffu, room = block[0] >> 16 & 0xffffu;
+    if (block[0] >> 32 != PMS_LEAF_MAGIC || used != total || index >= total || used > room ||
+        (head.height
+             ? room != PMS_LEAF_CELLS
+             : room < PMS_LEAF_CELLS_MIN || room > PMS_LEAF_CELLS || (room & (room + 1))) ||
+        !pms_off_ok(&pool->heap, off, 16 + 16 * room))
+        return 0;
+    return pms_vec_item(off, (uint32_t)index);
+}
+
 int pms_list_get(struct pms_pool *pool, uint64_t list, uint64_t index, struct pms_val *out)
 {
     struct pms_vec_path path;
+    uint64_t cell = find_quick(pool, list, index);
+    if (PMS_LIKELY(cell != 0))
+        return pms_cell_read(pool, cell, out);
     int status = find(pool, list, index, &path);
     if (PMS_UNLIKELY(status != PMS_OK))
         return status;

@@ -363,16 +363,23 @@ static PyObject *dict_values(PyObject *self, PyObject *unused)
     return pys_dict_list((struct pys_proxy *)self, PYS_VALUES);
 }
 
-static PyObject *dict_iter_kind(PyObject *self, PyObject *args)
+static PyObject *dict_iter_kind(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    int kind, reverse = 0;
-    if (!PyArg_ParseTuple(args, "i|p:_iter", &kind, &reverse))
+    long kind;
+    int reverse;
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "_iter expected 1 or 2 arguments, got %zd", nargs);
+        return NULL;
+    }
+    kind = PyLong_AsLong(args[0]);
+    reverse = nargs == 2 ? PyObject_IsTrue(args[1]) : 0;
+    if (reverse < 0 || (kind == -1 && PyErr_Occurred()))
         return NULL;
     if (kind < PYS_KEYS || kind > PYS_ITEMS) {
         PyErr_SetString(PyExc_ValueError, "_iter(): kind must be 0, 1 or 2");
         return NULL;
     }
-    return pys_dict_iter((struct pys_proxy *)self, kind, reverse);
+    return pys_dict_iter((struct pys_proxy *)self, (int)kind, reverse);
 }
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
@@ -387,7 +394,7 @@ static PyMethodDef dict_methods[] = {
      "popitem(*, last=True): remove and return the youngest (key, value), or the oldest."},
     {"clear", pys_dict_empty, METH_NOARGS, "Remove all items, as one unit of work."},
     {"_update_pairs", dict_update, METH_O, "Store all pairs, as one unit of work."},
-    {"_iter", dict_iter_kind, METH_VARARGS,
+    {"_iter", FAST(dict_iter_kind), METH_FASTCALL,
      "_iter(kind, reverse=False): iterate over keys (0), values (1) or items (2)."},
     {"_items", dict_items, METH_NOARGS,
      "A list of all (key, value), from one look at the dict."},
