@@ -17,7 +17,9 @@
 #include "hash.h"
 #include "tx.h"
 
-/* More content than this is fenced before its frame instead of being hashed. */
+/* More content than this is fenced before its frame instead of being hashed: new blocks before REDO,
+ * where hashing more would take longer than the fence, and all that a COMMIT vouches for. */
+#define HASHED_FRESH 4096u
 #define HASHED_MAX (1u << 20)
 
 /* A fence that makes frames durable: a pending anchor too; earlier units are settled. */
@@ -337,18 +339,18 @@ static int commit_redo(struct pms_tx *tx, uint64_t bytes_words)
     uint64_t fresh_words = 3 * tx->ws->fresh_count, most = tx->frame_words, seq, pos;
     if (bytes_words > most)
         return PMS_MISSING;
-    int fence_first = bytes_words + fresh_words > most || fresh_bytes(tx) > HASHED_MAX;
+    int fence_first = bytes_words + fresh_words > most || fresh_bytes(tx) > HASHED_FRESH;
     uint64_t words = bytes_words + (fence_first ? 0 : fresh_words);
     PMS_TRY(make_room(tx, words, 0));
     uint64_t *payload = pms_log_payload(log, words);
     if (!payload)
         return PMS_FAIL_NOMEM("make a log frame", words * 8);
+    if (!fence_first)
+        payload = fill_fresh(tx, payload);
+    pms_tx_overlay_fill(tx, payload);
     flush_fresh(tx);
     if (fence_first)
         fence_frames(tx); /* fresh contents, before the frame that makes them reachable */
-    else
-        payload = fill_fresh(tx, payload);
-    pms_tx_overlay_fill(tx, payload);
     PMS_TRY(pms_log_append(log, PMS_FRAME_REDO, words, 0, &seq, &pos));
     fence_frames(tx); /* D2: the frame (and hashed fresh contents), before the stores below */
     log->need_seq = seq;

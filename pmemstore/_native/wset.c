@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+/* Contents of a block from this length on go past the caches. */
+#define NT_MIN 4096u
+
 int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
 {
     uint64_t *grown = have ? realloc(*bits, want * 8) : calloc(want, 8);
@@ -335,7 +338,10 @@ void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len
  * What it freed is in quarantine, and what a roll-back gave back is held until its end. */
 void pms_init_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len)
 {
-    pms_store(ws->medium, off, src, len);
+    size_t wide = len > NT_MIN && !(off & 7u) ? len & ~(size_t)7 : 0;
+    if (wide) /* not needed again before commit, which does not hash so much */
+        pms_store_nt(ws->medium, off, src, wide);
+    pms_store(ws->medium, off + wide, (const uint8_t *)src + wide, len - wide);
 }
 
 void pms_init_zero(struct pms_wset *ws, uint64_t off, size_t len)

@@ -333,8 +333,8 @@ static void put_int(struct world *w, uint64_t key, uint64_t number)
         (void)(pms_tx_depth(w->pool) ? world_step(w, &a, 0) : world_single(w, &a, 0));
 }
 
-/* More than 1 MiB: fenced before the frame, which hashes nothing.  In the larger log that frame is a
- * REDO, in the smaller one a COMMIT. */
+/* More than is hashed (4 KiB, 1 MiB): fenced before the frame.  In the larger log that frame is a REDO,
+ * in the smaller one a COMMIT. */
 static void more_contents_than_are_hashed(int medium)
 {
     for (uint64_t log = 4096; log <= 16384 && !world_found; log *= 4) {
