@@ -98,18 +98,14 @@ void pms_heap_free(struct pms_heap *heap)
     *heap = (struct pms_heap){0};
 }
 
-int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls, uint64_t off,
-                   uint64_t len)
+int pms_action_reserve(struct pms_heap *heap)
 {
-    if (heap->action_count == heap->action_room) {
-        size_t room = heap->action_room ? heap->action_room * 2 : 64;
-        struct pms_action *action = realloc(heap->action, room * sizeof *action);
-        if (!action)
-            return PMS_FAIL_NOMEM("remember what is allocated", room * sizeof *action);
-        heap->action = action;
-        heap->action_room = room;
-    }
-    heap->action[heap->action_count++] = (struct pms_action){kind, cls, off, len};
+    size_t room = heap->action_room ? heap->action_room * 2 : 64;
+    struct pms_action *action = realloc(heap->action, room * sizeof *action);
+    if (!action)
+        return PMS_FAIL_NOMEM("remember what is allocated", room * sizeof *action);
+    heap->action = action;
+    heap->action_room = room;
     return PMS_OK;
 }
 
@@ -132,6 +128,8 @@ static void span_offer(struct pms_heap *heap, struct pms_span *span, uint32_t bl
     if (bit_get(span->avail, block))
         return;
     bit_set(span->avail, block);
+    if (block / 64 < span->first)
+        span->first = block / 64;
     if (span->navail++ == 0)
         pms_span_link(heap, span);
     if (span->navail == pms_classes[span->cls].blocks)
@@ -149,12 +147,12 @@ static void span_withdraw(struct pms_heap *heap, struct pms_span *span, uint32_t
         pms_span_unlink(heap, span);
 }
 
-static uint32_t span_first(const struct pms_span *span)
+/* The first available block of a span that has one. */
+static uint32_t span_first(struct pms_span *span)
 {
-    for (uint32_t w = 0; w < PMS_SPAN_WORDS; w++)
-        if (span->avail[w])
-            return w * 64 + (uint32_t)__builtin_ctzll(span->avail[w]);
-    return UINT32_MAX;
+    while (!span->avail[span->first])
+        span->first++;
+    return span->first * 64 + (uint32_t)__builtin_ctzll(span->avail[span->first]);
 }
 
 /* ---- where a block lies ---- */
@@ -260,7 +258,7 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
         PMS_TRY(pms_span_get(heap, cls));
     struct pms_span *span = heap->partial[cls];
     uint32_t block = span_first(span), size = pms_classes[cls].size;
-    uint64_t at = bitmap_off(heap, span->page, block), word = pms_rd(heap->ws, at);
+    uint64_t at = span->bitmap + block / 64 * 8, word = pms_rd(heap->ws, at);
     uint64_t bit = 1ull << block % 64;
     if (word & bit)
         return PMS_FAIL(PMS_E_CORRUPT, "a block is allocated that was seen free",
@@ -303,7 +301,7 @@ int pms_free(struct pms_heap *heap, uint64_t off)
         if (span->cls != at.cls)
             return PMS_FAIL(PMS_E_CORRUPT, "a span has changed its size class", off, span->cls,
                             at.cls);
-        uint64_t word_off = bitmap_off(heap, at.page, at.block);
+        uint64_t word_off = span->bitmap + at.block / 64 * 8;
         uint64_t word = pms_rd(heap->ws, word_off), bit = 1ull << at.block % 64;
         if (!(word & bit))
             return PMS_FAIL(PMS_E_CORRUPT, "a block is freed twice", off, at.capacity, 0);

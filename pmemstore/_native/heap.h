@@ -39,6 +39,8 @@ struct pms_span {  /* DRAM state of a span that has been looked at */
     uint32_t cls;
     uint32_t navail;
     uint32_t ready;                 /* heap.ready_round when its pages were made ready */
+    uint32_t first;                 /* no bit of avail is set before this word */
+    uint64_t bitmap;                /* offset of its bitmap in the file */
     struct pms_span *prev, *next;   /* list of its class: spans with navail > 0 */
     uint64_t avail[PMS_SPAN_WORDS]; /* bit i: block i may be handed out */
     uint64_t young[PMS_SPAN_WORDS]; /* bit i: allocated by the open unit */
@@ -179,7 +181,19 @@ static inline int pms_off_ok(const struct pms_heap *heap, uint64_t off, uint64_t
 /* ---- shared by heap.c (blocks) and heap_pages.c (pages, spans, scanning) ---- */
 
 /* Offset of a page's descriptor; 0 if the page is in no region. */
-uint64_t pms_desc_off(const struct pms_heap *heap, uint64_t page);
+static inline uint64_t pms_desc_off(const struct pms_heap *heap, uint64_t page)
+{
+    const struct pms_super_pm *super = heap->super;
+    for (uint32_t i = super->nregions; i-- > 0;) {
+        const struct pms_region_pm *region = &super->regions[i];
+        uint64_t first = region->start / PMS_PAGE;
+        if (page >= first)
+            return page - first < region->cap_pages
+                       ? region->start + (page - first) * PMS_DESC_BYTES
+                       : 0;
+    }
+    return 0;
+}
 struct pms_span *pms_span_find(const struct pms_heap *heap, uint64_t page);
 /* DRAM state of the span at page, read from its bitmap; NULL: no memory. */
 struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cls);
@@ -197,7 +211,14 @@ void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_span_forget(struct pms_heap *heap, uint64_t page); /* free the DRAM state */
 void pms_pages_top(struct pms_heap *heap, uint64_t end);    /* advance root.top to end */
 int pms_heap_scan(struct pms_heap *heap, uint64_t pages);   /* look at so many more pages */
-int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls, uint64_t off,
-                   uint64_t len);
+int pms_action_reserve(struct pms_heap *heap);              /* room for one more */
+static inline int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls,
+                                 uint64_t off, uint64_t len)
+{
+    if (PMS_UNLIKELY(heap->action_count == heap->action_room))
+        PMS_TRY(pms_action_reserve(heap));
+    heap->action[heap->action_count++] = (struct pms_action){kind, cls, off, len};
+    return PMS_OK;
+}
 
 #endif

@@ -9,19 +9,6 @@
 
 #define SCAN_STEP 4096u /* descriptors looked at before unused space is preferred */
 
-uint64_t pms_desc_off(const struct pms_heap *heap, uint64_t page)
-{
-    const struct pms_super_pm *super = heap->super;
-    for (uint32_t i = super->nregions; i-- > 0;) {
-        uint64_t first = super->regions[i].start / PMS_PAGE;
-        if (page >= first)
-            return page - first < super->regions[i].cap_pages
-                       ? super->regions[i].start + (page - first) * PMS_DESC_BYTES
-                       : 0;
-    }
-    return 0;
-}
-
 /* Pages of a region's own table. */
 static uint64_t table_pages(const struct pms_region_pm *region)
 {
@@ -184,6 +171,13 @@ void pms_span_unlink(struct pms_heap *heap, struct pms_span *span)
     span->prev = span->next = NULL;
 }
 
+/* The bits of a word of a span's bitmap that stand for a block. */
+static uint64_t blocks_of_word(uint32_t cls, uint32_t word)
+{
+    uint32_t left = pms_classes[cls].blocks - word * 64;
+    return left >= 64 ? ~0ull : (1ull << left) - 1;
+}
+
 struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cls)
 {
     struct pms_span *span = pms_span_find(heap, page);
@@ -197,10 +191,9 @@ struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cl
     span->page = page;
     span->cls = cls;
     uint32_t blocks = pms_classes[cls].blocks;
-    uint64_t bitmap = pms_desc_off(heap, page) + PMS_DESC_BYTES;
+    uint64_t bitmap = span->bitmap = pms_desc_off(heap, page) + PMS_DESC_BYTES;
     for (uint32_t w = 0; w * 64 < blocks; w++) {
-        uint64_t valid = blocks - w * 64 >= 64 ? ~0ull : (1ull << (blocks - w * 64)) - 1;
-        span->avail[w] = ~pms_rd(heap->ws, bitmap + w * 8) & valid;
+        span->avail[w] = ~pms_rd(heap->ws, bitmap + w * 8) & blocks_of_word(cls, w);
         span->navail += (uint32_t)__builtin_popcountll(span->avail[w]);
     }
     heap->span[page / PMS_SPAN_PAGES] = span;
@@ -253,11 +246,11 @@ static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages)
         return PMS_FAIL(PMS_E_CORRUPT, "a page descriptor has an unknown kind or class",
                         page * PMS_PAGE, pms_class_count, head);
     uint64_t bitmap = pms_desc_off(heap, page) + PMS_DESC_BYTES;
-    uint32_t used = 0, blocks = pms_classes[cls].blocks;
-    for (uint32_t w = 0; w * 64 < blocks; w++)
-        used += (uint32_t)__builtin_popcountll(pms_rd(heap->ws, bitmap + w * 8));
-    if (used < blocks && !pms_span_load(heap, page, cls))
-        return PMS_FAIL_NOMEM("look at free blocks", sizeof(struct pms_span));
+    for (uint32_t w = 0; w * 64 < pms_classes[cls].blocks; w++)
+        if (~pms_rd(heap->ws, bitmap + w * 8) & blocks_of_word(cls, w))
+            return pms_span_load(heap, page, cls)
+                       ? PMS_OK
+                       : PMS_FAIL_NOMEM("look at free blocks", sizeof(struct pms_span));
     return PMS_OK;
 }
 
