@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import tracemalloc
 from collections import UserDict
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -319,6 +320,35 @@ def test_equality_is_that_of_dicts(pool: pmemstore.Pool) -> None:
     assert d != 5
     with pytest.raises(TypeError):
         hash(d)
+
+
+def test_pairs_that_are_kept_are_nobody_elses(pool: pmemstore.Pool) -> None:
+    """items() fills a pair again only if nobody can see that; it hashes as what it holds."""
+    plain = {f"key {i}": b"value %d" % i for i in range(50)}
+    pool.root["d"] = plain
+    d = pool.root["d"]
+    assert list(d.items()) == list(plain.items())
+    assert {pair for pair in d.items() if hash(pair)} == set(plain.items())
+    pairs = iter(d.items())
+    kept = [next(pairs), next(pairs)]
+    third = next(pairs)
+    del third
+    assert [next(pairs), *pairs] == list(plain.items())[3:]
+    assert kept == list(plain.items())[:2]
+    for pair, expected in zip(d.items(), plain.items(), strict=True):
+        assert hash(pair) == hash(expected)
+        assert pair == expected
+
+
+def test_few_large_values_are_taken_ahead(pool: pmemstore.Pool) -> None:
+    """An iterator takes what comes next in advance, but not sixteen large values."""
+    pool.root["d"] = {i: bytes(1 << 20) for i in range(24)}
+    d = pool.root["d"]
+    tracemalloc.start()
+    assert sum(len(value) for value in d.values()) == 24 << 20
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 def test_it_is_a_mapping(pool: pmemstore.Pool) -> None:

@@ -209,11 +209,12 @@ static PyObject *field_get(PyObject *obj, PyObject *instance, PyObject *owner)
     root = pys_root_of(record);
     if (self->inner != NULL)
         return pys_record_view(root, self->inner, record->first + self->first);
+    if (self->decode == NULL)
+        return pys_record_read_one(root, record->first + self->first);
     leaves = pys_record_read(root, record->first + self->first, self->count);
     if (leaves == NULL)
         return NULL;
-    value = self->decode != NULL ? PyObject_CallFunctionObjArgs(self->decode, leaves, NULL)
-                                 : pys_ref(PyTuple_GetItem(leaves, 0));
+    value = PyObject_CallFunctionObjArgs(self->decode, leaves, NULL);
     Py_DECREF(leaves);
     return value;
 }

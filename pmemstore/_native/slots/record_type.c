@@ -53,18 +53,23 @@ int pys_record_bound(const struct pys_record *record)
 
 /* ---- reading ---- */
 
-static PyObject *read_values(struct pys_record *root, uint32_t first, uint32_t count)
+static PyObject *read_value(const struct pys_record *root, uint32_t leaf)
+{
+    PyObject *value = root->values[leaf];
+    if (value != NULL)
+        return pys_ref(value);
+    PyErr_Format(PyExc_AttributeError, "%U.%U has no value yet", root->layout->name,
+                 PyTuple_GetItem(root->layout->names, (Py_ssize_t)leaf));
+    return NULL;
+}
+
+static PyObject *read_values(const struct pys_record *root, uint32_t first, uint32_t count)
 {
     PyObject *leaves = PyTuple_New((Py_ssize_t)count);
     for (uint32_t i = 0; leaves != NULL && i < count; i++) {
-        PyObject *value = root->values[first + i];
-        if (value == NULL) {
-            PyErr_Format(PyExc_AttributeError, "%U.%U has no value yet", root->layout->name,
-                         PyTuple_GetItem(root->layout->names, (Py_ssize_t)(first + i)));
+        PyObject *value = read_value(root, first + i);
+        if (value == NULL || PyTuple_SetItem(leaves, (Py_ssize_t)i, value) < 0)
             Py_CLEAR(leaves);
-        } else if (PyTuple_SetItem(leaves, (Py_ssize_t)i, pys_ref(value)) < 0) {
-            Py_CLEAR(leaves);
-        }
     }
     return leaves;
 }
@@ -96,26 +101,39 @@ static int take_items(struct pys_record *root, struct pys_schema *schema, uint32
     return pys_leave_read(pool, status);
 }
 
-/* The leaves that were taken, as a tuple.  NULL without an exception: made anew, try again. */
-static PyObject *give_items(struct pys_record *root, uint32_t first, uint32_t count,
-                            struct item *item)
+/* A leaf that was taken.  *fresh: what the hook gave, or NULL; to be dropped.  NULL without an
+ * exception: made anew, try again. */
+static PyObject *give_item(struct pys_record *root, uint32_t leaf, struct item *item,
+                           PyObject **fresh)
 {
-    PyObject *fresh = NULL, *leaves = PyTuple_New((Py_ssize_t)count);
+    PyObject *value = NULL;
+    if (item->field != NULL)
+        return pys_leaf_give(root->base.owner, item->field, &item->taken);
+    if (item->taken.obj != Py_Ellipsis) {
+        value = item->taken.obj;
+        item->taken.obj = NULL;
+        return value;
+    }
+    if (*fresh == NULL)
+        *fresh = PyObject_CallFunctionObjArgs(pys.record_fresh, (PyObject *)root, NULL);
+    if (*fresh != NULL && PyTuple_Check(*fresh) && PyTuple_Size(*fresh) > (Py_ssize_t)leaf)
+        value = pys_ref(PyTuple_GetItem(*fresh, (Py_ssize_t)leaf));
+    return value;
+}
+
+/* All that were taken, as a tuple; or the one of them. */
+static PyObject *give_items(struct pys_record *root, uint32_t first, uint32_t count,
+                            struct item *item, int as_tuple)
+{
+    PyObject *fresh = NULL, *leaves;
+    if (!as_tuple) {
+        leaves = give_item(root, first, item, &fresh);
+        Py_XDECREF(fresh);
+        return leaves;
+    }
+    leaves = PyTuple_New((Py_ssize_t)count);
     for (uint32_t i = 0; leaves != NULL && i < count; i++) {
-        PyObject *value;
-        if (item[i].field != NULL) {
-            value = pys_leaf_give(root->base.owner, item[i].field, &item[i].taken);
-        } else if (item[i].taken.obj != Py_Ellipsis) {
-            value = item[i].taken.obj;
-            item[i].taken.obj = NULL;
-        } else {
-            if (fresh == NULL)
-                fresh = PyObject_CallFunctionObjArgs(pys.record_fresh, (PyObject *)root, NULL);
-            value = NULL;
-            if (fresh != NULL && PyTuple_Check(fresh) &&
-                PyTuple_Size(fresh) > (Py_ssize_t)(first + i))
-                value = pys_ref(PyTuple_GetItem(fresh, (Py_ssize_t)(first + i)));
-        }
+        PyObject *value = give_item(root, first + i, &item[i], &fresh);
         if (value == NULL || PyTuple_SetItem(leaves, (Py_ssize_t)i, value) < 0)
             Py_CLEAR(leaves);
     }
@@ -123,13 +141,14 @@ static PyObject *give_items(struct pys_record *root, uint32_t first, uint32_t co
     return leaves;
 }
 
-PyObject *pys_record_read(struct pys_record *root, uint32_t first, uint32_t count)
+static PyObject *read_leaves(struct pys_record *root, uint32_t first, uint32_t count,
+                             int as_tuple)
 {
     struct item few[FEW], *item = few;
     PyObject *leaves = NULL;
     int status = PYS_REBIND;
     if (root->values != NULL)
-        return read_values(root, first, count);
+        return as_tuple ? read_values(root, first, count) : read_value(root, first);
     if (root->base.handle == NULL) {
         PyErr_SetString(PyExc_TypeError, "a record that was not made by its class");
         return NULL;
@@ -140,8 +159,8 @@ PyObject *pys_record_read(struct pys_record *root, uint32_t first, uint32_t coun
         struct pys_schema *schema = (struct pys_schema *)pys_ref(root->schema);
         memset(item, 0, count * sizeof *item);
         status = take_items(root, schema, first, count, item);
-        if (status == PMS_OK)
-            leaves = give_items(root, first, count, item);
+        if (PMS_LIKELY(status == PMS_OK))
+            leaves = give_items(root, first, count, item, as_tuple);
         for (uint32_t k = 0; k < count; k++)
             pys_taken_drop(&item[k].taken);
         Py_DECREF(schema);
@@ -157,6 +176,16 @@ PyObject *pys_record_read(struct pys_record *root, uint32_t first, uint32_t coun
     if (item != few)
         PyMem_Free(item);
     return leaves;
+}
+
+PyObject *pys_record_read(struct pys_record *root, uint32_t first, uint32_t count)
+{
+    return read_leaves(root, first, count, 1);
+}
+
+PyObject *pys_record_read_one(struct pys_record *root, uint32_t leaf)
+{
+    return read_leaves(root, leaf, 1, 0);
 }
 
 /* ---- writing ---- */

@@ -77,6 +77,7 @@ static inline struct pys_record *pys_root_of(struct pys_record *record)
 }
 /* A tuple of leaves [first, first + count) of a root.  NULL: raised. */
 PyObject *pys_record_read(struct pys_record *root, uint32_t first, uint32_t count);
+PyObject *pys_record_read_one(struct pys_record *root, uint32_t leaf); /* not in a tuple */
 /* Store objects as leaves, as one unit of work.  -1: raised. */
 int pys_record_write(struct pys_record *root, uint32_t first, uint32_t count,
                      PyObject *const *objects);
