@@ -1,5 +1,5 @@
 /* dict_type.c -- DictBase: the operations of the persistent dict, one call of the core each. */
-#include "slots.h"
+#include "slots_map.h"
 
 Py_ssize_t pys_dict_length(PyObject *obj)
 {
@@ -142,123 +142,48 @@ static int dict_ass_subscript(PyObject *obj, PyObject *key, PyObject *value)
     return status == PMS_OK ? 0 : -1;
 }
 
-static PyObject *pop_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
+/* ---- what sorted dicts do alike ---- */
+
+static int map_read(PyObject *obj, int put, union pys_map_key *out)
 {
-    struct pms_pool *pool = pys_core(self);
-    struct pys_taken taken = {0};
-    PyObject *const *args = pop->args; /* the key; the default, or NULL */
-    struct pys_key k;
-    struct pms_val val;
-    int status;
-    if (pys_key_read(args[0], &k) < 0)
-        return NULL;
-    status = pys_enter_write(pool, self->handle);
-    if (status == PMS_OK) {
-        status = pms_dict_get(pool, self->handle->off, &k.key, &val);
-        if (status == PMS_OK)
-            status = pys_take(pool, &val, &taken);
-        if (status == PMS_OK)
-            status = pys_pop_sure(pop, &taken);
-        if (status == PMS_OK)
-            status = pys_dict_remove(self, &k.key);
-        *out = status = pys_leave_write(pool, status);
-    }
-    pys_key_done(&k);
-    if (status == PMS_OK)
-        return pys_give(self->owner, &taken);
-    if (status == PMS_MISSING && args[1] != NULL)
-        return pys_ref(args[1]);
-    if (status == PMS_MISSING)
-        pys_raise_key(args[0]);
-    else
-        pys_raise(self->owner, status);
-    pys_taken_drop(&taken);
-    return NULL;
+    (void)put;
+    return pys_key_read(obj, &out->hashed) < 0 ? -1 : 1;
 }
+
+static void map_done(union pys_map_key *key) { pys_key_done(&key->hashed); }
+
+static int map_get(struct pys_proxy *self, const union pys_map_key *key, struct pms_val *out)
+{
+    return pms_dict_get(pys_core(self), self->handle->off, &key->hashed.key, out);
+}
+
+static int map_put(struct pys_proxy *self, union pys_map_key *key, const struct pms_val *value)
+{
+    return pys_dict_put(self, &key->hashed.key, value);
+}
+
+static int map_remove(struct pys_proxy *self, const union pys_map_key *key)
+{
+    return pys_dict_remove(self, &key->hashed.key);
+}
+
+static int map_raise(struct pys_proxy *self, int status, PyObject *key)
+{
+    (void)key;
+    return pys_raise(self->owner, status);
+}
+
+static const struct pys_map_ops map_ops = {map_read, map_done,   map_get,
+                                           map_put,  map_remove, map_raise};
 
 static PyObject *dict_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *both[2] = {NULL, NULL};
-    if (nargs < 1 || nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "pop expected 1 or 2 arguments, got %zd", nargs);
-        return NULL;
-    }
-    memcpy(both, args, (size_t)nargs * sizeof *both);
-    return pys_pop((struct pys_proxy *)self, pop_once, both);
+    return pys_map_pop(self, &map_ops, args, nargs);
 }
 
-/* The default has to be built: look-up and store in one transaction. */
-static PyObject *setdefault_built(struct pys_proxy *self, PyObject *key, PyObject *fallback)
+static PyObject *dict_setdefault(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct pys_level level = {0};
-    PyObject *result = NULL, *local = pys_value_local(fallback);
-    int found, status;
-    if (local == NULL)
-        return NULL;
-    status = pys_level_begin(self->owner, &level, pys_core(self)->timeout_ns);
-    if (status != PMS_OK) {
-        Py_DECREF(local);
-        pys_raise(self->owner, status);
-        return NULL;
-    }
-    found = lookup(self, key, &result);
-    if (found == 0 && dict_ass_subscript((PyObject *)self, key, local) == 0)
-        found = lookup(self, key, &result);
-    Py_DECREF(local);
-    if (found == 1 && pys_level_commit(self->owner, &level) == 0)
-        return result;
-    pys_level_abort(self->owner, &level);
-    Py_XDECREF(result);
-    return NULL;
-}
-
-static PyObject *dict_setdefault(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
-{
-    struct pys_proxy *self = (struct pys_proxy *)obj;
-    struct pms_pool *pool = pys_core(self);
-    struct pys_taken taken = {0};
-    PyObject *fallback = nargs == 2 ? args[1] : Py_None, *result = NULL;
-    struct pys_value value;
-    struct pys_key k;
-    struct pms_val val;
-    int status, found, built;
-    if (nargs < 1 || nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "setdefault expected 1 or 2 arguments, got %zd", nargs);
-        return NULL;
-    }
-    found = lookup(self, args[0], &result);
-    if (found != 0)
-        return result;
-    built = pys_value_read(self->owner, fallback, &value);
-    if (built > 0)
-        return setdefault_built(self, args[0], fallback);
-    if (built < 0) {
-        pys_locate(self, args[0]);
-        return NULL;
-    }
-    if (pys_key_read(args[0], &k) < 0) {
-        pys_value_done(&value);
-        return NULL;
-    }
-    found = 0;
-    status = pys_enter_write(pool, self->handle);
-    if (status == PMS_OK) { /* another thread may have put it meanwhile */
-        status = pms_dict_get(pool, self->handle->off, &k.key, &val);
-        found = status == PMS_OK;
-        if (found)
-            status = pys_take(pool, &val, &taken);
-        else if (status == PMS_MISSING && (status = pys_value_check(&value)) == PMS_OK)
-            status = pys_dict_put(self, &k.key, &value.val);
-        status = pys_leave_write(pool, status);
-    }
-    if (status == PMS_OK)
-        result = found ? pys_give(self->owner, &taken) : pys_ref(fallback);
-    else
-        pys_raise(self->owner, status);
-    pys_taken_drop(&taken);
-    pys_key_done(&k);
-    pys_value_done(&value);
-    return result;
+    return pys_map_setdefault(self, &map_ops, args, nargs);
 }
 
 static PyObject *popitem_once(struct pys_proxy *self, struct pys_pop *pop, int *out)
