@@ -24,7 +24,8 @@ CONSTANTS = (  # noqa: SIM905 - a table is easier to compare with layout.h
     "TAG_PACKED TAG_DICT TAG_LIST TAG_SET TAG_DEQUE TAG_SORTED_DICT TAG_SORTED_SET "
     "TAG_ARRAY TAG_RECORD TAG_SCHEMA "
     "TAG_OBJECT_MIN TAG_OBJECTS CELL_SHORT CELL_INNER OBJECT_MAGIC "
-    "DICT_DIR_WORDS DICT_SEG_BUCKETS KEY_INNER_MAX KEY_FAR "
+    "BUCKET_LINKS DICT_BLOCKS DICT_SEG_BUCKETS DICT_NODE_WORDS DICT_TAG_BITS LINK_MORE "
+    "KEY_INNER_MAX KEY_FAR "
     "LEAF_CELLS LEAF_MAGIC NODE_KIDS NODE_MAGIC ARRAY_DIMS "
     "ORDER_NONE ORDER_NUMBER ORDER_STR ORDER_BYTES ORDER_TUPLE ORDER_DATE ORDER_DATETIME "
     "ORDER_INSTANT ORDER_TIME ORDER_TIMEDELTA ORDER_UUID "
@@ -36,8 +37,8 @@ CONSTANTS = (  # noqa: SIM905 - a table is easier to compare with layout.h
 
 #: Structs of layout.h, without their prefix pms_, in its order.
 STRUCTS = (  # noqa: SIM905 - as above
-    "region_pm super_pm anchor_pm frame_pm root_pm cell_pm object_pm dict_pm entry_pm far_key_pm "
-    "list_pm leaf_pm kid_pm node_pm "
+    "region_pm super_pm anchor_pm frame_pm root_pm cell_pm object_pm "
+    "bucket_pm dict_pm entry_pm far_key_pm list_pm leaf_pm kid_pm node_pm "
     "sorted_pm sorted_entry_pm sorted_ref_pm sorted_leaf_pm sorted_kid_pm sorted_node_pm "
     "array_pm record_pm field_pm schema_pm"
 ).split()

@@ -367,14 +367,44 @@ class Reader:
             data = self.data[start : start + stored]
         return self.scalar(tag, data), hashed
 
-    def bucket(self, off: int, b: int) -> int:
-        if b < 8:
-            return self.number(off + field("dict_pm", "inner") + 8 * b)
-        k = b.bit_length() - 1
-        block = self.number(self.get("dict_pm", off, "dir") + 8 * (k - 3))
-        assert k <= 12, "a dict with segments is not expected here"
-        self.block(block, 8 << k)
-        return self.number(block + 8 * (b - (1 << k)))
+    def lines(self, off: int, size: int) -> int:
+        """The place of a block of lines."""
+        self.block(off, size)
+        assert off % CONSTANTS["LINE"] == 0
+        return off
+
+    def bucket(self, off: int, b: int, buckets: int) -> int:
+        """The place of a bucket."""
+        line, links = off + field("dict_pm", "line"), CONSTANTS["BUCKET_LINKS"]
+        bucket = size_of("bucket_pm")
+        assert bucket == CONSTANTS["LINE"]
+        if buckets == 1:
+            return line
+        k = max(b.bit_length() - 1, 0)
+        if k < CONSTANTS["DICT_BLOCKS"]:
+            first = b if k == 0 else b - (1 << k)
+            return self.lines(self.number(line + 8 * k), bucket << max(k, 1)) + bucket * first
+        segment, inside = divmod(b, CONSTANTS["DICT_SEG_BUCKETS"])
+        last = (buckets - 1) // CONSTANTS["DICT_SEG_BUCKETS"]
+        at = line + 8 * (links - 1)
+        for height in range(-(-last.bit_length() // 9), 0, -1):
+            node = self.lines(self.number(at), 8 * CONSTANTS["DICT_NODE_WORDS"])
+            at = node + 8 * (segment >> 9 * (height - 1) & 511)
+        return self.lines(self.number(at), bucket * CONSTANTS["DICT_SEG_BUCKETS"]) + bucket * inside
+
+    def links(self, at: int) -> Iterator[int]:
+        """The links of a bucket, line by line."""
+        most, links, least = CONSTANTS["BUCKET_LINKS"], [], 0
+        while True:
+            words = [self.number(at + 8 * i) for i in range(most)]
+            more = words[-1] >> 40 == CONSTANTS["LINK_MORE"]
+            here = [word for word in words[: most - more] if word]
+            assert len(here) >= least
+            assert words[: len(here)] == here
+            links += here
+            if not more:
+                return iter(links)
+            at, least = self.lines((words[-1] & ((1 << 40) - 1)) * 16, size_of("bucket_pm")), 2
 
     def set(self, off: int) -> set[Any]:
         found = self.dict(off, CONSTANTS["TAG_SET"])
@@ -385,16 +415,16 @@ class Reader:
         self.object(off, tag, "dict_pm")
         level, split = (shape := self.get("dict_pm", off, "shape")) & 255, shape >> 8
         in_buckets = set()
-        for b in range((1 << level) + split):
-            link = self.bucket(off, b)
-            while link:
+        buckets = (1 << level) + split
+        for b in range(buckets):
+            for link in self.links(self.bucket(off, b, buckets)):
                 entry = (link & ((1 << 40) - 1)) * 16
                 hashed = self.key(entry)[1]
                 low = hashed % (1 << level)
-                assert b == (hashed % (2 << level) if low < split else low)
-                assert link >> 40 == hashed >> 40
+                bits = level + (low < split)
+                assert b == hashed % (1 << bits)
+                assert link >> 40 == hashed >> bits // 16 * 16 & (1 << CONSTANTS["DICT_TAG_BITS"]) - 1
                 in_buckets.add(entry)
-                link = self.get("entry_pm", entry, "chain")
         found: dict[Any, Any] = {}
         before, entry = 0, self.get("dict_pm", off, "first")
         while entry:

@@ -1,11 +1,12 @@
 /* check_dict.c -- the check of a dict or set: buckets and order hold the same entries.
  *
- * First the buckets: each entry in a chain is marked "chained", and its key is hashed again.
- * Then the order: each entry is taken as used, must be chained (the mark goes away), and its
- * value is looked at.  So an entry that is in one of the two alone, or in one of them twice,
+ * First the buckets: each entry that a link leads to is marked "chained", and its key is hashed
+ * again.  Then the order: each entry is taken as used, must be chained (the mark goes away), and
+ * its value is looked at.  So an entry that is in one of the two alone, or in one of them twice,
  * is found without a set of entries.
  *
- *   C14  shape, directory, level blocks and segments are those that the shape asks for (G2, G3)
+ *   C14  shape, blocks, nodes and segments are those that the shape asks for (G2, G3); a bucket's
+ *        links have no gaps, and its lines are as many as these need, each a block (B1..B3)
  *   C15  every entry is in the bucket of its hash; the link to it has the hash's tag (D3, G1)
  *   C16  the order is linked both ways from first to last (D2)
  *   C17  count == entries in the order == entries in the buckets (D1)
@@ -99,70 +100,121 @@ static void check_hash(struct pms_check *c, const struct dict *dict, uint64_t en
         bad_key(c, entry, "cannot be hashed");
         return;
     }
-    uint64_t want = pms_dict_bucket_of(&dict->shape, hash);
-    if (want != bucket)
+    struct pms_bucket want = pms_dict_bucket_of(&dict->shape, hash);
+    if (want.number != bucket)
         pms_check_problem(c,
                           "the entry at offset %" PRIu64 " of the dict at offset %" PRIu64
                           " is in bucket %" PRIu64 ", but its key belongs into %" PRIu64,
-                          entry, dict->off, bucket, want);
-    if (PMS_HASH_TAG(hash) != tag)
+                          entry, dict->off, bucket, want.number);
+    if (pms_dict_tag(hash, want.level) != tag)
         pms_check_problem(c,
                           "the link to the entry at offset %" PRIu64
                           " of the dict at offset %" PRIu64 " has tag %#" PRIx32
                           ", not %#" PRIx32,
-                          entry, dict->off, tag, PMS_HASH_TAG(hash));
+                          entry, dict->off, tag, pms_dict_tag(hash, want.level));
 }
 
-static void check_chain(struct pms_check *c, struct dict *dict, uint64_t bucket, uint64_t at)
+/* The link at `at` to an entry. */
+static void check_link(struct pms_check *c, struct dict *dict, uint64_t bucket, uint64_t at)
 {
-    uint64_t link;
-    while ((link = pms_get(c->pool, at)) != 0 && !pms_check_over(c)) {
-        uint64_t entry = PMS_LINK_OFF(link);
-        uint64_t capacity = pms_check_block(c, entry, PMS_ENTRY_MIN, "an entry of a dict", at);
-        if (!capacity)
-            return;
-        if (pms_check_bit(c->chained, pms_check_index(c, entry))) {
-            pms_check_problem(c,
-                              "the entry at offset %" PRIu64 " is in a second chain, from "
-                              "offset %" PRIu64 " of the dict at offset %" PRIu64 " on",
-                              entry, at, dict->off);
-            return;
-        }
-        pms_check_bit_set(c->chained, pms_check_index(c, entry));
-        dict->chained++;
-        if (check_key(c, entry, capacity))
-            check_hash(c, dict, entry, bucket, PMS_LINK_EXTRA(link));
-        at = PMS_ENTRY_CHAIN(entry);
+    uint64_t link = pms_get(c->pool, at), entry = PMS_LINK_OFF(link);
+    uint64_t capacity = pms_check_block(c, entry, PMS_ENTRY_MIN, "an entry of a dict", at);
+    if (!capacity)
+        return;
+    if (pms_check_bit(c->chained, pms_check_index(c, entry))) {
+        pms_check_problem(c,
+                          "the entry at offset %" PRIu64 " has a second link, at "
+                          "offset %" PRIu64 " in a bucket of the dict at offset %" PRIu64,
+                          entry, at, dict->off);
+        return;
     }
+    pms_check_bit_set(c->chained, pms_check_index(c, entry));
+    dict->chained++;
+    if (check_key(c, entry, capacity))
+        check_hash(c, dict, entry, bucket, PMS_LINK_EXTRA(link));
 }
 
-/* Buckets first, first + 1, ...: n words at off. */
-static void check_buckets(struct pms_check *c, struct dict *dict, uint64_t first, uint64_t n,
-                          uint64_t off)
+/* The word at `from` leads to a block of lines, used from here on.  Returns 0 if not, told. */
+static int take_lines(struct pms_check *c, uint64_t off, uint64_t bytes, const char *what,
+                      uint64_t from)
 {
-    for (uint64_t i = 0; i < n && !pms_check_over(c); i++)
-        check_chain(c, dict, first + i, off + 8 * i);
-}
-
-/* The n > 0 buckets of level k.  Returns 0 if they cannot be walked. */
-static int check_level(struct pms_check *c, struct dict *dict, uint32_t k, uint64_t n,
-                       uint64_t word)
-{
-    uint64_t block = pms_get(c->pool, word), first = 1ull << k;
-    if (!pms_check_use(c, block, pms_level_bytes(k), "a dict's buckets", word))
+    if (!pms_check_use(c, off, bytes, what, from))
         return 0;
-    if (1ull << k <= PMS_DICT_SEG_BUCKETS) {
-        check_buckets(c, dict, first, n, block);
+    if (off % PMS_LINE == 0)
         return 1;
+    pms_check_problem(c, "%s at offset %" PRIu64 " begins in the middle of a line", what, off);
+    return 0;
+}
+
+/* The bucket whose first line is at off.  Returns 0 if it cannot be walked. */
+static int check_bucket(struct pms_check *c, struct dict *dict, uint64_t bucket, uint64_t off)
+{
+    for (int further = 0; !pms_check_over(c); further = 1) {
+        uint64_t at = off, end = off + PMS_LINE, link = 0;
+        for (; at < end && (link = pms_get(c->pool, at)) != 0; at += 8)
+            if (at != PMS_LINE_MORE(off) || !PMS_LINK_IS_MORE(link))
+                check_link(c, dict, bucket, at);
+        if (further && at < off + 16)
+            pms_check_problem(c,
+                              "the further line at offset %" PRIu64 " of bucket %" PRIu64
+                              " of the dict at offset %" PRIu64 " has less than two links",
+                              off, bucket, dict->off);
+        if (at < end)
+            pms_check_zero(c, at, end - at, "what is behind the links of a bucket");
+        if (!PMS_LINK_IS_MORE(link))
+            return 1;
+        at = PMS_LINE_MORE(off);
+        off = PMS_LINK_OFF(link);
+        if (!take_lines(c, off, PMS_LINE, "a further line of a dict's bucket", at))
+            return 0;
     }
+    return 1;
+}
+
+/* Buckets first, first + 1, ...: n lines in a block that the word at `at` leads to.  Returns 0 if
+ * they cannot all be walked. */
+static int check_buckets(struct pms_check *c, struct dict *dict, uint64_t first, uint64_t n,
+                         uint64_t bytes, uint64_t at)
+{
+    uint64_t block = pms_get(c->pool, at);
     int whole = 1;
-    for (uint64_t i = 0; i < n && !pms_check_over(c); i += PMS_DICT_SEG_BUCKETS) {
-        uint64_t at = block + i / PMS_DICT_SEG_BUCKETS * 8, segment = pms_get(c->pool, at);
-        uint64_t m = n - i < PMS_DICT_SEG_BUCKETS ? n - i : PMS_DICT_SEG_BUCKETS;
-        if (pms_check_use(c, segment, PMS_SEG_BYTES, "a segment of a dict's buckets", at))
-            check_buckets(c, dict, first + i, m, segment);
-        else
+    if (!take_lines(c, block, bytes, "a dict's buckets", at))
+        return 0;
+    for (uint64_t i = 0; i < n && !pms_check_over(c); i++)
+        if (!check_bucket(c, dict, first + i, block + PMS_LINE * i))
             whole = 0;
+    return whole;
+}
+
+/* The tree of a dict that has segments: to the last segment, step by step from the first, with
+ * the nodes on the way to it in node[]; a node is taken when its first segment comes. */
+static int check_tree(struct pms_check *c, struct dict *dict, uint64_t top)
+{
+    uint64_t node[PMS_DICT_HEIGHT_MAX + 1] = {0}, buckets = pms_dict_buckets(&dict->shape);
+    uint64_t last = (buckets - 1) / PMS_DICT_SEG_BUCKETS, at, n;
+    uint32_t height = pms_dict_height(&dict->shape), h;
+    int whole = 1;
+    for (uint64_t s = 0; s <= last && !pms_check_over(c); s++) {
+        for (at = top, h = height; h > 0; at = node[h] + pms_node_word(s, h), h--) {
+            if ((s & ((1ull << PMS_DICT_NODE_BITS * h) - 1)) != 0)
+                continue; /* taken before */
+            node[h] = pms_get(c->pool, at);
+            if (!take_lines(c, node[h], PMS_NODE_BYTES, "a node of a dict's buckets", at))
+                return 0;
+        }
+        if (s < 2) { /* these buckets are in the blocks */
+            pms_check_zero(c, at, 8, "the word of a segment that a dict does not have");
+            continue;
+        }
+        n = buckets - s * PMS_DICT_SEG_BUCKETS;
+        n = n < PMS_DICT_SEG_BUCKETS ? n : PMS_DICT_SEG_BUCKETS;
+        if (!check_buckets(c, dict, s * PMS_DICT_SEG_BUCKETS, n, PMS_SEG_BYTES, at))
+            whole = 0;
+    }
+    for (h = 1; h <= height && !pms_check_over(c); h++) {
+        at = node[h] + pms_node_word(last, h) + 8;
+        pms_check_zero(c, at, node[h] + PMS_NODE_BYTES - at,
+                       "what is behind the last word of a node of a dict's buckets");
     }
     return whole;
 }
@@ -170,24 +222,23 @@ static int check_level(struct pms_check *c, struct dict *dict, uint32_t k, uint6
 /* All buckets.  Returns 0 if some cannot be walked. */
 static int check_table(struct pms_check *c, struct dict *dict)
 {
-    uint64_t at = PMS_DICT_AT(dict->off, dir), dir = pms_get(c->pool, at);
-    uint64_t buckets = pms_dict_buckets(&dict->shape);
+    uint64_t line = PMS_DICT_AT(dict->off, line), buckets = pms_dict_buckets(&dict->shape);
+    uint64_t top = line + 8 * PMS_DICT_BLOCKS;
     int whole = 1;
-    check_buckets(c, dict, 0, 8, PMS_DICT_AT(dict->off, inner));
-    if (buckets == 8) {
-        pms_check_zero(c, at, 8, "the directory of a dict with 8 buckets");
-        return 1;
-    }
-    if (!pms_check_use(c, dir, 8ull * PMS_DICT_DIR_WORDS, "a dict's directory", at))
-        return 0;
-    for (uint32_t k = PMS_LEVEL_MIN; k <= PMS_LEVEL_MAX && !pms_check_over(c); k++) {
-        uint64_t word = dir + 8 * (k - PMS_LEVEL_MIN), first = 1ull << k;
-        uint64_t n = buckets <= first ? 0 : buckets - first < first ? buckets - first : first;
+    if (buckets == 1)
+        return check_bucket(c, dict, 0, line);
+    for (uint32_t k = 0; k < PMS_DICT_BLOCKS && !pms_check_over(c); k++) {
+        uint64_t first = pms_block_first(k), most = (2ull << k) - first;
+        uint64_t n = buckets <= first ? 0 : buckets - first < most ? buckets - first : most;
         if (n == 0)
-            pms_check_zero(c, word, 8, "the directory's word of a level without buckets");
-        else if (!check_level(c, dict, k, n, word))
+            pms_check_zero(c, line + 8 * k, 8, "the word of a block that a dict does not have");
+        else if (!check_buckets(c, dict, first, n, pms_block_bytes(k), line + 8 * k))
             whole = 0;
     }
+    if (pms_dict_height(&dict->shape) == 0)
+        pms_check_zero(c, top, 8, "the tree of a dict without segments");
+    else if (!check_tree(c, dict, top))
+        whole = 0;
     return whole;
 }
 
@@ -258,7 +309,6 @@ void pms_check_dict(struct pms_check *c, uint64_t off)
     struct dict dict = {.off = off};
     dict.is_set = pms_get(c->pool, off) == (PMS_OBJECT_MAGIC | PMS_TAG_SET);
     uint64_t count = pms_get(c->pool, PMS_DICT_AT(off, count));
-    pms_check_zero(c, PMS_DICT_AT(off, zero), 24, "the reserve of a dict");
     int whole = pms_dict_shape(c->pool, off, &dict.shape) == PMS_OK;
     if (whole)
         whole = check_table(c, &dict);

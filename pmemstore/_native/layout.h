@@ -233,39 +233,47 @@ static_assert(sizeof(struct pms_object_pm) == 32, "half a line");
 
 /* Dict, and set (all values NONE): linear hashing for look-up, a doubly linked list for
  * insertion order.
- * 2^level + split buckets.  Bucket b of a table is found by b:  b < 8: inner[b]; else with
- * k = floor(log2 b): level directory word k - 3; see table.h. */
+ * 2^level + split buckets, each a line of PMS_BUCKET_LINKS links.  One bucket: it is the
+ * header's line.  More: the header's words lead to them, see table.h. */
+#define PMS_BUCKET_LINKS 8u
+struct pms_bucket_pm {
+    uint64_t link[PMS_BUCKET_LINKS];
+};
+static_assert(sizeof(struct pms_bucket_pm) == PMS_LINE, "a line");
+
+#define PMS_DICT_BLOCKS 7u /* words 0..6 of the line: blocks of the first 2^7 buckets */
 struct pms_dict_pm {
     struct pms_object_pm obj;
     uint64_t count;
     uint64_t first; /* offset of the oldest entry */
     uint64_t last;  /* offset of the youngest entry */
-    uint64_t shape; /* level | split << 8;  level >= 3 */
-    uint64_t dir;   /* offset of the level directory (PMS_DICT_DIR_WORDS words), or 0 */
-    uint64_t zero[3];
-    uint64_t inner[8]; /* buckets 0..7 */
+    uint64_t shape; /* level | split << 8 */
+    uint64_t line[PMS_BUCKET_LINKS];
 };
-static_assert(sizeof(struct pms_dict_pm) == 160, "a size class");
-#define PMS_DICT_DIR_WORDS 40u
-#define PMS_DICT_SEG_BUCKETS 4096u /* a bucket segment is at most 32 KiB */
+static_assert(sizeof(struct pms_dict_pm) == 2 * PMS_LINE, "two lines, the second a bucket's");
+#define PMS_DICT_SEG_BUCKETS 64u /* in a segment: a page */
+#define PMS_DICT_NODE_WORDS 512u /* in a node of the tree of segments: a page */
 
 /* A link: reference in units of 16 bytes in the low 40 bits, extra in the high 24. */
 #define PMS_LINK(off, extra) ((uint64_t)(off) >> 4 | (uint64_t)(extra) << 40)
 #define PMS_LINK_OFF(w) (((w) & 0xffffffffffull) << 4)
 #define PMS_LINK_EXTRA(w) ((uint32_t)((w) >> 40))
+/* In a bucket: the extra of a link to an entry is its tag, PMS_DICT_TAG_BITS bits of the hash.
+ * The last link of a full line may lead to a further one: then its extra is PMS_LINK_MORE. */
+#define PMS_DICT_TAG_BITS 23u
+#define PMS_LINK_MORE (1u << PMS_DICT_TAG_BITS)
 
-/* Dict entry: 40 bytes, the key, then room for the value's bytes up to the block's end. */
+/* Dict entry: 32 bytes, the key, then room for the value's bytes up to the block's end. */
 struct pms_entry_pm {
-    uint64_t chain; /* link: next entry of the bucket, extra = hash tag of THAT entry */
-    uint64_t next;  /* link: next in insertion order, extra = own key tag | length << 8 */
-    uint64_t prev;  /* link: previous in insertion order, extra = 0 */
+    uint64_t next; /* link: next in insertion order, extra = own key tag | length << 8 */
+    uint64_t prev; /* link: previous in insertion order, extra = 0 */
     struct pms_cell_pm value;
     /* key: NONE FALSE TRUE 0 bytes; INT FLOAT 8 bytes; STR BYTES of up to PMS_KEY_INNER_MAX
      * bytes: the bytes, padded with zeroes to 8.  PMS_KEY_FAR (STR or BYTES that are longer,
      * and all compound keys): a word with the offset of a block, struct pms_far_key_pm.  The
      * key length is that of the key's bytes in the entry: for far keys 8. */
 };
-static_assert(sizeof(struct pms_entry_pm) == 40, "no padding");
+static_assert(sizeof(struct pms_entry_pm) == 32, "no padding");
 #define PMS_KEY_INNER_MAX 1024u
 #define PMS_KEY_FAR 63u /* key tag: the key is out of line */
 

@@ -1,16 +1,18 @@
 /* table.c -- the persistent dict: look-up.  See table.h for the picture.
  *
- * Invariants (buckets: table_grow.c; order: table_walk.c; what changes a dict: table_edit.c):
- *   D1  count == entries in the order list == entries in all chains
+ * Invariants (what is in a bucket: table_bucket.c; which there are: table_grow.c; order:
+ * table_walk.c; what changes a dict: table_edit.c):
+ *   D1  count == entries in the order list == links to entries in all buckets
  *   D2  first.prev == 0, last.next == 0, and next and prev of neighbours agree; each step of
  *       an iteration (table_walk.c) checks it, so that no walk goes in circles
- *   D3  the tag in a link is that of the hash of the entry it leads to
- *   D4  after a delete, buckets == 8 or buckets <= 4 * count; after an insert into a dict that
- *       only ever grew, count <= buckets
+ *   D3  the tag of a link has the bits of its entry's hash from pms_tag_from(level) on, with
+ *       the level of its bucket: at least 8 of them are not in the bucket's number
+ *   D4  after a delete, buckets == 1 or 2 * buckets <= count; after an insert into a dict that
+ *       only ever grew, count <= PMS_DICT_LOAD * (buckets + 1)
  *   D5  an entry's block holds, from its start: struct pms_entry_pm, the key padded to 8,
  *       the value's bytes if the cell is INNER
  *
- * Links are followed no more often than the dict has entries.
+ * Lines are followed no further than the dict's count may have filled them.
  */
 #include "table_impl.h"
 
@@ -123,39 +125,67 @@ static inline int compare(struct pms_pool *pool, uint64_t entry, const struct pm
 
 /* ---- look-up ---- */
 
-/* PMS_MISSING: link_at is the bucket's word. */
+/* Of the line at place->line: the word of its link to the entry with the key (or, without a key,
+ * to the entry `entry`).  PMS_MISSING: index is behind its last link. */
+static inline int find_in_line(struct pms_pool *pool, const uint64_t *link,
+                               const struct pms_key *key, uint64_t entry, uint32_t tag,
+                               struct pms_place *place)
+{
+    uint32_t i;
+    for (i = 0; i < PMS_BUCKET_LINKS && link[i] != 0; i++) {
+        if (PMS_LINK_EXTRA(link[i]) != tag)
+            continue;
+        place->entry = PMS_LINK_OFF(link[i]);
+        place->index = i;
+        if (!key) {
+            if (place->entry == entry)
+                return PMS_OK;
+            continue;
+        }
+        PMS_TRY(pms_entry_ok(pool, place->entry));
+        int status = compare(pool, place->entry, key);
+        if (PMS_LIKELY(status != PMS_MISSING))
+            return status;
+    }
+    place->index = i;
+    return PMS_MISSING;
+}
+
 static inline int find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
-                       uint64_t hash, struct pms_place *place)
+                       uint64_t entry, uint64_t hash, struct pms_place *place)
 {
     struct pms_dict_shape shape;
-    uint64_t at = 0, link, steps = 0;
+    uint64_t steps = 0, room[PMS_BUCKET_LINKS];
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
-    PMS_TRY(pms_dict_bucket_at(pool, dict, pms_dict_bucket_of(&shape, hash), &at));
-    place->link_at = at;
-    while ((link = pms_get(pool, at)) != 0) {
-        uint64_t entry = PMS_LINK_OFF(link);
-        PMS_TRY(pms_entry_ok(pool, entry));
-        if (PMS_LINK_EXTRA(link) == PMS_HASH_TAG(hash)) {
-            int status = compare(pool, entry, key);
-            if (PMS_LIKELY(status == PMS_OK)) {
-                place->link_at = at;
-                place->entry = entry;
-                return PMS_OK;
-            }
-            if (status != PMS_MISSING)
-                return status;
-        }
-        at = PMS_ENTRY_CHAIN(entry);
-        if (PMS_UNLIKELY(++steps > 32 && steps > pms_dict_bound(pool, dict)))
-            return PMS_FAIL(PMS_E_CORRUPT, "chain of a dict", dict, steps, entry);
+    place->bucket = pms_dict_bucket_of(&shape, hash);
+    place->before = 0;
+    PMS_TRY(pms_dict_bucket_at(pool, dict, &shape, place->bucket.number, &place->line));
+    uint32_t tag = pms_dict_tag(hash, place->bucket.level);
+    for (;;) {
+        const uint64_t *link = pms_rd_line(&pool->ws, place->line, room);
+        int status = find_in_line(pool, link, key, entry, tag, place);
+        if (PMS_LIKELY(status != PMS_MISSING))
+            return status;
+        uint64_t more = link[PMS_BUCKET_LINKS - 1];
+        if (PMS_LIKELY(place->index < PMS_BUCKET_LINKS || !PMS_LINK_IS_MORE(more)))
+            return PMS_MISSING;
+        place->before = place->line;
+        PMS_TRY(pms_bucket_more(pool, dict, more, &place->line));
+        if (PMS_UNLIKELY(++steps > pms_dict_bound(pool, dict)))
+            return PMS_FAIL(PMS_E_CORRUPT, "bucket of a dict", dict, steps, more);
     }
-    return PMS_MISSING;
 }
 
 int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
                   uint64_t hash, struct pms_place *place)
 {
-    return find(pool, dict, key, hash, place);
+    return find(pool, dict, key, 0, hash, place);
+}
+
+int pms_dict_find_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry, uint64_t hash,
+                        struct pms_place *place)
+{
+    return find(pool, dict, NULL, entry, hash, place);
 }
 
 int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
@@ -164,7 +194,7 @@ int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     struct pms_place place;
     struct pms_key room;
     key = pms_key_normal(key, &room);
-    PMS_TRY(find(pool, dict, key, pms_image_key_hash(pool, key), &place));
+    PMS_TRY(find(pool, dict, key, 0, pms_image_key_hash(pool, key), &place));
     return pms_cell_read(pool, PMS_ENTRY_VALUE(place.entry), out);
 }
 
@@ -173,7 +203,7 @@ int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key
     struct pms_place place;
     struct pms_key room;
     key = pms_key_normal(key, &room);
-    return find(pool, dict, key, pms_image_key_hash(pool, key), &place);
+    return find(pool, dict, key, 0, pms_image_key_hash(pool, key), &place);
 }
 
 uint64_t pms_dict_len(const struct pms_pool *pool, uint64_t dict)

@@ -1,27 +1,32 @@
 /* table.h -- the persistent dict.  Works on offsets, inside enter/leave of pool.h.
  *
- *   header (160 B)            buckets                 entries
- *   count first last    +--> [0] --tag,link--> entry --chain--> entry
- *   shape dir           |    [1]                 |next/prev        (insertion order)
- *   inner[0..7] --------+    [2] ...
+ *   header (2 lines)         blocks, segments        buckets: a line each
+ *   count first last    +--> [ ][ ]                  [tag,link  tag,link  ...  0 0]
+ *   shape               |    [ ][ ]                       |         |
+ *   line[0..6] ---------+    [ ][ ][ ][ ]                 v         v
+ *   line[7] --> nodes -----> [ ] ... [ ] 64          entries, linked next/prev (insertion order)
  *
  * Linear hashing: with level L and split S there are 2^L + S buckets, and a key with hash h is
- * in bucket b = h mod 2^L, or if b < S in h mod 2^(L+1).  An insert that makes count exceed
- * the number of buckets splits bucket S and moves S on, so growth never copies the table.
- * Buckets 0..7 are in the header; buckets [2^k, 2^(k+1)), k >= 3, belong to level word k - 3
- * of the directory block.  A level of up to PMS_DICT_SEG_BUCKETS buckets is one block; a larger
- * one is a block of offsets of segments of PMS_DICT_SEG_BUCKETS buckets each.  These blocks
- * are allocated when the split reaches them; a bucket that the split has not reached is
- * never read.
- * A link carries 24 bits of the hash of the entry that it leads to: a miss rarely touches
- * another entry's line.
+ * in bucket b = h mod 2^L, or if b < S in h mod 2^(L+1).  An insert that finds PMS_DICT_LOAD
+ * entries to a bucket divides bucket S and moves S on, so growth never copies the table.
+ *
+ * A bucket is a line: PMS_BUCKET_LINKS links to entries, filled from the first word.  If there
+ * are more, the last word leads to a further line; at this load one get in 25 reads a second
+ * line.  A dict of one bucket (8 entries) has it in its header.  Otherwise the header's words
+ * lead to blocks: word k < 7 to buckets [2^k, 2^(k+1)), word 0 to 0 and 1, word 7 to a tree of
+ * nodes of 512 words, above segments of 64 buckets, for buckets from 128 on.
+ *
+ * A link carries 23 bits of the hash of the entry that it leads to, from bit 0, 16 or 32 on, the
+ * highest of these that the bucket's number has used up: so the bit that divides a bucket is
+ * there, and of at least 8 bits the number tells nothing.  A miss looks at another entry's line
+ * once in 64 times at worst (4 links, 8 bits), a hit half as often.
  *
  * The hash of a key is pms_hash of its image's bytes (INT, FLOAT: the 8 bytes of num; NONE:
- * none), seeded with super.hash_seed ^ image tag; the 24 bits are its highest.
+ * none), seeded with super.hash_seed ^ image tag.
  *
- * A delete that leaves less than one entry to four buckets merges the last buckets back, so
- * that an emptied dict has its 8 inner buckets alone.  Cost: get, set, delete O(1) expected,
- * clear O(1); no operation but teardown touches more than a few buckets.
+ * A delete that leaves less than two entries to a bucket joins the last bucket to the one that it
+ * came from, so that an emptied dict has its header alone.  Cost: get, set, delete O(1) expected,
+ * clear O(1); no operation but teardown touches more than a few buckets, and a page of them.
  */
 #ifndef PMS_TABLE_H
 #define PMS_TABLE_H

@@ -6,14 +6,13 @@
  */
 #include "table_impl.h"
 
-#define MERGES_MAX 8 /* a delete; 4 keep D4 */
+#define MERGES_MAX 4 /* a delete; 1 keeps D4 */
 
 int pms_dict_create(struct pms_pool *pool, uint32_t tag, uint64_t *off)
 {
     struct pms_dict_pm dict;
     memset(&dict, 0, sizeof dict);
     dict.obj.magic_kind = PMS_OBJECT_MAGIC | tag;
-    dict.shape = PMS_LEVEL_MIN;
     PMS_TRY(pms_alloc(&pool->heap, sizeof dict, off));
     pms_init_bytes(&pool->ws, *off, &dict, sizeof dict);
     return PMS_OK;
@@ -90,40 +89,53 @@ static int draft_key(struct pms_pool *pool, const struct pms_key *key, struct dr
     return PMS_OK;
 }
 
-/* Hang the finished entry into the order and the chain. */
+/* Hang the finished entry into the order and its bucket. */
 static int link_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry, uint64_t last,
-                      uint64_t bucket_at, uint64_t hash)
+                      const struct pms_place *place, uint64_t hash)
 {
-    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count)) + 1;
-    struct pms_dict_shape shape;
     if (last) {
         uint64_t at = PMS_ENTRY_NEXT(last);
         pms_put(pool, at, PMS_LINK_RETARGET(pms_get(pool, at), entry));
     } else {
         pms_put(pool, PMS_DICT_AT(dict, first), entry);
     }
-    pms_put(pool, bucket_at, PMS_LINK(entry, PMS_HASH_TAG(hash)));
+    uint32_t tag = pms_dict_tag(hash, place->bucket.level);
+    PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(entry, tag)));
     pms_put(pool, PMS_DICT_AT(dict, last), entry);
-    pms_put(pool, PMS_DICT_AT(dict, count), count);
+    pms_put(pool, PMS_DICT_AT(dict, count), pms_get(pool, PMS_DICT_AT(dict, count)) + 1);
     pms_object_changed(pool, dict);
+    return PMS_OK;
+}
+
+/* One more entry is to come, at *place: split a bucket if they are full. */
+static int grow(struct pms_pool *pool, uint64_t dict, uint64_t hash, struct pms_place *place)
+{
+    struct pms_dict_shape shape;
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
-    return count > pms_dict_buckets(&shape) ? pms_dict_split(pool, dict) : PMS_OK;
+    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
+    if (count < PMS_DICT_LOAD * (pms_dict_buckets(&shape) + 1))
+        return PMS_OK;
+    PMS_TRY(pms_dict_split(pool, dict));
+    int status = pms_dict_find_entry(pool, dict, 0, hash, place);
+    return status == PMS_MISSING ? PMS_OK : status;
 }
 
 static int insert(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
-                  const struct pms_val *value, uint64_t bucket_at, uint64_t hash)
+                  const struct pms_val *value, uint64_t hash, struct pms_place *place)
 {
     struct draft draft;
     uint64_t cell[2], entry, last = 0;
     uint64_t len = sizeof draft.head;
     PMS_TRY(pms_dict_prev(pool, dict, &last));
     PMS_TRY(draft_key(pool, key, &draft));
+    PMS_TRY(grow(pool, dict, hash, place));
     len += draft.key_len;
     int inner =
         pms_tag_is_bytes(value->tag) && value->len > 8 && value->len <= PMS_VALUE_INNER_MAX;
     if (!inner)
         PMS_TRY(pms_cell_make(pool, value, cell));
-    PMS_TRY(pms_alloc(&pool->heap, len + (inner ? PMS_PAD8(value->len) : 0), &entry));
+    uint64_t bytes = len + (inner ? PMS_PAD8(value->len) : 0);
+    PMS_TRY(pms_alloc(&pool->heap, bytes < PMS_ENTRY_MIN ? PMS_ENTRY_MIN : bytes, &entry));
     if (inner) {
         cell[0] = PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len);
         cell[1] = entry + len;
@@ -131,12 +143,11 @@ static int insert(struct pms_pool *pool, uint64_t dict, const struct pms_key *ke
         memcpy(draft.bytes + draft.key_len, value->data, value->len);
         len += PMS_PAD8(value->len);
     }
-    draft.head.chain = pms_get(pool, bucket_at);
     draft.head.next = PMS_LINK(0, draft.key_extra);
     draft.head.prev = PMS_LINK(last, 0);
     memcpy(&draft.head.value, cell, sizeof cell);
     pms_init_bytes(&pool->ws, entry, &draft, len);
-    return link_entry(pool, dict, entry, last, bucket_at, hash);
+    return link_entry(pool, dict, entry, last, place, hash);
 }
 
 /* Room for a value's bytes inside the entry, behind its key. */
@@ -182,7 +193,7 @@ int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
         return replace(pool, place.entry, value);
     if (status != PMS_MISSING)
         return status;
-    return insert(pool, dict, key, value, place.link_at, hash);
+    return insert(pool, dict, key, value, hash, &place);
 }
 
 /* Take the entry out of the order list. */
@@ -208,7 +219,7 @@ static int shrink(struct pms_pool *pool, uint64_t dict, uint64_t count)
     for (int i = 0; i < MERGES_MAX; i++) {
         PMS_TRY(pms_dict_shape(pool, dict, &shape));
         uint64_t buckets = pms_dict_buckets(&shape);
-        if (buckets <= 8 || count >= (buckets + 3) / 4)
+        if (buckets == 1 || count >= 2 * buckets)
             break;
         PMS_TRY(pms_dict_merge(pool, dict));
     }
@@ -222,7 +233,7 @@ static int delete(struct pms_pool *pool, uint64_t dict, const struct pms_place *
     uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
     if (count == 0)
         return PMS_FAIL(PMS_E_CORRUPT, "length of a dict", dict, 1, 0);
-    pms_put(pool, place->link_at, pms_get(pool, PMS_ENTRY_CHAIN(entry)));
+    PMS_TRY(pms_bucket_remove(pool, dict, place));
     PMS_TRY(unlink_order(pool, dict, entry));
     PMS_TRY(pms_cell_drop(pool, PMS_ENTRY_VALUE(entry)));
     if ((PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu) == PMS_KEY_FAR) {
@@ -246,20 +257,15 @@ int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
 
 int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry)
 {
-    struct pms_dict_shape shape;
-    struct pms_place place = {.entry = entry};
-    uint64_t hash, link, left = pms_dict_bound(pool, dict);
+    struct pms_place place;
+    uint64_t hash;
     PMS_TRY(pms_entry_ok(pool, entry));
     PMS_TRY(pms_entry_hash(pool, entry, &hash));
-    PMS_TRY(pms_dict_shape(pool, dict, &shape));
-    uint64_t bucket = pms_dict_bucket_of(&shape, hash);
-    PMS_TRY(pms_dict_bucket_at(pool, dict, bucket, &place.link_at));
-    while (PMS_LINK_OFF(link = pms_get(pool, place.link_at)) != entry) {
-        if (link == 0 || left-- == 0)
-            return PMS_FAIL(PMS_E_CORRUPT, "chain of a dict", dict, entry, link);
-        PMS_TRY(pms_entry_ok(pool, PMS_LINK_OFF(link)));
-        place.link_at = PMS_ENTRY_CHAIN(PMS_LINK_OFF(link));
-    }
+    int status = pms_dict_find_entry(pool, dict, entry, hash, &place);
+    if (status == PMS_MISSING)
+        return PMS_FAIL(PMS_E_CORRUPT, "entry in no bucket of its dict", dict, entry,
+                        place.bucket.number);
+    PMS_TRY(status);
     return delete(pool, dict, &place);
 }
 
@@ -278,7 +284,6 @@ int pms_dict_clear(struct pms_pool *pool, uint64_t dict)
     for (size_t i = from; i < sizeof word / 8; i++)
         if (word[i])
             pms_put(pool, dict + 8 * i, 0);
-    pms_put(pool, PMS_DICT_AT(dict, shape), PMS_LEVEL_MIN);
     pms_object_changed(pool, dict);
     return pms_object_orphan(pool, copy);
 }
@@ -298,8 +303,8 @@ int pms_dict_teardown(struct pms_pool *pool, uint64_t dict, uint32_t *budget)
         PMS_TRY(pms_dict_del_entry(pool, dict, entry));
     }
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
-    if (pms_dict_buckets(&shape) != 8)
-        return PMS_FAIL(PMS_E_CORRUPT, "shape of an empty dict", dict, 8,
+    if (pms_dict_buckets(&shape) != 1)
+        return PMS_FAIL(PMS_E_CORRUPT, "shape of an empty dict", dict, 1,
                         pms_dict_buckets(&shape));
     return pms_object_end(pool, dict);
 }

@@ -12,7 +12,6 @@
 #include "table.h"
 
 #define PMS_DICT_AT(dict, field) ((dict) + offsetof(struct pms_dict_pm, field))
-#define PMS_ENTRY_CHAIN(entry) ((entry) + offsetof(struct pms_entry_pm, chain))
 #define PMS_ENTRY_NEXT(entry) ((entry) + offsetof(struct pms_entry_pm, next))
 #define PMS_ENTRY_PREV(entry) ((entry) + offsetof(struct pms_entry_pm, prev))
 #define PMS_ENTRY_VALUE(entry) ((entry) + offsetof(struct pms_entry_pm, value))
@@ -21,13 +20,22 @@
 /* The smallest entry's block, and with it the first word of the key, if there is a key. */
 #define PMS_ENTRY_MIN (sizeof(struct pms_entry_pm) + 8)
 
-#define PMS_HASH_TAG(hash) ((uint32_t)((hash) >> 40))
 #define PMS_LINK_RETARGET(link, off) PMS_LINK(off, PMS_LINK_EXTRA(link))
+#define PMS_LINK_IS_MORE(link) (PMS_LINK_EXTRA(link) == PMS_LINK_MORE)
 #define PMS_KEY_EXTRA(tag, len) ((uint32_t)(tag) | (uint32_t)(len) << 8)
+/* Word of the last link of the bucket line at off: the one that may lead to a further line. */
+#define PMS_LINE_MORE(off) ((off) + 8u * (PMS_BUCKET_LINKS - 1))
 
-#define PMS_LEVEL_MIN 3u
-#define PMS_LEVEL_MAX (PMS_LEVEL_MIN + PMS_DICT_DIR_WORDS - 1)
-#define PMS_SEG_BYTES (8ull * PMS_DICT_SEG_BUCKETS)
+/* A bucket is split when there are more entries than so many for each, and one. */
+#define PMS_DICT_LOAD 4u
+
+#define PMS_LEVEL_MAX 38u       /* no pool has room for 2^39 lines */
+#define PMS_DICT_NODE_BITS 9u   /* of a segment's number, for each level of nodes */
+#define PMS_DICT_HEIGHT_MAX 4u  /* levels of nodes */
+#define PMS_SEG_BYTES ((uint64_t)PMS_LINE * PMS_DICT_SEG_BUCKETS)
+#define PMS_NODE_BYTES (8ull * PMS_DICT_NODE_WORDS)
+static_assert(PMS_DICT_NODE_WORDS == 1u << PMS_DICT_NODE_BITS, "a digit names a word");
+static_assert(PMS_DICT_SEG_BUCKETS == 64 && PMS_DICT_BLOCKS == 7, "block 6 is as a segment");
 
 struct pms_dict_shape {
     uint32_t level;
@@ -40,9 +48,9 @@ static inline int pms_dict_shape(const struct pms_pool *pool, uint64_t dict,
     uint64_t word = pms_get(pool, PMS_DICT_AT(dict, shape));
     out->level = (uint32_t)(word & 0xffu);
     out->split = word >> 8;
-    if (PMS_UNLIKELY(out->level - PMS_LEVEL_MIN >= PMS_LEVEL_MAX - PMS_LEVEL_MIN ||
-                     out->split >> out->level))
-        return PMS_FAIL(PMS_E_CORRUPT, "shape of a dict", dict, PMS_LEVEL_MIN, word);
+    if (PMS_UNLIKELY(out->level > PMS_LEVEL_MAX || out->split >> out->level ||
+                     dict % PMS_LINE != 0))
+        return PMS_FAIL(PMS_E_CORRUPT, "shape of a dict", dict, PMS_LEVEL_MAX, word);
     return PMS_OK;
 }
 
@@ -51,49 +59,92 @@ static inline uint64_t pms_dict_buckets(const struct pms_dict_shape *shape)
     return (1ull << shape->level) + shape->split;
 }
 
-static inline uint64_t pms_dict_bucket_of(const struct pms_dict_shape *shape, uint64_t hash)
+/* ---- buckets and tags ---- */
+
+struct pms_bucket {
+    uint64_t number;
+    uint32_t level; /* so many bits of the hash are the number */
+};
+
+static inline struct pms_bucket pms_dict_bucket_of(const struct pms_dict_shape *shape,
+                                                   uint64_t hash)
 {
-    uint64_t mask = (1ull << shape->level) - 1;
-    uint64_t bucket = hash & mask;
-    return bucket < shape->split ? hash & (mask << 1 | 1) : bucket;
+    uint64_t mask = (1ull << shape->level) - 1, b = hash & mask;
+    if (b >= shape->split)
+        return (struct pms_bucket){b, shape->level};
+    return (struct pms_bucket){hash & (mask << 1 | 1), shape->level + 1};
 }
 
-/* Bytes of the block that the directory word of level k leads to. */
-static inline uint64_t pms_level_bytes(uint32_t k)
+/* The first bit of the hash that the tags in a bucket of this level have. */
+static inline uint32_t pms_tag_from(uint32_t level) { return level & ~15u; }
+
+static inline uint32_t pms_dict_tag(uint64_t hash, uint32_t level)
 {
-    uint64_t buckets = 1ull << k;
-    return buckets <= PMS_DICT_SEG_BUCKETS ? buckets * 8 : buckets / PMS_DICT_SEG_BUCKETS * 8;
+    return (uint32_t)(hash >> pms_tag_from(level)) & (PMS_LINK_MORE - 1);
 }
 
-/* Address of the word of a bucket that the split has reached, b >= 8. */
-static inline int pms_dict_far_bucket(const struct pms_pool *pool, uint64_t dict, uint64_t b,
+/* ---- where a bucket is ---- */
+
+/* May a block of lines, or a node, lie at off? */
+static inline int pms_lines_ok(const struct pms_pool *pool, uint64_t off, uint64_t bytes)
+{
+    return off % PMS_LINE == 0 && pms_off_ok(&pool->heap, off, bytes);
+}
+
+/* The block of bucket b < 2^PMS_DICT_BLOCKS: which, its first bucket, its bytes. */
+static inline uint32_t pms_block_of(uint64_t b)
+{
+    return 63u - (uint32_t)__builtin_clzll(b | 1);
+}
+static inline uint64_t pms_block_first(uint32_t k) { return (1ull << k) & ~1ull; }
+static inline uint64_t pms_block_bytes(uint32_t k) { return (uint64_t)PMS_LINE << (k ? k : 1); }
+
+/* Levels of nodes above the segments; 0: there are no segments. */
+static inline uint32_t pms_dict_height(const struct pms_dict_shape *shape)
+{
+    uint32_t bits = shape->level + (shape->split != 0); /* of the last bucket's number */
+    return bits <= PMS_DICT_BLOCKS ? 0 : (bits + 2) / PMS_DICT_NODE_BITS;
+}
+/* The word in a node of level h (1: it leads to segments) for segment s. */
+static inline uint64_t pms_node_word(uint64_t s, uint32_t h)
+{
+    return 8 * (s >> PMS_DICT_NODE_BITS * (h - 1) & (PMS_DICT_NODE_WORDS - 1));
+}
+
+/* Place of a bucket, b < buckets of the shape, which has more than one. */
+static inline int pms_dict_far_bucket(const struct pms_pool *pool, uint64_t dict,
+                                      const struct pms_dict_shape *shape, uint64_t b,
                                       uint64_t *at)
 {
-    uint32_t k = 63u - (uint32_t)__builtin_clzll(b);
-    uint64_t index = b - (1ull << k);
-    uint64_t dir = pms_get(pool, PMS_DICT_AT(dict, dir));
-    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, dir, 8ull * PMS_DICT_DIR_WORDS)))
-        return PMS_FAIL(PMS_E_CORRUPT, "directory of a dict", dict, b, dir);
-    uint64_t block = pms_get(pool, dir + 8 * (k - PMS_LEVEL_MIN));
-    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, block, pms_level_bytes(k))))
-        return PMS_FAIL(PMS_E_CORRUPT, "buckets of a dict", dict, b, block);
-    if (k > 12) {
-        block = pms_get(pool, block + 8 * (index / PMS_DICT_SEG_BUCKETS));
-        index %= PMS_DICT_SEG_BUCKETS;
-        if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, block, PMS_SEG_BYTES)))
-            return PMS_FAIL(PMS_E_CORRUPT, "segment of a dict", dict, b, block);
+    if (b >> PMS_DICT_BLOCKS == 0) {
+        uint32_t k = pms_block_of(b);
+        uint64_t block = pms_get(pool, PMS_DICT_AT(dict, line) + 8 * k);
+        if (PMS_UNLIKELY(!pms_lines_ok(pool, block, pms_block_bytes(k))))
+            return PMS_FAIL(PMS_E_CORRUPT, "buckets of a dict", dict, b, block);
+        *at = block + PMS_LINE * (b - pms_block_first(k));
+        return PMS_OK;
     }
-    *at = block + 8 * index;
+    uint64_t s = b / PMS_DICT_SEG_BUCKETS, from = PMS_DICT_AT(dict, line) + 8 * PMS_DICT_BLOCKS;
+    uint64_t page = pms_get(pool, from);
+    for (uint32_t h = pms_dict_height(shape); h > 0; h--) {
+        if (PMS_UNLIKELY(!pms_lines_ok(pool, page, PMS_NODE_BYTES)))
+            return PMS_FAIL(PMS_E_CORRUPT, "tree of a dict's buckets", dict, from, page);
+        from = page + pms_node_word(s, h);
+        page = pms_get(pool, from);
+    }
+    if (PMS_UNLIKELY(!pms_lines_ok(pool, page, PMS_SEG_BYTES)))
+        return PMS_FAIL(PMS_E_CORRUPT, "segment of a dict", dict, from, page);
+    *at = page + PMS_LINE * (b % PMS_DICT_SEG_BUCKETS);
     return PMS_OK;
 }
-static_assert(PMS_DICT_SEG_BUCKETS == 1u << 12, "levels from 13 on have segments");
 
-static inline int pms_dict_bucket_at(const struct pms_pool *pool, uint64_t dict, uint64_t b,
+static inline int pms_dict_bucket_at(const struct pms_pool *pool, uint64_t dict,
+                                     const struct pms_dict_shape *shape, uint64_t b,
                                      uint64_t *at)
 {
-    if (b >= 8)
-        return pms_dict_far_bucket(pool, dict, b, at);
-    *at = PMS_DICT_AT(dict, inner) + 8 * b;
+    if (shape->level | shape->split)
+        return pms_dict_far_bucket(pool, dict, shape, b, at);
+    *at = PMS_DICT_AT(dict, line);
     return PMS_OK;
 }
 
@@ -108,12 +159,22 @@ static inline int pms_key_view(struct pms_pool *pool, uint64_t off, uint64_t len
     return *data ? PMS_OK : PMS_FAIL(PMS_E_NOMEM, "reading a key", off, len, 0);
 }
 
-/* No chain has more entries: the count, unless that is damaged too. */
+/* The line that a link leads to, which PMS_LINK_IS_MORE. */
+static inline int pms_bucket_more(const struct pms_pool *pool, uint64_t dict, uint64_t link,
+                                  uint64_t *line)
+{
+    *line = PMS_LINK_OFF(link);
+    if (PMS_UNLIKELY(!pms_lines_ok(pool, *line, PMS_LINE)))
+        return PMS_FAIL(PMS_E_CORRUPT, "bucket of a dict", dict, PMS_LINE, link);
+    return PMS_OK;
+}
+
+/* No bucket has more lines: as the count has it, unless that is damaged too. */
 static inline uint64_t pms_dict_bound(const struct pms_pool *pool, uint64_t dict)
 {
     uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
     uint64_t most = pool->super.size / PMS_ENTRY_MIN;
-    return count < most ? count : most;
+    return (count < most ? count : most) / (PMS_BUCKET_LINKS - 1) + 1;
 }
 
 static inline int pms_entry_ok(const struct pms_pool *pool, uint64_t entry)
@@ -172,13 +233,31 @@ static inline const struct pms_key *pms_key_normal(const struct pms_key *key,
     return room;
 }
 
+/* Where in its bucket a link is, or (PMS_MISSING) would be appended. */
 struct pms_place {
-    uint64_t link_at; /* word with the link to the entry */
+    uint64_t line;
+    uint64_t before; /* the line that leads to it; 0: it is the bucket's first */
+    uint32_t index;  /* PMS_BUCKET_LINKS: the line is full, and is the bucket's last */
     uint64_t entry;
+    struct pms_bucket bucket;
 };
-/* hash is that of the key, and the key is normal.  PMS_MISSING: link_at is the bucket's word. */
+/* hash is that of the key, and the key is normal.  PMS_MISSING: the place behind the bucket's
+ * last link. */
 int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
                   uint64_t hash, struct pms_place *place);
+/* The link to an entry with this hash.  entry 0: PMS_MISSING, as pms_dict_find. */
+int pms_dict_find_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry, uint64_t hash,
+                        struct pms_place *place);
+
+/* table_bucket.c: append a link; take one away. */
+int pms_bucket_append(struct pms_pool *pool, const struct pms_place *place, uint64_t link);
+int pms_bucket_remove(struct pms_pool *pool, uint64_t dict, const struct pms_place *place);
+/* ... divide bucket `from` by the bit behind its level: into lines at to[0] and to[1]. */
+int pms_bucket_divide(struct pms_pool *pool, uint64_t dict, uint64_t from, uint32_t level,
+                      const uint64_t to[2]);
+/* ... join what is at from[0] and from[1], of this level and numbers, into a line at `to`. */
+int pms_bucket_join(struct pms_pool *pool, uint64_t dict, const uint64_t from[2],
+                    const uint64_t number[2], uint32_t level, uint64_t to);
 
 /* table_grow.c: one more bucket; one bucket less. */
 int pms_dict_split(struct pms_pool *pool, uint64_t dict);

@@ -98,6 +98,24 @@ static inline uint64_t pms_rd(const struct pms_wset *ws, uint64_t off)
     return pms_rd_slow(ws, off);
 }
 
+/* The line at off (a multiple of 64, inside the pool) as this unit sees it: 8 words, in the
+ * mapping, in the overlay, or put together in room.  Good until the next write. */
+static inline const uint64_t *pms_rd_line(const struct pms_wset *ws, uint64_t off,
+                                          uint64_t room[8])
+{
+    const uint64_t *medium = (const uint64_t *)(const void *)(ws->medium->base + off);
+    if (PMS_LIKELY(ws->overlay.count == 0))
+        return medium;
+    const struct pms_line_ov *line = pms_linemap_find(&ws->overlay, off);
+    if (!line)
+        return medium;
+    if (line->mask == 0xffu)
+        return line->word;
+    for (uint32_t i = 0; i < 8; i++)
+        room[i] = line->mask >> i & 1u ? line->word[i] : medium[i];
+    return room;
+}
+
 /* Bytes [off, off+len) as this unit sees them; off a multiple of 8.  Points into the mapping,
  * or to scratch memory that lives until the next call.  NULL: no memory. */
 const void *pms_rd_bytes(struct pms_wset *ws, uint64_t off, size_t len);

@@ -129,7 +129,7 @@ static void fill_set_and_deque(struct fixture *f, uint64_t set, uint64_t deque)
     put(f, set, fixture_key("element"), none);
     CHECK_EQ(OP(f->pool, pms_deque_set_bound(f->pool, deque, 71)), PMS_OK);
     fixture_begin(f->pool);
-    for (uint64_t i = 0; i < 30; i++) /* levels 3 and 4 of buckets */
+    for (uint64_t i = 0; i < 30; i++) /* 7 buckets, in blocks 0, 1 and 2 */
         put(f, set, int_key(i), none);
     for (uint64_t i = 0; i < 75; i++) /* a tree of height 1 */
         CHECK_EQ(OP(f->pool, pms_deque_push(f->pool, deque, i % 3 == 0, &text)), PMS_OK);
@@ -302,7 +302,7 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
     fill_kinds(&f, dict, small);
     fill_set_and_deque(&f, set, deque);
     fixture_begin(f.pool);
-    for (uint64_t i = 100; i < 140; i++) /* levels 3, 4 and 5 of buckets */
+    for (uint64_t i = 100; i < 140; i++) /* blocks 0 to 3 of buckets */
         put(&f, dict, int_key(i), (struct pms_val){.tag = PMS_TAG_INT, .num = i});
     for (uint64_t i = 0; i < 63 * 63 + 70; i++) /* a tree of height 2 */
         append(&f, list, (struct pms_val){.tag = PMS_TAG_INT, .num = i});

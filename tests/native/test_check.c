@@ -5,6 +5,7 @@
  * the check finds a problem.  Last, wrong bytes at random places meet all operations: any
  * status is fine, a crash is not.
  */
+#include "_native/table_impl.h"
 #include "_native/vec_deque.h"
 #include "pool_fixture.h"
 
@@ -73,7 +74,7 @@ static void fill_kinds(void)
         {.tag = PMS_TAG_FLOAT, .num = bits},
         bytes_value(PMS_TAG_STR, big, 5),
         bytes_value(PMS_TAG_STR, big, 500),
-        bytes_value(PMS_TAG_BYTES, big, 5000),
+        bytes_value(PMS_TAG_BYTES, big, 20000), /* in a span of 64 pages */
         bytes_value(PMS_TAG_PACKED, big, sizeof big),
     };
     for (int i = 0; i < 8; i++)
@@ -229,14 +230,38 @@ static void aim_at_object(uint64_t off)
     aim("object orphan link", FIELD(pms_object_pm, off, orphan_prev), 64);
 }
 
+/* The first bucket with (or without) a further line, from `at` on. */
+static uint64_t bucket_with(uint64_t at, int more)
+{
+    while (word(at) == 0 || PMS_LINK_IS_MORE(word(PMS_LINE_MORE(at))) != more)
+        at += PMS_LINE;
+    return at;
+}
+
+static void aim_at_line(const char *name, uint64_t at)
+{
+    uint64_t end = at;
+    while (word(end) && end < PMS_LINE_MORE(at))
+        end += 8;
+    aim(name, at, 1);
+    aim(name, at, 1ull << 33);
+    aim(name, at, 1ull << 41); /* its tag */
+    aim(name, at, 1ull << 63);
+    aim(name, at, word(at));              /* a gap */
+    aim(name, at, word(at) ^ word(at + 8)); /* twice */
+    if (end < PMS_LINE_MORE(at)) {
+        aim(name, end, word(at));
+        aim(name, end, 1ull << 63);
+        aim(name, PMS_LINE_MORE(at), 1);
+        aim(name, PMS_LINE_MORE(at), PMS_LINK(at, PMS_LINK_MORE));
+    }
+}
+
 static void aim_at_dict(void)
 {
-    uint64_t dir = word(FIELD(pms_dict_pm, dict, dir)), level = word(dir);
-    uint64_t deep = word(dir + 8 * 10); /* level 13: segments */
-    uint64_t bucket = level, shape = word(FIELD(pms_dict_pm, dict, shape));
-    CHECK_EQ(shape & 0xff, 13);
-    while (word(bucket) == 0)
-        bucket += 8;
+    uint64_t line = FIELD(pms_dict_pm, dict, line), shape = word(FIELD(pms_dict_pm, dict, shape));
+    uint64_t node = word(line + 8 * PMS_DICT_BLOCKS), segment = word(node + 16);
+    CHECK_EQ(shape & 0xff, 11);
     aim("dict count", FIELD(pms_dict_pm, dict, count), 1);
     aim("dict first", FIELD(pms_dict_pm, dict, first), 16);
     aim("dict first is gone", FIELD(pms_dict_pm, dict, first),
@@ -245,21 +270,30 @@ static void aim_at_dict(void)
     aim("dict level", FIELD(pms_dict_pm, dict, shape), 1);
     aim("dict level", FIELD(pms_dict_pm, dict, shape), 0x80);
     aim("dict split", FIELD(pms_dict_pm, dict, shape), 1 << 15);
-    aim("dict dir", FIELD(pms_dict_pm, dict, dir), 1ull << 12);
-    aim("dict reserve", FIELD(pms_dict_pm, dict, zero), 1);
-    aim("dict bucket", FIELD(pms_dict_pm, dict, inner), 1ull << 33);
-    aim("dict bucket tag", FIELD(pms_dict_pm, dict, inner), 1ull << 63);
-    aim("directory word", dir, 1ull << 10);
-    aim("directory word of no level", dir + 8 * 30, 1ull << 20);
-    aim("bucket", bucket, 1);
-    aim("bucket is emptied", bucket, word(bucket));
-    aim("segment", deep, 1ull << 13);
-    aim("segment", deep, 1ull << 62);
+    for (uint64_t at = line; at < line + PMS_LINE; at += 8) {
+        aim("word of a block of buckets", at, 1ull << 12);
+        aim("word of a block of buckets", at, 1);
+        aim("word of a block of buckets", at, word(at));
+    }
+    aim("word of no segment", node, segment);
+    aim("word of no segment", node + 8, 1);
+    aim("word of a segment", node + 16, 1ull << 12);
+    aim("word of a segment", node + 16, segment ^ word(node + 24));
+    aim("word of a segment", node + 16, 32); /* the middle of a line */
+    aim("word of a segment to come", node + PMS_NODE_BYTES - 8, 1ull << 20);
+    aim_at_line("bucket in a block", bucket_with(word(line + 24), 0));
+    aim_at_line("bucket in a segment", bucket_with(segment, 0));
+    uint64_t more = bucket_with(segment, 1), further = PMS_LINK_OFF(word(PMS_LINE_MORE(more)));
+    aim("word to a further line", PMS_LINE_MORE(more), 1);
+    aim("word to a further line", PMS_LINE_MORE(more), 1ull << 41);
+    aim("word to a further line", PMS_LINE_MORE(more), 1ull << 63);
+    aim("word to a further line", PMS_LINE_MORE(more), word(PMS_LINE_MORE(more)));
+    aim_at_line("further line", further);
+    aim("further line of one link", further + 8, word(further + 8));
 }
 
 static void aim_at_entry(const char *name, uint64_t entry)
 {
-    aim(name, FIELD(pms_entry_pm, entry, chain), 1ull << 5);
     aim(name, FIELD(pms_entry_pm, entry, next), 1);
     aim(name, FIELD(pms_entry_pm, entry, next), word(FIELD(pms_entry_pm, entry, next)));
     aim(name, FIELD(pms_entry_pm, entry, next), 1ull << 63);
@@ -278,12 +312,12 @@ static void aim_at_entries(void)
         if (i < 8 || i == 15)
             aim_at_entry("entry", entry);
         if (i == 3 || i == 15)
-            aim("number key", entry + 40, 1);
+            aim("number key", PMS_ENTRY_KEY(entry), 1);
         if (i == 6)
-            aim("padding of a key", entry + 40, 1ull << 63);
+            aim("padding of a key", PMS_ENTRY_KEY(entry), 1ull << 63);
         if (i == 4 || i == 5 || i == 7) {
-            uint64_t far = word(entry + 40);
-            aim("long key, place", entry + 40, 1ull << 40);
+            uint64_t far = word(PMS_ENTRY_KEY(entry));
+            aim("long key, place", PMS_ENTRY_KEY(entry), 1ull << 40);
             aim("long key, tag", far, 64);
             aim("long key, length", far, 1ull << 50);
             aim("long key, stored length", far + 8, 1ull << 31);
