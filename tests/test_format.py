@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
-import numpy as np
 import pytest
 
 import pmemstore
@@ -423,7 +422,9 @@ class Reader:
                 low = hashed % (1 << level)
                 bits = level + (low < split)
                 assert b == hashed % (1 << bits)
-                assert link >> 40 == hashed >> bits // 16 * 16 & (1 << CONSTANTS["DICT_TAG_BITS"]) - 1
+                assert (
+                    link >> 40 == hashed >> bits // 16 * 16 & (1 << CONSTANTS["DICT_TAG_BITS"]) - 1
+                )
                 in_buckets.add(entry)
         found: dict[Any, Any] = {}
         before, entry = 0, self.get("dict_pm", off, "first")
@@ -668,31 +669,6 @@ def test_second_reader_finds_what_the_library_finds(
         pool.root["tuples"] = pmemstore.SortedDict.of({("k", key): v for key, v in pairs.items()})
         here = copy.deepcopy(pool.root)
     assert Reader(path.read_bytes()).root() == here
-
-
-def test_second_reader_finds_arrays(medium: Medium, open_pool: Opener) -> None:
-    """Each letter of the page's table, records, several axes, none, blocks and page runs."""
-    made = {
-        **{
-            code: np.arange(9).astype(code)
-            for code in ("|b1", "<i4", ">u2", "<f8", ">c8", "<M8[s]")
-        },
-        "|S3": np.array([b"a", b"bcd"]),
-        "<U2": np.array(["a", "\u00e4b"]),
-        "|V2": np.zeros(3, "V2"),
-        '[["a", "<i2"], ["", "|V2"], ["b", "<f4", [2, 3]]]': np.zeros(
-            2, np.dtype([("a", "<i2"), ("b", "<f4", (2, 3))], align=True)
-        ),
-        "<i8": np.arange(60_000).reshape(10, 20, 300),
-        "<f4": np.array(1.5, "<f4"),
-        "|u1": np.zeros((0, 7), "u1"),
-    }
-    with open_pool(medium.folder / "a.pool", "n", size="2M") as pool:
-        pool.root.update(made)
-        pool.root["<i4"].extend(range(1000))
-        found = {key: (key, a.shape, a.tobytes()) for key, a in pool.root.items()}
-    assert found["<i4"][1] == (1009,)
-    assert Reader((medium.folder / "a.pool").read_bytes()).root() == found
 
 
 def test_new_pool_is_as_the_page_says(medium: Medium, open_pool: Opener) -> None:

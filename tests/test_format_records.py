@@ -1,4 +1,4 @@
-"""The file format of records, and the anchor of a close: as tests/test_format.py."""
+"""The file format of records, arrays and closed pools, read by ``docs/format.md`` alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import pmemstore
@@ -131,3 +132,31 @@ def test_anchor_of_a_close_says_that_no_frame_follows(medium: Medium, open_pool:
     with pmemstore.open(path, "r") as pool:
         assert pool.root == {"a": 2}
         assert pool.check().ok
+
+
+# ---- arrays ----
+
+
+def test_second_reader_finds_arrays(medium: Medium, open_pool: Opener) -> None:
+    """Each letter of the page's table, records, several axes, none, blocks and page runs."""
+    made = {
+        **{
+            code: np.arange(9).astype(code)
+            for code in ("|b1", "<i4", ">u2", "<f8", ">c8", "<M8[s]")
+        },
+        "|S3": np.array([b"a", b"bcd"]),
+        "<U2": np.array(["a", "\u00e4b"]),
+        "|V2": np.zeros(3, "V2"),
+        '[["a", "<i2"], ["", "|V2"], ["b", "<f4", [2, 3]]]': np.zeros(
+            2, np.dtype([("a", "<i2"), ("b", "<f4", (2, 3))], align=True)
+        ),
+        "<i8": np.arange(60_000).reshape(10, 20, 300),
+        "<f4": np.array(1.5, "<f4"),
+        "|u1": np.zeros((0, 7), "u1"),
+    }
+    with open_pool(medium.folder / "a.pool", "n", size="2M") as pool:
+        pool.root.update(made)
+        pool.root["<i4"].extend(range(1000))
+        found = {key: (key, a.shape, a.tobytes()) for key, a in pool.root.items()}
+    assert found["<i4"][1] == (1009,)
+    assert page.Reader((medium.folder / "a.pool").read_bytes()).root() == found

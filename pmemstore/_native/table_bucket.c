@@ -215,8 +215,8 @@ int pms_bucket_join(struct pms_pool *pool, uint64_t dict, const uint64_t from[2]
             if (link == 0)
                 break;
             if (other_bits) { /* 16 bits of the number go below those of the tag */
-                uint32_t tag = PMS_LINK_EXTRA(link) << 16 |
-                               (uint32_t)(number[side] >> bits & 0xffffu);
+                uint32_t tag =
+                    PMS_LINK_EXTRA(link) << 16 | (uint32_t)(number[side] >> bits & 0xffffu);
                 link = PMS_LINK(PMS_LINK_OFF(link), tag & (PMS_LINK_MORE - 1));
             }
             PMS_TRY(writer_next(&w, pool, link));

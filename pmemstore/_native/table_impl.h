@@ -29,9 +29,9 @@
 /* A bucket is split when there are more entries than so many for each, and one. */
 #define PMS_DICT_LOAD 4u
 
-#define PMS_LEVEL_MAX 38u       /* no pool has room for 2^39 lines */
-#define PMS_DICT_NODE_BITS 9u   /* of a segment's number, for each level of nodes */
-#define PMS_DICT_HEIGHT_MAX 4u  /* levels of nodes */
+#define PMS_LEVEL_MAX 38u      /* no pool has room for 2^39 lines */
+#define PMS_DICT_NODE_BITS 9u  /* of a segment's number, for each level of nodes */
+#define PMS_DICT_HEIGHT_MAX 4u /* levels of nodes */
 #define PMS_SEG_BYTES ((uint64_t)PMS_LINE * PMS_DICT_SEG_BUCKETS)
 #define PMS_NODE_BYTES (8ull * PMS_DICT_NODE_WORDS)
 static_assert(PMS_DICT_NODE_WORDS == 1u << PMS_DICT_NODE_BITS, "a digit names a word");

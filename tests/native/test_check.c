@@ -247,7 +247,7 @@ static void aim_at_line(const char *name, uint64_t at)
     aim(name, at, 1ull << 33);
     aim(name, at, 1ull << 41); /* its tag */
     aim(name, at, 1ull << 63);
-    aim(name, at, word(at));              /* a gap */
+    aim(name, at, word(at));                /* a gap */
     aim(name, at, word(at) ^ word(at + 8)); /* twice */
     if (end < PMS_LINE_MORE(at)) {
         aim(name, end, word(at));
@@ -259,7 +259,8 @@ static void aim_at_line(const char *name, uint64_t at)
 
 static void aim_at_dict(void)
 {
-    uint64_t line = FIELD(pms_dict_pm, dict, line), shape = word(FIELD(pms_dict_pm, dict, shape));
+    uint64_t line = FIELD(pms_dict_pm, dict, line),
+             shape = word(FIELD(pms_dict_pm, dict, shape));
     uint64_t node = word(line + 8 * PMS_DICT_BLOCKS), segment = word(node + 16);
     CHECK_EQ(shape & 0xff, 11);
     aim("dict count", FIELD(pms_dict_pm, dict, count), 1);
