@@ -274,13 +274,13 @@ def test_many_commits_on_a_file_take_one_sync_each(file_medium: Medium, open_poo
     stored = pool.root
 
     def commits() -> None:
-        for i in range(300):
+        for i in range(400):
             stored[i % 20] = b"%500d" % i
 
     cost = spent(pool, commits)
-    assert cost.commits == 300
+    assert cost.commits == 400
     assert cost.checkpoints > 0
-    assert 300 <= cost.syncs <= 300 + 2 * cost.checkpoints
+    assert 400 <= cost.syncs <= 400 + 2 * cost.checkpoints
 
 
 def test_checkpoint_takes_at_most_two_syncs(file_pool: Pool) -> None:

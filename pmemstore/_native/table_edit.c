@@ -89,46 +89,48 @@ static int draft_key(struct pms_pool *pool, const struct pms_key *key, struct dr
     return PMS_OK;
 }
 
-/* Hang the finished entry into the order and its bucket. */
-static int link_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry, uint64_t last,
-                      const struct pms_place *place, uint64_t hash)
+/* The word behind the last entry, which names its successor: none.  *at is 0 if there is no
+ * entry. */
+static int order_end(struct pms_pool *pool, const struct pms_dict_head *head, uint64_t *at,
+                     uint64_t *link)
 {
-    if (last) {
-        uint64_t at = PMS_ENTRY_NEXT(last);
-        pms_put(pool, at, PMS_LINK_RETARGET(pms_get(pool, at), entry));
-    } else {
-        pms_put(pool, PMS_DICT_AT(dict, first), entry);
+    uint64_t have = head->first;
+    *at = 0;
+    if (head->last) {
+        PMS_TRY(pms_entry_ok(pool, head->last));
+        *at = PMS_ENTRY_NEXT(head->last);
+        *link = pms_get(pool, *at);
+        have = PMS_LINK_OFF(*link);
     }
-    uint32_t tag = pms_dict_tag(hash, place->bucket.level);
-    PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(entry, tag)));
-    pms_put(pool, PMS_DICT_AT(dict, last), entry);
-    pms_put(pool, PMS_DICT_AT(dict, count), pms_get(pool, PMS_DICT_AT(dict, count)) + 1);
-    pms_object_changed(pool, dict);
+    if (have != 0)
+        return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", 0, head->last, have);
     return PMS_OK;
 }
 
-/* One more entry is to come, at *place: split a bucket if they are full. */
-static int grow(struct pms_pool *pool, uint64_t dict, uint64_t hash, struct pms_place *place)
+/* One more entry is to come, at *place: divide a bucket if they are full. */
+static int grow(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *head, uint64_t hash,
+                struct pms_place *place)
 {
-    struct pms_dict_shape shape;
-    PMS_TRY(pms_dict_shape(pool, dict, &shape));
-    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
-    if (count < PMS_DICT_LOAD * (pms_dict_buckets(&shape) + 1))
+    if (head->count < PMS_DICT_LOAD * (pms_dict_buckets(&head->shape) + 1))
         return PMS_OK;
-    PMS_TRY(pms_dict_split(pool, dict));
-    int status = pms_dict_find_entry(pool, dict, 0, hash, place);
+    uint64_t divided = head->shape.split;
+    PMS_TRY(pms_dict_split(pool, dict, &head->shape));
+    if (place->bucket.number != divided)
+        return PMS_OK;
+    int status = pms_dict_find_entry(pool, dict, &head->shape, 0, hash, place);
     return status == PMS_MISSING ? PMS_OK : status;
 }
 
-static int insert(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
-                  const struct pms_val *value, uint64_t hash, struct pms_place *place)
+static int insert(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *head,
+                  const struct pms_key *key, const struct pms_val *value, uint64_t hash,
+                  struct pms_place *place)
 {
     struct draft draft;
-    uint64_t cell[2], entry, last = 0;
+    uint64_t cell[2], entry, end_at, end = 0;
     uint64_t len = sizeof draft.head;
-    PMS_TRY(pms_dict_prev(pool, dict, &last));
+    PMS_TRY(order_end(pool, head, &end_at, &end));
     PMS_TRY(draft_key(pool, key, &draft));
-    PMS_TRY(grow(pool, dict, hash, place));
+    PMS_TRY(grow(pool, dict, head, hash, place));
     len += draft.key_len;
     int inner =
         pms_tag_is_bytes(value->tag) && value->len > 8 && value->len <= PMS_VALUE_INNER_MAX;
@@ -144,10 +146,19 @@ static int insert(struct pms_pool *pool, uint64_t dict, const struct pms_key *ke
         len += PMS_PAD8(value->len);
     }
     draft.head.next = PMS_LINK(0, draft.key_extra);
-    draft.head.prev = PMS_LINK(last, 0);
+    draft.head.prev = PMS_LINK(head->last, 0);
     memcpy(&draft.head.value, cell, sizeof cell);
     pms_init_bytes(&pool->ws, entry, &draft, len);
-    return link_entry(pool, dict, entry, last, place, hash);
+    uint32_t tag = pms_dict_tag(hash, place->bucket.level);
+    PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(entry, tag)));
+    if (end_at)
+        pms_put(pool, end_at, PMS_LINK_RETARGET(end, entry));
+    else
+        pms_put(pool, PMS_DICT_AT(dict, first), entry);
+    pms_put(pool, PMS_DICT_AT(dict, last), entry);
+    pms_put(pool, PMS_DICT_AT(dict, count), head->count + 1);
+    pms_object_changed(pool, dict);
+    return PMS_OK;
 }
 
 /* Room for a value's bytes inside the entry, behind its key. */
@@ -184,16 +195,18 @@ static int replace(struct pms_pool *pool, uint64_t entry, const struct pms_val *
 int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
                  const struct pms_val *value)
 {
+    struct pms_dict_head head;
     struct pms_place place;
     struct pms_key room;
+    PMS_TRY(pms_dict_head(pool, dict, &head));
     key = pms_key_normal(key, &room);
     uint64_t hash = pms_image_key_hash(pool, key);
-    int status = pms_dict_find(pool, dict, key, hash, &place);
+    int status = pms_dict_find(pool, dict, &head.shape, key, hash, &place);
     if (status == PMS_OK)
         return replace(pool, place.entry, value);
     if (status != PMS_MISSING)
         return status;
-    return insert(pool, dict, key, value, hash, &place);
+    return insert(pool, dict, &head, key, value, hash, &place);
 }
 
 /* Take the entry out of the order list. */
@@ -248,20 +261,24 @@ static int delete(struct pms_pool *pool, uint64_t dict, const struct pms_place *
 
 int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key)
 {
+    struct pms_dict_shape shape;
     struct pms_place place;
     struct pms_key room;
+    PMS_TRY(pms_dict_shape(pool, dict, &shape));
     key = pms_key_normal(key, &room);
-    PMS_TRY(pms_dict_find(pool, dict, key, pms_image_key_hash(pool, key), &place));
+    PMS_TRY(pms_dict_find(pool, dict, &shape, key, pms_image_key_hash(pool, key), &place));
     return delete(pool, dict, &place);
 }
 
 int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry)
 {
+    struct pms_dict_shape shape;
     struct pms_place place;
     uint64_t hash;
+    PMS_TRY(pms_dict_shape(pool, dict, &shape));
     PMS_TRY(pms_entry_ok(pool, entry));
     PMS_TRY(pms_entry_hash(pool, entry, &hash));
-    int status = pms_dict_find_entry(pool, dict, entry, hash, &place);
+    int status = pms_dict_find_entry(pool, dict, &shape, entry, hash, &place);
     if (status == PMS_MISSING)
         return PMS_FAIL(PMS_E_CORRUPT, "entry in no bucket of its dict", dict, entry,
                         place.bucket.number);

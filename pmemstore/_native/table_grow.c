@@ -155,12 +155,10 @@ static int merge_first(struct pms_pool *pool, uint64_t dict)
     return pms_free(&pool->heap, from[0]);
 }
 
-int pms_dict_split(struct pms_pool *pool, uint64_t dict)
+int pms_dict_split(struct pms_pool *pool, uint64_t dict, struct pms_dict_shape *shape)
 {
-    struct pms_dict_shape old, now;
+    struct pms_dict_shape old = *shape, now = old;
     uint64_t to[2] = {0, 0};
-    PMS_TRY(pms_dict_shape(pool, dict, &old));
-    now = old;
     if (++now.split >> now.level)
         now = (struct pms_dict_shape){.level = old.level + 1};
     if (now.level > PMS_LEVEL_MAX)
@@ -174,6 +172,7 @@ int pms_dict_split(struct pms_pool *pool, uint64_t dict)
         PMS_TRY(pms_bucket_divide(pool, dict, to[0], old.level, to));
     }
     put_shape(pool, dict, &now);
+    *shape = now;
     return PMS_OK;
 }
 

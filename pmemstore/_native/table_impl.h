@@ -42,16 +42,39 @@ struct pms_dict_shape {
     uint64_t split;
 };
 
-static inline int pms_dict_shape(const struct pms_pool *pool, uint64_t dict,
-                                 struct pms_dict_shape *out)
+static inline int pms_dict_shape_of(uint64_t dict, uint64_t word, struct pms_dict_shape *out)
 {
-    uint64_t word = pms_get(pool, PMS_DICT_AT(dict, shape));
     out->level = (uint32_t)(word & 0xffu);
     out->split = word >> 8;
     if (PMS_UNLIKELY(out->level > PMS_LEVEL_MAX || out->split >> out->level ||
                      dict % PMS_LINE != 0))
         return PMS_FAIL(PMS_E_CORRUPT, "shape of a dict", dict, PMS_LEVEL_MAX, word);
     return PMS_OK;
+}
+
+static inline int pms_dict_shape(const struct pms_pool *pool, uint64_t dict,
+                                 struct pms_dict_shape *out)
+{
+    return pms_dict_shape_of(dict, pms_get(pool, PMS_DICT_AT(dict, shape)), out);
+}
+
+/* The first line of the header, read at once. */
+struct pms_dict_head {
+    uint64_t count, first, last;
+    struct pms_dict_shape shape;
+};
+
+static inline int pms_dict_head(const struct pms_pool *pool, uint64_t dict,
+                                struct pms_dict_head *out)
+{
+    uint64_t room[8];
+    if (PMS_UNLIKELY(dict % PMS_LINE != 0))
+        return PMS_FAIL(PMS_E_CORRUPT, "place of a dict", dict, PMS_LINE, dict % PMS_LINE);
+    const uint64_t *word = pms_rd_line(&pool->ws, dict, room);
+    out->count = word[offsetof(struct pms_dict_pm, count) / 8];
+    out->first = word[offsetof(struct pms_dict_pm, first) / 8];
+    out->last = word[offsetof(struct pms_dict_pm, last) / 8];
+    return pms_dict_shape_of(dict, word[offsetof(struct pms_dict_pm, shape) / 8], &out->shape);
 }
 
 static inline uint64_t pms_dict_buckets(const struct pms_dict_shape *shape)
@@ -243,10 +266,11 @@ struct pms_place {
 };
 /* hash is that of the key, and the key is normal.  PMS_MISSING: the place behind the bucket's
  * last link. */
-int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
-                  uint64_t hash, struct pms_place *place);
+int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_dict_shape *shape,
+                  const struct pms_key *key, uint64_t hash, struct pms_place *place);
 /* The link to an entry with this hash.  entry 0: PMS_MISSING, as pms_dict_find. */
-int pms_dict_find_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry, uint64_t hash,
+int pms_dict_find_entry(struct pms_pool *pool, uint64_t dict,
+                        const struct pms_dict_shape *shape, uint64_t entry, uint64_t hash,
                         struct pms_place *place);
 
 /* table_bucket.c: append a link; take one away. */
@@ -259,8 +283,8 @@ int pms_bucket_divide(struct pms_pool *pool, uint64_t dict, uint64_t from, uint3
 int pms_bucket_join(struct pms_pool *pool, uint64_t dict, const uint64_t from[2],
                     const uint64_t number[2], uint32_t level, uint64_t to);
 
-/* table_grow.c: one more bucket; one bucket less. */
-int pms_dict_split(struct pms_pool *pool, uint64_t dict);
+/* table_grow.c: one more bucket, and *shape is the new one; one bucket less. */
+int pms_dict_split(struct pms_pool *pool, uint64_t dict, struct pms_dict_shape *shape);
 int pms_dict_merge(struct pms_pool *pool, uint64_t dict);
 
 #endif
