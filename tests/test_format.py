@@ -374,9 +374,7 @@ class Reader:
 
     def bucket(self, off: int, b: int, buckets: int) -> int:
         """The place of a bucket."""
-        line, links = off + field("dict_pm", "line"), CONSTANTS["BUCKET_LINKS"]
-        bucket = size_of("bucket_pm")
-        assert bucket == CONSTANTS["LINE"]
+        line, bucket = off + field("dict_pm", "line"), size_of("bucket_pm")
         if buckets == 1:
             return line
         k = max(b.bit_length() - 1, 0)
@@ -385,7 +383,7 @@ class Reader:
             return self.lines(self.number(line + 8 * k), bucket << max(k, 1)) + bucket * first
         segment, inside = divmod(b, CONSTANTS["DICT_SEG_BUCKETS"])
         last = (buckets - 1) // CONSTANTS["DICT_SEG_BUCKETS"]
-        at = line + 8 * (links - 1)
+        at = line + 8 * CONSTANTS["DICT_BLOCKS"]
         for height in range(-(-last.bit_length() // 9), 0, -1):
             node = self.lines(self.number(at), 8 * CONSTANTS["DICT_NODE_WORDS"])
             at = node + 8 * (segment >> 9 * (height - 1) & 511)
