@@ -90,7 +90,7 @@ def test_a_thousand_puts_in_any_order_never_take_more_than_two_fences_each(
         spent(direct_pool, lambda i=i: ours.__setitem__(i * 7919 % 1009, i)) for i in range(1000)
     ]
     assert max(cost.fences for cost in costs) <= 2
-    # A leaf is 1024 bytes, and a split rewrites it; mostly a put changes a reference and some bytes.
+    # A split rewrites a leaf, 1024 bytes; mostly a put changes a reference and some bytes.
     assert max(cost.log_bytes for cost in costs) <= 2048
     assert sum(cost.log_bytes for cost in costs) <= 1000 * 280
 

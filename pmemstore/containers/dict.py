@@ -36,6 +36,7 @@ __all__ = ["Dict", "DictItems", "DictKeys", "DictValues"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 _KEYS, _VALUES, _ITEMS = 0, 1, 2
 
@@ -235,32 +236,39 @@ def item_pairs(other: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
-class _View:
-    """What the three views have in common; beside a view of collections.abc, so first."""
+class MapView(Generic[T]):
+    """What all views have in common, also of a SortedDict; stands before one of the ABCs."""
 
     __slots__ = ()
-    _mapping: Dict[Any, Any]
+    _mapping: Any
     _kind: int
 
-    def __iter__(self) -> Iterator[Any]:
-        return self._mapping._iter(self._kind, False)
+    def __iter__(self) -> Iterator[T]:
+        items: Iterator[T] = self._mapping._iter(self._kind, False)
+        return items
 
-    def __reversed__(self) -> Iterator[Any]:
-        return self._mapping._iter(self._kind, True)
-
-    @property
-    def mapping(self) -> Dict[Any, Any]:
-        """The dict itself."""
-        return self._mapping
+    def __reversed__(self) -> Iterator[T]:
+        items: Iterator[T] = self._mapping._iter(self._kind, True)
+        return items
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self)!r})"
 
     def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
         raise TypeError(
-            f"cannot pickle or copy {type(self).__name__}: it is a view of a persistent Dict. "
-            "Use list() to get what it shows."
+            f"cannot pickle or copy {type(self).__name__}: it is a view of a persistent "
+            f"{type(self._mapping).__name__}. Use list() to get what it shows."
         )
+
+
+class _View(MapView[Any]):
+    __slots__ = ()
+    _mapping: Dict[Any, Any]
+
+    @property
+    def mapping(self) -> Dict[Any, Any]:
+        """The dict itself."""
+        return self._mapping
 
 
 class _SetView(_View):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 from pmemstore._native import lib
 from pmemstore.containers import order as _order
 from pmemstore.containers.convert import described_when_dead, volatile
-from pmemstore.containers.dict import Dict, item_pairs
+from pmemstore.containers.dict import Dict, MapView, item_pairs
 from pmemstore.containers.kinds import Kind, new_object, register
 from pmemstore.values import not_persistable
 
@@ -408,18 +408,11 @@ def _sorted_dict(pairs: list[tuple[Any, Any]]) -> PlainSortedDict[Any, Any]:
 # ---- views
 
 
-class _View(Generic[T]):
-    """What the three views have in common; beside a view of collections.abc, so first."""
+class _View(MapView[T]):
+    """What the three views have in common."""
 
     __slots__ = ()
     _mapping: SortedDict[Any, Any]
-    _kind: int
-
-    def __iter__(self) -> Iterator[T]:
-        return self._mapping._iter(self._kind, False)
-
-    def __reversed__(self) -> Iterator[T]:
-        return self._mapping._iter(self._kind, True)
 
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> T: ...
@@ -476,15 +469,6 @@ class _View(Generic[T]):
     def mapping(self) -> SortedDict[Any, Any]:
         """The sorted dict itself."""
         return self._mapping
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self)!r})"
-
-    def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
-        raise TypeError(
-            f"cannot pickle or copy {type(self).__name__}: it is a view of a persistent "
-            "SortedDict. Use list() to get what it shows."
-        )
 
 
 def _as_index(index: SupportsIndex) -> int:
