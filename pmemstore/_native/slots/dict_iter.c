@@ -38,21 +38,32 @@ struct dict_iter {
     struct ahead ahead[AHEAD_MAX];
 };
 
-static void drop_ahead(struct dict_iter *self)
+/* What was served lies behind; the rest of ahead is somebody else's by now. */
+static void pass_served(struct dict_iter *self)
 {
-    unsigned head = self->head, count = self->count;
-    if (head > 0) {
-        self->served += head;
-        self->entry = self->ahead[head - 1].entry;
+    if (self->head > 0) {
+        self->served += self->head;
+        self->entry = self->ahead[self->head - 1].entry;
     }
     self->head = self->count = 0;
     self->ended = 0;
-    for (; head < count; head++) {
-        if (self->kind != PYS_VALUES)
-            pys_taken_drop(&self->ahead[head].key);
-        if (self->kind != PYS_KEYS)
-            pys_taken_drop(&self->ahead[head].value);
-    }
+}
+
+/* A proxy that goes may run Python, which may come back and take more. */
+static void drop_ahead(struct dict_iter *self)
+{
+    struct ahead dropped[AHEAD_MAX];
+    do {
+        unsigned count = self->count - self->head;
+        memcpy(dropped, &self->ahead[self->head], count * sizeof *dropped);
+        pass_served(self);
+        for (unsigned i = 0; i < count; i++) {
+            if (self->kind != PYS_VALUES)
+                pys_taken_drop(&dropped[i].key);
+            if (self->kind != PYS_KEYS)
+                pys_taken_drop(&dropped[i].value);
+        }
+    } while (self->count > 0);
 }
 
 PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse)
@@ -124,19 +135,23 @@ static int take_ahead(struct pms_pool *pool, const struct pms_walk *walk,
     return status;
 }
 
-/* Take the next entries.  PMS_E_CHANGED: *length is what it is now. */
-static int look_ahead(struct dict_iter *self, uint64_t *length)
+/* Take the next entries.  PMS_E_CHANGED: *length is what it is now.  The caller keeps dict: while
+ * this thread waits to be let in, others may take entries, serve them and end the iteration. */
+static int look_ahead(struct dict_iter *self, struct pys_proxy *dict, uint64_t *length)
 {
-    struct pms_handle *handle = self->dict->handle;
+    struct pms_handle *handle = dict->handle;
     struct pms_pool *pool = handle->pool;
     struct pms_walked walked[AHEAD_MAX];
-    struct pms_walk walk = {.entry = self->entry,
-                            .reverse = self->reverse,
+    struct pms_walk walk = {.reverse = self->reverse,
                             .keys = self->kind != PYS_VALUES,
                             .values = self->kind != PYS_KEYS};
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
+    if (PMS_UNLIKELY(self->dict == NULL || self->head < self->count))
+        return pys_leave_read(pool, PMS_OK);
+    pass_served(self);
+    walk.entry = self->entry;
     if (!unchanged(self)) {
         *length = pms_dict_len(pool, handle->off);
         status = PMS_E_CHANGED;
@@ -176,9 +191,9 @@ static inline PyObject *serve(struct dict_iter *self)
     return self->kind == PYS_KEYS ? ahead->key.obj : ahead->value.obj;
 }
 
-static void raise_changed(const struct dict_iter *self, int size)
+static void raise_changed(const struct pys_proxy *dict, int size)
 {
-    if (self->dict->handle->tag == PMS_TAG_SET)
+    if (dict->handle->tag == PMS_TAG_SET)
         PyErr_SetString(PyExc_RuntimeError, size ? "Set changed size during iteration"
                                                  : "Set elements changed during iteration");
     else
@@ -189,6 +204,8 @@ static void raise_changed(const struct dict_iter *self, int size)
 /* Nothing is ahead, or it may be stale. */
 static PyObject *next_other(struct dict_iter *self)
 {
+    struct pys_proxy *dict;
+    PyObject *result = NULL;
     uint64_t length = 0;
     int status;
     if (self->head < self->count || self->ended) {
@@ -205,19 +222,22 @@ static PyObject *next_other(struct dict_iter *self)
     drop_ahead(self);
     if (self->dict == NULL) /* what was dropped came back and went to the end */
         return NULL;
-    status = look_ahead(self, &length);
+    dict = (struct pys_proxy *)pys_ref(self->dict);
+    status = look_ahead(self, dict, &length);
     if (PMS_LIKELY(status == PMS_OK)) {
-        if (self->count > 0)
-            return serve(self);
-        Py_CLEAR(self->dict);
-        return NULL;
+        if (self->head < self->count)
+            result = serve(self);
+        else
+            Py_CLEAR(self->dict);
+    } else {
+        if (status == PMS_E_CHANGED)
+            raise_changed(dict, length != self->length);
+        else
+            pys_raise(dict->owner, status);
+        drop_ahead(self);
     }
-    if (status == PMS_E_CHANGED)
-        raise_changed(self, length != self->length);
-    else
-        pys_raise(self->dict->owner, status);
-    drop_ahead(self);
-    return NULL;
+    Py_DECREF(dict);
+    return result;
 }
 
 static PyObject *dict_iter_next(PyObject *obj)

@@ -21,12 +21,17 @@ struct list_iter {
     struct pys_taken ahead[AHEAD_MAX];
 };
 
+/* A proxy that goes may run Python, which may come back and take more. */
 static void drop_ahead(struct list_iter *self)
 {
-    unsigned head = self->head, count = self->count;
-    self->head = self->count = 0;
-    for (; head < count; head++)
-        pys_taken_drop(&self->ahead[head]);
+    struct pys_taken dropped[AHEAD_MAX];
+    do {
+        unsigned count = self->count - self->head;
+        memcpy(dropped, &self->ahead[self->head], count * sizeof *dropped);
+        self->head = self->count = 0;
+        for (unsigned i = 0; i < count; i++)
+            pys_taken_drop(&dropped[i]);
+    } while (self->count > 0);
 }
 
 static int measure(struct pys_proxy *list, uint64_t *length)
@@ -79,17 +84,23 @@ static int unchanged(const struct list_iter *self)
             self->list->owner->aborts[self->level] == self->aborts);
 }
 
-/* Take the next items, in the order of the list; none: the end. */
-static int look_ahead(struct list_iter *self)
+/* Take the next items, in the order of the list; none: the end.  The caller keeps list: while this
+ * thread waits to be let in, others may take items, serve them and end the iteration. */
+static int look_ahead(struct list_iter *self, struct pys_proxy *list)
 {
-    struct pms_handle *handle = self->list->handle;
+    struct pms_handle *handle = list->handle;
     struct pms_pool *pool = handle->pool;
-    uint64_t index = (uint64_t)self->index, start = index, count = self->batch;
+    uint64_t index, start, count;
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
+    if (PMS_UNLIKELY(self->list == NULL || self->head < self->count))
+        return pys_leave_read(pool, PMS_OK);
     if (!unchanged(self))
         return pys_leave_read(pool, PMS_E_CHANGED);
+    self->head = 0;
+    start = index = (uint64_t)self->index;
+    count = self->batch;
     self->writes = pys_writes(pool);
     self->length = pms_list_len(pool, handle->off);
     if (self->index < 0 || index >= self->length) {
@@ -102,7 +113,7 @@ static int look_ahead(struct list_iter *self)
     }
     memset(self->ahead, 0, (size_t)count * sizeof self->ahead[0]);
     self->count = (unsigned)count;
-    status = pys_list_take(self->list, start, count, self->ahead);
+    status = pys_list_take(list, start, count, self->ahead);
     return pys_leave_read(pool, status);
 }
 
@@ -126,6 +137,8 @@ static PyObject *serve(struct list_iter *self)
 static PyObject *list_iter_next(PyObject *obj)
 {
     struct list_iter *self = (struct list_iter *)obj;
+    struct pys_proxy *list;
+    PyObject *item = NULL;
     int status;
     if (self->list == NULL)
         return NULL;
@@ -139,30 +152,39 @@ static PyObject *list_iter_next(PyObject *obj)
     drop_ahead(self);
     if (self->list == NULL) /* what was dropped came back and went to the end */
         return NULL;
-    status = look_ahead(self);
+    list = (struct pys_proxy *)pys_ref(self->list);
+    status = look_ahead(self, list);
     if (PMS_LIKELY(status == PMS_OK)) {
-        if (self->count > 0)
-            return serve(self);
-        Py_CLEAR(self->list);
-        return NULL;
+        if (self->head < self->count)
+            item = serve(self);
+        else
+            Py_CLEAR(self->list);
+    } else {
+        if (status == PMS_E_CHANGED)
+            PyErr_SetString(PyExc_RuntimeError, "deque mutated during iteration");
+        else
+            pys_raise(list->owner, status);
+        drop_ahead(self);
     }
-    if (status == PMS_E_CHANGED)
-        PyErr_SetString(PyExc_RuntimeError, "deque mutated during iteration");
-    else
-        pys_raise(self->list->owner, status);
-    drop_ahead(self);
-    return NULL;
+    Py_DECREF(list);
+    return item;
 }
 
 static PyObject *list_iter_hint(PyObject *obj, PyObject *unused)
 {
     struct list_iter *self = (struct list_iter *)obj;
-    uint64_t length = 0, index = (uint64_t)self->index;
+    struct pys_proxy *list = self->list;
+    uint64_t length = 0, index;
+    int status;
     (void)unused;
-    if (self->list == NULL || self->index < 0)
+    if (list == NULL || self->index < 0)
         return PyLong_FromLong(0);
-    if (measure(self->list, &length) < 0)
+    Py_INCREF(list);
+    status = measure(list, &length);
+    Py_DECREF(list);
+    if (status < 0)
         return NULL;
+    index = (uint64_t)self->index;
     if (self->list == NULL || index >= length)
         return PyLong_FromLong(0);
     return PyLong_FromUnsignedLongLong(self->reverse ? index + 1 : length - index);

@@ -33,14 +33,19 @@ struct sorted_iter {
     struct ahead ahead[AHEAD_MAX];
 };
 
+/* A proxy that goes may run Python, which may come back and take more. */
 static void drop_ahead(struct sorted_iter *self)
 {
-    unsigned head = self->head, count = self->count;
-    self->head = self->count = 0;
-    for (; head < count; head++) {
-        pys_taken_drop(&self->ahead[head].key);
-        pys_taken_drop(&self->ahead[head].value);
-    }
+    struct ahead dropped[AHEAD_MAX];
+    do {
+        unsigned count = self->count - self->head;
+        memcpy(dropped, &self->ahead[self->head], count * sizeof *dropped);
+        self->head = self->count = 0;
+        for (unsigned i = 0; i < count; i++) {
+            pys_taken_drop(&dropped[i].key);
+            pys_taken_drop(&dropped[i].value);
+        }
+    } while (self->count > 0);
 }
 
 /* Pool entered: the range as indices [*start, *stop).  *blame: the key that was tried last. */
@@ -154,21 +159,26 @@ static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t c
     return PMS_OK;
 }
 
-/* Take the next entries.  PMS_E_CHANGED: *length is what it is now. */
-static int look_ahead(struct sorted_iter *self, uint64_t *length)
+/* Take the next entries.  PMS_E_CHANGED: *length is what it is now.  The caller keeps sorted: while
+ * this thread waits to be let in, others may take entries, serve them and end the iteration. */
+static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64_t *length)
 {
-    struct pms_handle *handle = self->sorted->handle;
+    struct pms_handle *handle = sorted->handle;
     struct pms_pool *pool = handle->pool;
-    uint64_t count = self->left < self->batch ? self->left : self->batch, taken;
+    uint64_t count, taken;
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
+    if (PMS_UNLIKELY(self->sorted == NULL || self->head < self->count))
+        return pys_leave_read(pool, PMS_OK);
+    self->head = self->count = 0;
+    count = self->left < self->batch ? self->left : self->batch;
     self->writes = pys_writes(pool);
     if (!unchanged(self)) {
         *length = pms_sorted_len(pool, handle->off);
         status = PMS_E_CHANGED;
     } else if (count) {
-        status = take_run(self->sorted, self->kind,
+        status = take_run(sorted, self->kind,
                           self->reverse ? self->next + 1 - count : self->next, count,
                           self->ahead, &taken);
         self->count = (unsigned)taken;
@@ -212,20 +222,18 @@ static PyObject *serve(struct sorted_iter *self)
     return result;
 }
 
-static PyObject *changed(struct sorted_iter *self, uint64_t length)
+static void raise_changed(const struct pys_proxy *sorted, int size)
 {
-    const char *name =
-        self->sorted->handle->tag == PMS_TAG_SORTED_SET ? "SortedSet" : "SortedDict";
     PyErr_Format(PyExc_RuntimeError,
-                 length != self->length ? "%s changed size during iteration"
-                                        : "%s keys changed during iteration",
-                 name);
-    return NULL;
+                 size ? "%s changed size during iteration" : "%s keys changed during iteration",
+                 sorted->handle->tag == PMS_TAG_SORTED_SET ? "SortedSet" : "SortedDict");
 }
 
 static PyObject *sorted_iter_next(PyObject *obj)
 {
     struct sorted_iter *self = (struct sorted_iter *)obj;
+    struct pys_proxy *sorted;
+    PyObject *result = NULL;
     uint64_t length = 0;
     int status;
     if (self->sorted == NULL)
@@ -240,19 +248,22 @@ static PyObject *sorted_iter_next(PyObject *obj)
     drop_ahead(self);
     if (self->sorted == NULL) /* what was dropped came back and went to the end */
         return NULL;
-    status = look_ahead(self, &length);
+    sorted = (struct pys_proxy *)pys_ref(self->sorted);
+    status = look_ahead(self, sorted, &length);
     if (PMS_LIKELY(status == PMS_OK)) {
-        if (self->count > 0)
-            return serve(self);
-        Py_CLEAR(self->sorted);
-        return NULL;
+        if (self->head < self->count)
+            result = serve(self);
+        else
+            Py_CLEAR(self->sorted);
+    } else {
+        if (status == PMS_E_CHANGED)
+            raise_changed(sorted, length != self->length);
+        else
+            pys_raise(sorted->owner, status);
+        drop_ahead(self);
     }
-    if (status == PMS_E_CHANGED)
-        changed(self, length);
-    else
-        pys_raise(self->sorted->owner, status);
-    drop_ahead(self);
-    return NULL;
+    Py_DECREF(sorted);
+    return result;
 }
 
 static PyObject *sorted_iter_hint(PyObject *obj, PyObject *unused)
