@@ -178,9 +178,9 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
         *length = pms_sorted_len(pool, handle->off);
         status = PMS_E_CHANGED;
     } else if (count) {
-        status = take_run(sorted, self->kind,
-                          self->reverse ? self->next + 1 - count : self->next, count,
-                          self->ahead, &taken);
+        status =
+            take_run(sorted, self->kind, self->reverse ? self->next + 1 - count : self->next,
+                     count, self->ahead, &taken);
         self->count = (unsigned)taken;
     }
     return pys_leave_read(pool, status);
