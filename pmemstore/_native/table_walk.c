@@ -123,14 +123,6 @@ int pms_dict_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
 
 /* ---- many entries ---- */
 
-/* A hint alone: an address that is none does no harm.  An entry seldom fits one line. */
-static inline void fetch(const uint8_t *base, uint64_t entry)
-{
-    uintptr_t at = (uintptr_t)base + entry;
-    __builtin_prefetch((const void *)at);
-    __builtin_prefetch((const void *)(at + PMS_LINE));
-}
-
 /* Words may be in the overlay: one entry, so that its views do not share the scratch memory. */
 static int walk_one(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
                     struct pms_walked *out)
@@ -172,7 +164,6 @@ static inline int walk_many(struct pms_pool *pool, uint64_t to, struct pms_walk 
             return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", to, from, back);
         from = to;
         to = PMS_LINK_OFF(reverse ? prev : next);
-        fetch(base, to);
         out->entry = from;
         if (keys) {
             uint64_t len = PMS_LINK_EXTRA(next) >> 8;
@@ -188,6 +179,11 @@ static inline int walk_many(struct pms_pool *pool, uint64_t to, struct pms_walk 
         if (values) {
             PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(from), &out->value));
             bytes += out->value.len;
+            /* Asked for ahead: read only when all entries have been walked over. */
+            if (pms_tag_is_bytes(out->value.tag)) {
+                __builtin_prefetch(out->value.data);
+                __builtin_prefetch((const uint8_t *)out->value.data + out->value.len);
+            }
         }
     }
     walk->entry = from;
