@@ -89,9 +89,9 @@ void pms_heap_free(struct pms_heap *heap)
     for (uint64_t i = 0; i < heap->span_room; i++)
         free(heap->span[i]);
     free(heap->span);
-    free(heap->page_avail);
-    free(heap->page_blocked);
-    free(heap->page_dropped);
+    pms_bits_free(heap->page_avail);
+    pms_bits_free(heap->page_blocked);
+    pms_bits_free(heap->page_dropped);
     free(heap->action);
     free(heap->quar);
     free(heap->held);

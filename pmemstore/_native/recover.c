@@ -466,6 +466,12 @@ static int run(struct recovery *r, struct pms_log *log, enum pms_mode mode,
     if (!r->anchor.closed)
         PMS_TRY(read_chain(r, log));
     PMS_TRY(judge_last(r));
+    if (r->frames) {
+        r->page_words = r->super->size / PMS_PAGE / 64 + 1;
+        r->page = calloc(r->page_words, 8);
+        if (!r->page)
+            return PMS_FAIL_NOMEM("recover the pool", r->page_words * 8);
+    }
     PMS_TRY(settle_log(r, log));
     out->frames = r->frames;
     out->units = r->frames ? apply_units(r) : 0;
@@ -483,10 +489,7 @@ int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super
 {
     struct recovery r = {
         .map = map, .medium = &map->medium, .super = super, .read_only = read_only};
-    r.page_words = super->size / PMS_PAGE / 64 + 1;
-    r.page = calloc(r.page_words, 8);
-    int status =
-        r.page ? run(&r, log, mode, out) : PMS_FAIL_NOMEM("recover the pool", r.page_words * 8);
+    int status = run(&r, log, mode, out);
     for (size_t i = 0; i < r.frames; i++)
         free(r.frame[i].body);
     free(r.frame);

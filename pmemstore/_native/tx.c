@@ -58,7 +58,7 @@ void pms_tx_free(struct pms_tx *tx)
     free(tx->borrowed);
     free(tx->group.buffer);
     free(tx->writing.buffer);
-    free(tx->page_seen);
+    pms_bits_free(tx->page_seen);
     *tx = (struct pms_tx){0};
 }
 
@@ -192,7 +192,7 @@ static int piece_ready(struct pms_tx *tx, uint64_t page)
         return 0;
     }
     tx->page_seen[first / 64] |= ((1ull << PMS_PIECE_PAGES) - 1) << (first & 63);
-    tx->made_writable = 1;
+    tx->made_writable = tx->any_seen = 1;
     return 1;
 }
 
@@ -232,6 +232,7 @@ static void see_page(struct pms_tx *tx, uint64_t page)
     if (tx->ahead && piece_ready(tx, page))
         return;
     tx->page_seen[page / 64] |= bit;
+    tx->any_seen = 1;
     tx->pages_dirty++;
     tx->write_faults++;
 }
@@ -248,6 +249,7 @@ void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len)
 {
     uint64_t page = off / PMS_PAGE, end = (off + len + PMS_PAGE - 1) / PMS_PAGE;
     end = end < tx->page_words * 64 ? end : tx->page_words * 64;
+    tx->any_seen = 1;
     for (; page < end && page % 64; page++)
         tx->page_seen[page / 64] |= 1ull << (page & 63);
     for (; page + 64 <= end; page += 64)
@@ -258,7 +260,9 @@ void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len)
 
 void pms_tx_unpopulated(struct pms_tx *tx)
 {
-    memset(tx->page_seen, 0, tx->page_words * 8);
+    if (tx->any_seen) /* else it was just opened, and a large map of zeroes need not be touched */
+        memset(tx->page_seen, 0, tx->page_words * 8);
+    tx->any_seen = 0;
     tx->ring_ready = 0;
     tx->heap->ready_round++;
 }

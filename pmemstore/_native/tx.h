@@ -81,6 +81,7 @@ struct pms_tx {
                             files: changed since the last checkpoint, and so in the log */
     uint64_t page_words, pages_dirty;
     int ahead; /* direct: pages are made writable before they are stored to, a piece at a time */
+    int any_seen;        /* direct: page_seen is not all zero */
     int made_writable;   /* some were since it was last cleared: that moves the file's times */
     uint64_t ring_ready; /* direct: so far the ring's pages are writable, as log positions go */
     uint64_t ring_first; /* where that began: after one turn all of it is */

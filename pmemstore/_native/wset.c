@@ -2,17 +2,47 @@
 #include "wset.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* Contents of a block from this length on go past the caches. */
 #define NT_MIN 4096u
 
+/* Maps of so many words and more are pages of zeroes from the kernel. */
+#define BITS_MAPPED 2048u
+
+/* In front of a map stands how many words it has. */
+static uint64_t *bits_make(uint64_t words)
+{
+    uint64_t *at;
+    if (words < BITS_MAPPED) {
+        at = calloc(words + 1, 8);
+    } else {
+        at = mmap(NULL, (words + 1) * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                  -1, 0);
+        at = at == MAP_FAILED ? NULL : at;
+    }
+    if (!at)
+        return NULL;
+    *at = words;
+    return at + 1;
+}
+
+void pms_bits_free(uint64_t *bits)
+{
+    if (bits && bits[-1] >= BITS_MAPPED)
+        munmap(bits - 1, (bits[-1] + 1) * 8);
+    else if (bits)
+        free(bits - 1);
+}
+
 int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
 {
-    uint64_t *grown = have ? realloc(*bits, want * 8) : calloc(want, 8);
+    uint64_t *grown = bits_make(want);
     if (!grown)
         return PMS_FAIL_NOMEM("map of pages", want * 8);
-    if (have && want > have)
-        memset(grown + have, 0, (want - have) * 8);
+    if (have)
+        memcpy(grown, *bits, have * 8);
+    pms_bits_free(*bits);
     *bits = grown;
     return PMS_OK;
 }

@@ -75,9 +75,10 @@ struct pms_wset {
     size_t scratch_room;
 };
 
-/* A bit map in DRAM from `have` to `want` words; the new ones are 0.  At first from calloc, so
- * that a map of a large pool costs nothing before it is used. */
+/* A bit map in DRAM from `have` to `want` words, want >= have; the new ones are 0.  A map of a large
+ * pool costs nothing before it is used. */
 int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want);
+void pms_bits_free(uint64_t *bits);
 
 struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off);
 /* Find or add; NULL: no memory. */
