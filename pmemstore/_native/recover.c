@@ -327,8 +327,25 @@ static int settle_extents(struct recovery *r, const struct frame *f, int write)
     return PMS_OK;
 }
 
+/* The first frame whose ranges may not be durable.  On direct media each frame was fenced before
+ * the next: what one of the last two names may be in the caches alone, and so may what a unit
+ * names that ended with one of them, or not at all.  The ranges of others need no look, and they lie
+ * all over the heap.  Else a page may be in the page cache alone. */
+static size_t first_unsettled(const struct recovery *r)
+{
+    if (!r->medium->direct || r->anchor.mode != PMS_MODE_DIRECT || r->frames < 2)
+        return 0;
+    uint64_t last_seq = r->anchor.seq + r->frames - 1;
+    size_t first = r->frames - 2;
+    for (size_t n = 0; n < r->units; n++)
+        if (r->unit[n].end_seq + 2 > last_seq && r->unit[n].first < first)
+            first = r->unit[n].first;
+    return first;
+}
+
 static int settle_log(struct recovery *r, const struct pms_log *log)
 {
+    size_t unsettled = first_unsettled(r);
     struct pms_medium *m = r->medium;
     uint64_t anchor_off = PMS_ANCHOR_OFF + (uint64_t)r->slot * PMS_PAGE;
     int write = !m->direct && !r->read_only;
@@ -338,7 +355,8 @@ static int settle_log(struct recovery *r, const struct pms_log *log)
         const struct frame *f = &r->frame[i];
         uint64_t off = log->off + f->ref.pos;
         pms_flush(m, off, f->ref.bytes);
-        settle_named(r, f);
+        if (i >= unsettled)
+            settle_named(r, f);
         if (write)
             PMS_TRY(pms_write(m, off, m->base + off, f->ref.bytes));
         PMS_TRY(settle_extents(r, f, write));
