@@ -435,6 +435,7 @@ class Reader:
             entry = (self.get("entry_pm", entry, "next") & ((1 << 40) - 1)) * 16
         assert before == self.get("dict_pm", off, "last")
         assert len(found) == len(in_buckets) == self.get("dict_pm", off, "count")
+        assert 2 * buckets <= max(len(found), 2) <= 4 * (buckets + 1)
         return found
 
     # -- list

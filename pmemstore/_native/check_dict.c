@@ -5,8 +5,9 @@
  * its value is looked at.  So an entry that is in one of the two alone, or in one of them twice,
  * is found without a set of entries.
  *
- *   C14  shape, blocks, nodes and segments are those that the shape asks for (G2, G3); a bucket's
- *        links have no gaps, and its lines are as many as these need, each a block (B1..B3)
+ *   C14  there are as many buckets as the entries ask for (D4), and blocks, nodes and segments are
+ *        those that the shape asks for (G2, G3); a bucket's links have no gaps, and its lines are as
+ *        many as these need, each a block (B1..B3)
  *   C15  every entry is in the bucket of its hash; the link to it has the hash's tag (D3, G1)
  *   C16  the order is linked both ways from first to last (D2)
  *   C17  count == entries in the order == entries in the buckets (D1)
@@ -219,6 +220,18 @@ static int check_tree(struct pms_check *c, struct dict *dict, uint64_t top)
     return whole;
 }
 
+/* With too many buckets a dict could not be torn down; with too few, each look-up would walk
+ * through many entries. */
+static void check_load(struct pms_check *c, const struct dict *dict, uint64_t count)
+{
+    uint64_t buckets = pms_dict_buckets(&dict->shape);
+    if (!pms_dict_is_roomy(buckets, count) && count <= PMS_DICT_LOAD * (buckets + 1))
+        return;
+    pms_check_problem(
+        c, "the dict at offset %" PRIu64 " has %" PRIu64 " buckets for %" PRIu64 " entries",
+        dict->off, buckets, count);
+}
+
 /* All buckets.  Returns 0 if some cannot be walked. */
 static int check_table(struct pms_check *c, struct dict *dict)
 {
@@ -324,6 +337,8 @@ void pms_check_dict(struct pms_check *c, uint64_t off)
                           "the dict at offset %" PRIu64 " has %" PRIu64
                           " entries in its order, but its count is %" PRIu64,
                           off, n, count);
+    else if (whole)
+        check_load(c, &dict, count);
     if (whole && dict.chained != n)
         pms_check_problem(c,
                           "the dict at offset %" PRIu64 " has %" PRIu64

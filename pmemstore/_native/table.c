@@ -7,8 +7,7 @@
  *       an iteration (table_walk.c) checks it, so that no walk goes in circles
  *   D3  the tag of a link has the bits of its entry's hash from pms_tag_from(level) on, with
  *       the level of its bucket: at least 8 of them are not in the bucket's number
- *   D4  after a delete, buckets == 1 or 2 * buckets <= count; after an insert into a dict that
- *       only ever grew, count <= PMS_DICT_LOAD * (buckets + 1)
+ *   D4  buckets == 1 or 2 * buckets <= count; count <= PMS_DICT_LOAD * (buckets + 1)
  *   D5  an entry's block holds, from its start: struct pms_entry_pm, the key padded to 8,
  *       the value's bytes if the cell is INNER
  *

@@ -231,8 +231,7 @@ static int shrink(struct pms_pool *pool, uint64_t dict, uint64_t count)
     struct pms_dict_shape shape;
     for (int i = 0; i < MERGES_MAX; i++) {
         PMS_TRY(pms_dict_shape(pool, dict, &shape));
-        uint64_t buckets = pms_dict_buckets(&shape);
-        if (buckets == 1 || count >= 2 * buckets)
+        if (!pms_dict_is_roomy(pms_dict_buckets(&shape), count))
             break;
         PMS_TRY(pms_dict_merge(pool, dict));
     }

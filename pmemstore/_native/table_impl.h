@@ -26,7 +26,7 @@
 /* Word of the last link of the bucket line at off: the one that may lead to a further line. */
 #define PMS_LINE_MORE(off) ((off) + 8u * (PMS_BUCKET_LINKS - 1))
 
-/* A bucket is split when there are more entries than so many for each, and one. */
+/* A bucket is split when there are so many entries to each, and to one more. */
 #define PMS_DICT_LOAD 4u
 
 #define PMS_LEVEL_MAX 38u      /* no pool has room for 2^39 lines */
@@ -80,6 +80,12 @@ static inline int pms_dict_head(const struct pms_pool *pool, uint64_t dict,
 static inline uint64_t pms_dict_buckets(const struct pms_dict_shape *shape)
 {
     return (1ull << shape->level) + shape->split;
+}
+
+/* So few entries to a bucket that a delete joins two. */
+static inline int pms_dict_is_roomy(uint64_t buckets, uint64_t count)
+{
+    return buckets > 1 && count < 2 * buckets;
 }
 
 /* ---- buckets and tags ---- */

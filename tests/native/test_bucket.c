@@ -186,6 +186,46 @@ static void test_tags_and_tree_change_at_level_16(void)
     fixture_drop_object(&fx, "level 16");
 }
 
+static void forge_buckets(uint64_t want)
+{
+    struct pms_dict_shape shape;
+    fixture_enter(fx.pool);
+    CHECK_EQ(pms_dict_shape(fx.pool, dict, &shape), PMS_OK);
+    int status = PMS_OK;
+    while (status == PMS_OK && pms_dict_buckets(&shape) < want)
+        status = pms_dict_split(fx.pool, dict, &shape);
+    while (status == PMS_OK && pms_dict_buckets(&shape) > want) {
+        status = pms_dict_merge(fx.pool, dict);
+        CHECK_EQ(pms_dict_shape(fx.pool, dict, &shape), PMS_OK);
+    }
+    CHECK_EQ(fixture_leave(fx.pool, status), PMS_OK);
+}
+
+/* Buckets that only a forged dict has (D4), all else in order: so many that it could not be torn
+ * down, and so few that each look-up would walk through all of it. */
+static void test_too_many_and_too_few_buckets_are_told(void)
+{
+    struct pms_check_result result;
+    new_dict("forged");
+    CHECK_EQ(set_number(1), PMS_OK);
+    forge_buckets(2);
+    CHECK_EQ(fixture_problems(fx.pool, 1, &result), 1);
+    forge_buckets(1);
+    fixture_sound(fx.pool);
+    for (uint64_t number = 2; number <= 60; number++)
+        CHECK_EQ(set_number(number), PMS_OK);
+    forge_buckets(30);
+    fixture_sound(fx.pool);
+    forge_buckets(31);
+    CHECK_EQ(fixture_problems(fx.pool, 1, &result), 1);
+    forge_buckets(14);
+    fixture_sound(fx.pool);
+    forge_buckets(13);
+    CHECK_EQ(fixture_problems(fx.pool, 1, &result), 1);
+    forge_buckets(15);
+    fixture_drop_object(&fx, "forged");
+}
+
 /* What the core relies on: blocks of lines begin at a line. */
 static void test_size_classes_of_buckets_begin_at_lines(void)
 {
@@ -205,6 +245,7 @@ static void run_all(const char *parent)
     test_size_classes_of_buckets_begin_at_lines();
     test_a_crowded_bucket_goes_on_in_further_lines();
     test_tags_and_tree_change_at_level_16();
+    test_too_many_and_too_few_buckets_are_told();
     fixture_remove(&fx);
 }
 
