@@ -1,9 +1,10 @@
 /* check_dict.c -- the check of a dict or set: buckets and order hold the same entries.
  *
- * First the buckets: each entry that a link leads to is marked "chained", and its key is hashed
- * again.  Then the order: each entry is taken as used, must be chained (the mark goes away), and
- * its value is looked at.  So an entry that is in one of the two alone, or in one of them twice,
- * is found without a set of entries.
+ * First the buckets: each entry that a link leads to is marked "chained", its key's block is taken
+ * as used, if it has one, and its key is hashed again: so no block is hashed for two entries.  Then
+ * the order: each entry is taken as used, must be chained (the mark goes away), and its value is
+ * looked at.  So an entry that is in one of the two alone, or in one of them twice, is found
+ * without a set of entries.
  *
  *   C14  there are as many buckets as the entries ask for (D4), and blocks, nodes and segments are
  *        those that the shape asks for (G2, G3); a bucket's links have no gaps, and its lines are as
@@ -57,8 +58,9 @@ static int key_bytes(struct pms_check *c, uint64_t entry, uint64_t off, uint64_t
 static int far_key(struct pms_check *c, uint64_t entry)
 {
     uint64_t at = PMS_ENTRY_KEY(entry), off = pms_get(c->pool, at);
-    if (!pms_check_block(c, off, sizeof(struct pms_far_key_pm), "a long key", at))
+    if (!pms_check_use(c, off, sizeof(struct pms_far_key_pm), "a long key", at))
         return 0;
+    c->out->blobs++;
     uint64_t word0 = pms_get(c->pool, off), word1 = pms_get(c->pool, off + 8);
     uint64_t image = word0 >> 32, stored = word1 & UINT32_MAX, tag = word0 & UINT32_MAX;
     uint64_t bytes = sizeof(struct pms_far_key_pm) + PMS_PAD8(image) + stored;
@@ -261,10 +263,6 @@ static void check_entry(struct pms_check *c, uint64_t entry, uint64_t capacity)
 {
     uint32_t extra = PMS_LINK_EXTRA(pms_get(c->pool, PMS_ENTRY_NEXT(entry)));
     uint64_t inner = PMS_ENTRY_KEY(entry) + PMS_PAD8(extra >> 8);
-    if ((extra & 0xffu) == PMS_KEY_FAR &&
-        pms_check_use(c, pms_get(c->pool, PMS_ENTRY_KEY(entry)), sizeof(struct pms_far_key_pm),
-                      "a long key", PMS_ENTRY_KEY(entry)))
-        c->out->blobs++;
     if (inner > entry + capacity)
         inner = entry + capacity;
     pms_check_cell(c, PMS_ENTRY_VALUE(entry), inner, entry + capacity);
@@ -290,11 +288,14 @@ static uint64_t check_order(struct pms_check *c, const struct dict *dict, int wh
         if (!capacity)
             return n;
         uint64_t i = pms_check_index(c, entry), prev = pms_get(c->pool, PMS_ENTRY_PREV(entry));
-        if (!pms_check_bit(c->chained, i) && whole)
-            pms_check_problem(c,
-                              "the entry at offset %" PRIu64 " of the dict at offset %" PRIu64
-                              " is in no bucket",
-                              entry, dict->off);
+        if (!pms_check_bit(c->chained, i)) {
+            if (whole)
+                pms_check_problem(c,
+                                  "the entry at offset %" PRIu64
+                                  " of the dict at offset %" PRIu64 " is in no bucket",
+                                  entry, dict->off);
+            (void)check_key(c, entry, capacity);
+        }
         pms_check_bit_clear(c->chained, i);
         if (prev != PMS_LINK(before, 0))
             pms_check_problem(c,
