@@ -276,7 +276,11 @@ static int step_in(struct pms_pool *pool, int write, int64_t left)
             sleep_turn(pool, left, WAITS_FOR_OTHERS);
         return PMS_OK;
     }
-    return write ? pms_pool_quiet(pool) : pms_pool_drain(pool);
+    if (write)
+        return pms_pool_quiet(pool);
+    PMS_TRY(pms_pool_drain(pool));
+    /* Others have committed more meanwhile, and would again: a read might never be let in. */
+    return must_wait(pool, 0) && pool->owner == 0 ? pms_pool_drain_all(pool) : PMS_OK;
 }
 
 static int enter_wait(struct pms_pool *pool, const struct pms_handle *handle, int write,

@@ -124,10 +124,42 @@ static void test_close_waits_for_commits_and_tells_those_who_come_later(void)
     }
 }
 
+/* Each time that a reader had waited for a frame, others had committed more: it was let in when they
+ * paused, or not at all. */
+static void test_readers_are_let_in_while_others_go_on_to_commit(void)
+{
+    enum { READS = 100 };
+    struct crew c = {.list = 0};
+    pthread_t thread[WRITERS];
+    uint64_t waited_for = 0;
+    crew_make(&c);
+    c.f.pool->map.medium.recorder_context = &c;
+    c.f.pool->map.medium.recorder = watch;
+    crew_start(&c, thread);
+    for (int i = 0; i < READS; i++) {
+        pms_pool_lock(c.f.pool);
+        uint64_t frames = c.f.pool->tx.frames;
+        pms_pool_unlock(c.f.pool);
+        int status;
+        while ((status = pms_enter_read_wait(c.f.pool, NULL, -1)) == PMS_E_INTR)
+            continue;
+        CHECK_EQ(status, PMS_OK);
+        CHECK_EQ(c.f.pool->tx.ticket_durable, c.f.pool->tx.ticket_issued);
+        waited_for += c.f.pool->tx.frames - frames;
+        CHECK_EQ(pms_leave_read(c.f.pool), PMS_OK);
+        usleep(500); /* they begin again */
+    }
+    /* Three each at most, and some for the processor that a thread may not have. */
+    CHECK(waited_for < 10 * READS);
+    crew_join(&c, thread);
+    fixture_remove(&c.f);
+}
+
 int main(void)
 {
     CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "sync", 1), 0);
     test_checkpoint_writes_no_unit_before_its_frame();
     test_close_waits_for_commits_and_tells_those_who_come_later();
+    test_readers_are_let_in_while_others_go_on_to_commit();
     return 0;
 }
