@@ -12,8 +12,7 @@
 
 #include <errno.h>
 
-/* What one look may spend on populating, and how much of the map of pages it may pass over. */
-#define POPULATE_NS 10000
+/* How much of the map of pages one look may pass over, on its way to a piece to populate. */
 #define POPULATE_WORDS 512u
 /* At once when the file has grown: behind the tables, what is used next. */
 #define POPULATE_STEP (1ull << 20)
@@ -32,23 +31,19 @@ static int populate(struct pms_pool *pool, uint64_t off, uint64_t end)
     return PMS_OK;
 }
 
-/* One step: pieces that no unit has needed yet, for about POPULATE_NS; what fails is left to the
- * faults. */
+/* One step: a piece that no unit has needed yet (counted, not timed: system calls are what tests make
+ * fail, by their number); what fails is left to the faults. */
 static void populate_on(struct pms_pool *pool)
 {
     struct pms_tx *tx = &pool->tx;
     uint64_t size = pool->super.size; /* growth that failed half-way leaves more in the map */
-    int64_t end_ns = pms_watch_now() + POPULATE_NS;
-    uint64_t at = pool->populate_next, passed = at + POPULATE_WORDS * 64 * PMS_PAGE;
-    while (at < size && at < passed && tx->ahead) {
-        if (tx->page_seen[at / PMS_PAGE / 64] == UINT64_MAX) {
-            at += 64 * PMS_PAGE - at % (64 * PMS_PAGE);
-            continue;
-        }
-        pms_tx_ready(tx, at, PMS_PIECE_PAGES * PMS_PAGE);
-        at += PMS_PIECE_PAGES * PMS_PAGE;
-        if (pms_watch_now() > end_ns)
-            break;
+    const uint64_t word = 64 * PMS_PAGE, piece = PMS_PIECE_PAGES * PMS_PAGE;
+    uint64_t at = pool->populate_next, passed = at + POPULATE_WORDS * word;
+    while (at < size && at < passed && tx->page_seen[at / word] == UINT64_MAX)
+        at += word - at % word;
+    if (at < size && at < passed && tx->ahead) {
+        pms_tx_ready(tx, at, piece);
+        at += piece;
     }
     pool->populate_next = at;
     if (at < size && tx->ahead)
