@@ -128,6 +128,15 @@ static int grow_to(struct pms_pool *pool, const struct pms_super_pm *wanted)
     return status == PMS_OK ? remembered : status;
 }
 
+static int grow_by(struct pms_pool *pool, uint64_t pages, uint64_t step)
+{
+    uint64_t limit = pool->limit < pool->map.limit ? pool->limit : pool->map.limit;
+    struct pms_super_pm wanted = pool->super;
+    wanted.size = new_size(&wanted, pages, step);
+    return wanted.size > limit ? PMS_FAIL(PMS_E_FULL, "allocate", 0, pages * PMS_PAGE, limit)
+                               : grow_to(pool, &wanted);
+}
+
 /* The heap needs a run of so many pages. */
 int pms_pool_grow_pages(void *context, uint64_t pages)
 {
@@ -138,16 +147,9 @@ int pms_pool_grow_pages(void *context, uint64_t pages)
     step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
     if (pool->map.medium.tier == PMS_TIER_VOLATILE)
         step = STEP_MEMORY;
-    uint64_t limit = pool->limit < pool->map.limit ? pool->limit : pool->map.limit;
-    struct pms_super_pm wanted = pool->super;
-    wanted.size = new_size(&wanted, pages, step);
-    if (wanted.size > limit) { /* no more than needed, then */
-        wanted = pool->super;
-        wanted.size = new_size(&wanted, pages, 0);
-    }
-    if (wanted.size > limit)
-        return PMS_FAIL(PMS_E_FULL, "allocate", 0, pages * PMS_PAGE, limit);
-    return grow_to(pool, &wanted);
+    int status = grow_by(pool, pages, step);
+    return status == PMS_E_FULL ? grow_by(pool, pages, 0)
+                                : status; /* no more than needed, then */
 }
 
 int pms_pool_grow(struct pms_pool *pool, uint64_t size)

@@ -206,6 +206,15 @@ def test_full_file_system_is_a_named_error_and_no_signal(small_disk: Path) -> No
         assert pool.check().ok
 
 
+def test_pool_takes_the_last_space_of_a_file_system(small_disk: Path) -> None:
+    """A step of growth that is too large for the disk becomes as small as the value needs."""
+    with pmemstore.open(small_disk / "t.pool", "n", size="1M", log_size="64K") as pool:
+        assert fill(pool) > 0
+        disk = os.statvfs(small_disk)
+        assert disk.f_bavail * disk.f_frsize < 256 << 10
+        assert pool.check().ok
+
+
 def test_other_files_may_take_the_space(small_disk: Path) -> None:
     """Space that somebody else has taken is refused to the pool, which has all of its own."""
     with pmemstore.open(small_disk / "t.pool", "n", size="3M", log_size="64K") as pool:
