@@ -119,6 +119,15 @@ static void fill_kinds(struct fixture *f, uint64_t dict, uint64_t small)
         append(f, small, value[i]);
 }
 
+/* 149 buckets: all blocks, a node and a segment; at 4 entries to each, some have a further line. */
+static void fill_wide(struct fixture *f, uint64_t dict)
+{
+    fixture_begin(f->pool);
+    for (uint64_t i = 0; i < 600; i++)
+        put(f, dict, int_key(i), (struct pms_val){.tag = PMS_TAG_INT, .num = i});
+    fixture_commit(f->pool);
+}
+
 /* A set of many elements, and a deque that is full. */
 static void fill_set_and_deque(struct fixture *f, uint64_t set, uint64_t deque)
 {
@@ -321,6 +330,7 @@ void hostile_make_kinds(const char *parent, struct hostile_image *out)
     put_array(&f, "records", "[[\"a\", \"<i2\"], [\"b\", \"|S3\"]]", 5, 9, 3);
     put_array(&f, "none", "<M8[ns]", 8, 0, 0);
     put_array(&f, "many", "|u1", 1, 40000, 0);
+    fill_wide(&f, put_object(&f, PMS_TAG_DICT, "wide"));
     leave_orphans(&f);
     read_file(&f, out);
     fixture_remove(&f);

@@ -222,7 +222,10 @@ static void test_too_many_and_too_few_buckets_are_told(void)
     fixture_sound(fx.pool);
     forge_buckets(13);
     CHECK_EQ(fixture_problems(fx.pool, 1, &result), 1);
+    forge_buckets(1); /* in further lines of the header's bucket */
+    CHECK_EQ(fixture_problems(fx.pool, 1, &result), 1);
     forge_buckets(15);
+    fixture_sound(fx.pool);
     fixture_drop_object(&fx, "forged");
 }
 
