@@ -59,17 +59,24 @@ static void find_crowd(void)
             crowd[n++] = number;
 }
 
-/* The lines of the bucket that the crowd is in. */
-static uint32_t crowd_lines(void)
+/* The bucket that the crowd is in. */
+static void crowd_place(uint64_t *at)
 {
     struct pms_dict_shape shape;
     struct pms_key key = int_key(crowd[0]);
-    uint32_t lines = 1;
-    uint64_t at = 0, link;
     CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
     CHECK_EQ(pms_dict_shape(fx.pool, dict, &shape), PMS_OK);
     uint64_t b = pms_dict_bucket_of(&shape, pms_key_hash(fx.pool, &key)).number;
-    CHECK_EQ(pms_dict_bucket_at(fx.pool, dict, &shape, b, &at), PMS_OK);
+    CHECK_EQ(pms_dict_bucket_at(fx.pool, dict, &shape, b, at), PMS_OK);
+    pms_leave_read(fx.pool);
+}
+
+static uint32_t crowd_lines(void)
+{
+    uint32_t lines = 1;
+    uint64_t at = 0, link;
+    crowd_place(&at);
+    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
     for (; PMS_LINK_IS_MORE(link = pms_get(fx.pool, PMS_LINE_MORE(at))); lines++)
         at = PMS_LINK_OFF(link);
     pms_leave_read(fx.pool);
@@ -135,6 +142,35 @@ static void test_a_crowded_bucket_goes_on_in_further_lines(void)
     }
     CHECK_EQ(buckets(), 1);
     fixture_drop_object(&fx, "crowd");
+}
+
+static int put_word(uint64_t off, uint64_t word)
+{
+    pms_put(fx.pool, off, word);
+    return PMS_OK;
+}
+
+/* A bucket whose last line leads back to its first further one ends each operation that walks
+ * through it, and the check tells of it. */
+static void test_a_bucket_in_a_circle_is_damage(void)
+{
+    struct pms_check_result result;
+    uint64_t at = 0, link, further = 0;
+    new_dict("circle");
+    for (uint32_t i = 0; i < 57; i++) /* eight lines, all full */
+        CHECK_EQ(set_number(crowd[i]), PMS_OK);
+    crowd_place(&at);
+    for (; PMS_LINK_IS_MORE(link = pms_get(fx.pool, PMS_LINE_MORE(at)));
+         at = PMS_LINK_OFF(link))
+        further = further ? further : link;
+    CHECK_EQ(OP(fx.pool, put_word(PMS_LINE_MORE(at), further)), PMS_OK);
+    CHECK_EQ(del_number(crowd[CROWD - 1]), PMS_E_CORRUPT);
+    CHECK_EQ(set_number(crowd[CROWD - 1]), PMS_E_CORRUPT);
+    CHECK_EQ(del_number(crowd[0]), PMS_E_CORRUPT);
+    CHECK(fixture_problems(fx.pool, 1, &result) > 0);
+    CHECK_EQ(OP(fx.pool, put_word(PMS_LINE_MORE(at), link)), PMS_OK);
+    fixture_sound(fx.pool);
+    fixture_drop_object(&fx, "circle");
 }
 
 /* ---- levels ---- */
@@ -247,6 +283,7 @@ static void run_all(const char *parent)
     seed = 88172645463325252ull;
     test_size_classes_of_buckets_begin_at_lines();
     test_a_crowded_bucket_goes_on_in_further_lines();
+    test_a_bucket_in_a_circle_is_damage();
     test_tags_and_tree_change_at_level_16();
     test_too_many_and_too_few_buckets_are_told();
     fixture_remove(&fx);
