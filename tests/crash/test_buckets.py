@@ -14,7 +14,6 @@ import pytest
 
 from pmemstore import Pool, layout
 from pmemstore._native import ffi, lib
-from pmemstore.testing import crash_check
 
 Workload = Callable[[Pool], None]
 
@@ -100,17 +99,7 @@ MEDIA = ["direct", "file"]
 
 @pytest.mark.parametrize("medium", MEDIA)
 @pytest.mark.parametrize("scenario", [one_by_one, at_once, roll_backs])
-def test_crowded_buckets_are_whole_at_every_moment(scenario: Workload, medium: str) -> None:
-    report = crash_check(
-        scenario,
-        media=[medium],
-        log_size="4K",
-        images=4,
-        nested=2,
-        seconds=600,
-        keep=None,
-    )
-    tally = report.media[medium]
-    assert tally.skipped == 0
-    assert tally.points > 10
-    assert tally.crashes_inside_recovery >= 2
+def test_crowded_buckets_are_whole_at_every_moment(
+    scenario: Workload, medium: str, no_state_between: Callable[..., None]
+) -> None:
+    no_state_between(scenario, medium)

@@ -266,21 +266,10 @@ def go_on(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(("scenario", "medium"), CASES)
-def test_each_operation_is_atomic_and_durable(scenario: Workload, medium: str) -> None:
-    report = crash_check(
-        scenario,
-        media=[medium],
-        follow=go_on,
-        log_size="4K",
-        images=5,
-        nested=2,
-        seconds=600,
-        keep=None,
-    )
-    tally = report.media[medium]
-    assert tally.skipped == 0
-    assert tally.points > 10
-    assert tally.crashes_inside_recovery >= 2
+def test_each_operation_is_atomic_and_durable(
+    scenario: Workload, medium: str, no_state_between: Callable[..., None]
+) -> None:
+    no_state_between(scenario, medium, follow=go_on, images=5)
 
 
 @pytest.mark.slow

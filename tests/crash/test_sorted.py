@@ -135,21 +135,10 @@ def go_on(pool: Pool) -> None:
 
 @pytest.mark.parametrize("medium", MEDIA)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_each_operation_is_atomic_and_durable(scenario: Workload, medium: str) -> None:
-    report = crash_check(
-        scenario,
-        media=[medium],
-        follow=go_on,
-        log_size="4K",
-        images=4,
-        nested=2,
-        seconds=600,
-        keep=None,
-    )
-    tally = report.media[medium]
-    assert tally.skipped == 0
-    assert tally.points > 10
-    assert tally.crashes_inside_recovery >= 2
+def test_each_operation_is_atomic_and_durable(
+    scenario: Workload, medium: str, no_state_between: Callable[..., None]
+) -> None:
+    no_state_between(scenario, medium, follow=go_on)
 
 
 @pytest.mark.slow
