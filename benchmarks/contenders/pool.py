@@ -46,10 +46,12 @@ class Pmemstore(Contender):
     package = "pmemstore"
     statements: ClassVar[dict[str, str]] = STATEMENTS
     lacks: ClassVar[dict[str, str]] = LACKS
+    #: Of ``pmemstore.open``, besides its defaults.
+    options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, folder: Path, *, only_data: bool = False) -> None:
         super().__init__(folder, only_data=only_data)
-        self.pool = pmemstore.open(folder / "bench.pool")
+        self.pool = pmemstore.open(folder / "bench.pool", **self.options)
         root = self.pool.root
         if "data" not in root:
             root.update({"data": self.empty(), "sequence": [], "counter": 0})
