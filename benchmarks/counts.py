@@ -54,8 +54,8 @@ BLOCKS, BLOCK = 4, 1000
 TOLERANCE = 0.03
 #: The worst of many is less even.
 TOLERANCE_OF_WORST = 0.06
-#: What the random hash seed may move where keys come and go: in which lines the changed words of the
-#: table lie, and so how many runs of words a frame has.
+#: What the random hash seed may move where keys come and go: in which lines the changed words of
+#: the table lie, and so how many runs of words a frame has.
 SPREAD = {"flushed_lines": 0.04, "log_bytes": 0.10, "written_bytes": 0.04}
 #: The same of the worst put: a line more in its frame, or two.
 SPREAD_OF_WORST = SPREAD | {"flushed_lines": 0.10, "log_bytes": 0.35}

@@ -39,7 +39,7 @@ def test_promises_are_in_the_committed_figures(counts: ModuleType) -> None:
     exact = counts.load()["exact"]
     for name in ("put", "replace", "delete", "counter", "append", "list set", "record set"):
         fences = exact[f"direct: {name}"]["fences"]
-        # Of 64 divisions of a bucket one makes a segment: more than 4 KiB of new blocks, two fences.
+        # One division of 64 makes a segment: more than 4 KiB of new blocks, and a second fence.
         assert fences == 1 or (name == "put" and 1 < fences < 1.01)
         assert exact[f"direct: {name}"]["syncs"] == 0
         assert exact[f"file: {name}"]["syncs"] == 1
