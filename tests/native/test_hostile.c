@@ -496,7 +496,7 @@ int main(int argc, char **argv)
         test_killed(shm, OPEN_FEW);
         test_killed(shm, OPEN_MANY);
         test_killed(".", 0); /* frames of a file, read on direct media too */
-        flips_between = slice ? 11 : 1;
+        flips_between = slice ? 19 : 1;
         run_heap(shm, 0, 0);
         run_splices(shm, slice ? 2000 : 100000, 1);
         hostile_stage_base(&stage, &empty);
