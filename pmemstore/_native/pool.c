@@ -232,12 +232,13 @@ int pms_tx_abort(struct pms_pool *pool, uint32_t depth)
     return PMS_OK;
 }
 
-void pms_tx_abandon(struct pms_pool *pool, uint32_t depth)
+void pms_tx_abandon(struct pms_pool *pool, uint32_t depth, uint64_t number)
 {
     if (pool->fork_epoch != atomic_load(&pms_fork_epoch))
         return;
     pms_pool_lock(pool);
-    if (!pool->closed && pool->owner != 0 && depth <= pool->depth) {
+    if (!pool->closed && pool->owner != 0 && pool->tx_number == number &&
+        depth <= pool->depth) {
         if (depth == 1)
             pms_pool_roll_back_all(pool);
         else
@@ -287,6 +288,7 @@ int pms_pool_close(struct pms_pool *pool)
         return PMS_OK;
     }
     pms_pool_lock(pool);
+    pool->closing = 1;
     if (!pool->closed && pool->owner)
         pms_pool_roll_back_all(pool);
     int status = PMS_OK, guard = PMS_OK;

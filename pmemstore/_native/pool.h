@@ -85,10 +85,12 @@ struct pms_pool {
     _Atomic uint32_t lock; /* 0 free, 1 held, 2 held and awaited */
     uint32_t fork_epoch;
     uint32_t closed;
+    uint32_t closing;  /* transactions have been rolled back, and `closed` is on its way */
     uint32_t poisoned; /* a sync failed, or SIGBUS: no more writes */
     uint32_t read_only;
     uint32_t depth;         /* of the owner's transaction; 0: none */
     _Atomic uint64_t owner; /* kernel's id of the thread with the open transaction, or 0 */
+    uint64_t tx_number;     /* of that transaction: how many have begun */
     _Atomic uint32_t turn;  /* futex: changes when an owner leaves or a frame is durable */
     uint32_t waiters;
     uint32_t draining; /* threads in pms_pool_drain_all: no unit begins */
@@ -207,10 +209,10 @@ int pms_tx_begin_wait(struct pms_pool *pool, uint32_t *depth, int64_t timeout_ns
 int pms_tx_commit(struct pms_pool *pool, uint32_t depth, uint64_t *ticket);
 /* Roll back to where depth began (levels inside it too). */
 int pms_tx_abort(struct pms_pool *pool, uint32_t depth);
-/* Whoever could end level `depth` of the open transaction is gone, and the caller is another
+/* Whoever could end level `depth` of transaction `number` is gone, and the caller is another
  * thread than its owner: depth 1 is rolled back at once, for a deeper level the owner can only
- * roll back the whole. */
-void pms_tx_abandon(struct pms_pool *pool, uint32_t depth);
+ * roll back the whole.  Nothing if that transaction has ended: another may be open by now. */
+void pms_tx_abandon(struct pms_pool *pool, uint32_t depth, uint64_t number);
 /* 0, or the depth if the calling thread owns a transaction. */
 uint32_t pms_tx_depth(struct pms_pool *pool);
 

@@ -365,6 +365,7 @@ static int own(struct pms_pool *pool, uint32_t *depth)
         pool->doomed = 0;
         pms_unit_begin(&pool->tx, 1);
         pms_watch_begin(&pool->watch);
+        pool->tx_number++;
         atomic_store(&pool->owner, pms_thread_self());
     }
     pool->savepoint[pool->depth] =

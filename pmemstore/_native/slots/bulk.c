@@ -221,7 +221,7 @@ PyObject *pys_bulk(PyObject *self, enum pys_bulk_act act, PyObject *items)
     done = add_all(bulk, iterator);
     forget(bulk);
     if (bulk->in_level && done == 0)
-        done = pys_level_commit(bulk->self->owner, &bulk->level);
+        done = pys_level_finish(bulk->self->owner, &bulk->level);
     else if (bulk->in_level)
         pys_level_abort(bulk->self->owner, &bulk->level);
     PyMem_Free(bulk);

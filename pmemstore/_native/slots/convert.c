@@ -298,6 +298,10 @@ int pys_value_build(struct pys_pool *owner, PyObject *obj, struct pys_value *out
         Py_DECREF(built);
         return pys_value_pack(obj, out);
     }
+    if (owner->pool == NULL) { /* closed meanwhile, by another thread */
+        Py_DECREF(built);
+        return pys_raise(owner, PMS_FAIL(PMS_E_CLOSED, "storing a container", 0, 0, 0));
+    }
     if (!value_ref(owner, built, out)) {
         PyErr_Format(PyExc_TypeError, "build() must return a proxy of the pool, not %R", built);
         Py_DECREF(built);

@@ -148,6 +148,7 @@ int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t tim
         unlink_levels(owner, first, &stale);
     }
     level->depth = depth;
+    level->number = pool->tx_number;
     level->outer = owner->level;
     owner->level = level;
     if (PMS_UNLIKELY(stale.levels != 0))
@@ -156,10 +157,10 @@ int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t tim
 }
 
 /* A waiter may hold the pool's lock and want the GIL: not while we hold it. */
-static void abandon(struct pms_pool *pool, uint32_t depth)
+static void abandon(struct pms_pool *pool, uint32_t depth, uint64_t number)
 {
     PyThreadState *saved = PyEval_SaveThread();
-    pms_tx_abandon(pool, depth);
+    pms_tx_abandon(pool, depth, number);
     PyEval_RestoreThread(saved);
 }
 
@@ -171,7 +172,7 @@ void pys_level_abort(struct pys_pool *owner, struct pys_level *level)
         return;
     if (pool != NULL && !pool->closed) {
         if (pms_tx_depth(pool) == 0) /* another thread's, which cannot reach it any more */
-            abandon(pool, level->depth);
+            abandon(pool, level->depth, level->number);
         else
             pms_tx_abort(pool, level->depth);
         if (!is_open(owner, level)) /* swept out while the GIL was away */
@@ -205,6 +206,8 @@ static int leave_check(struct pys_pool *owner, struct pys_level *level)
         return PMS_OK;
     if (!pool->closed)
         now = pms_tx_depth(owner->pool);
+    if (now == 0 && pool->closing) /* which has rolled it back */
+        return PMS_FAIL(PMS_E_CLOSED, "leaving a transaction", 0, 0, 0);
     if (now == 0)
         return PMS_FAIL(PMS_E_TX, "leaving a transaction that another thread owns", 0, 0, 0);
     if (owner->level == level && now == depth)
@@ -255,6 +258,14 @@ int pys_level_commit(struct pys_pool *owner, struct pys_level *level)
     return PyErr_Occurred() ? -1 : 0;
 }
 
+int pys_level_finish(struct pys_pool *owner, struct pys_level *level)
+{
+    int done = pys_level_commit(owner, level);
+    if (done < 0)
+        pys_level_abort(owner, level);
+    return done;
+}
+
 /* ---- stores ---- */
 
 static int store_value(struct pys_proxy *self, const struct pys_value *value,
@@ -294,7 +305,7 @@ static int store_built(struct pys_proxy *self, PyObject *obj, pys_store_fn store
         pys_value_done(&value);
     }
     if (status == PMS_OK)
-        return pys_level_commit(self->owner, &level) < 0 ? PYS_RAISED : PMS_OK;
+        return pys_level_finish(self->owner, &level) < 0 ? PYS_RAISED : PMS_OK;
     pys_level_abort(self->owner, &level);
     return status;
 }

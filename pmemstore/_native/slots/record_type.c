@@ -316,7 +316,7 @@ static int write_settle(struct write *w, int status)
     if (!w->in_level)
         return status;
     if (status == PMS_OK)
-        return pys_level_commit(owner, &w->level) < 0 ? PYS_RAISED : PMS_OK;
+        return pys_level_finish(owner, &w->level) < 0 ? PYS_RAISED : PMS_OK;
     if (status > PMS_OK)
         status = pys_raise(owner, status);
     pys_level_abort(owner, &w->level);

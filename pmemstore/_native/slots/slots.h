@@ -45,7 +45,8 @@
 #define PYS_LEVELS 8 /* depths whose roll-backs iterators tell apart; deeper ones count as 7 */
 
 struct pys_level {
-    uint32_t depth; /* of the core's transaction; 0: not open */
+    uint32_t depth;  /* of the core's transaction; 0: not open */
+    uint64_t number; /* of that transaction */
     struct pys_level *outer;
     PyObject *on_commit; /* lists of callables, or NULL */
     PyObject *on_abort;
@@ -301,6 +302,9 @@ void pys_proxy_dealloc(PyObject *self);
 int pys_level_begin(struct pys_pool *owner, struct pys_level *level, int64_t timeout_ns);
 /* -1: raised, and rolled back (the outcome is unknown after MediaError). */
 int pys_level_commit(struct pys_pool *owner, struct pys_level *level);
+/* The same for a level in memory that goes away: where commit cannot leave it (the pool is being
+ * closed by another thread) it is taken off the stack all the same. */
+int pys_level_finish(struct pys_pool *owner, struct pys_level *level);
 /* Does the calling thread have it open? */
 int pys_level_is_open(const struct pys_pool *owner, const struct pys_level *level);
 /* Roll back this level and those inside it.  Keeps the exception that is set. */

@@ -132,7 +132,7 @@ int pys_sorted_bulk(struct pys_proxy *self, PyObject *items, int pairs)
         done = apply(bulk);
     forget(bulk);
     if (bulk->in_level && done == 0)
-        done = pys_level_commit(self->owner, &bulk->level);
+        done = pys_level_finish(self->owner, &bulk->level);
     else if (bulk->in_level)
         pys_level_abort(self->owner, &bulk->level);
     PyMem_Free(bulk);
