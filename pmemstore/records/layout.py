@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib  # here: it takes milliseconds, and the first open would pay them
 import keyword
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -156,8 +157,6 @@ class Info:
 
     def fingerprint(self) -> int:
         """Return 64 bits that stand for the key."""
-        import hashlib  # a tenth of the time that importing pmemstore takes
-
         digest = hashlib.blake2b(pack_value(self.key())[1], digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
