@@ -471,12 +471,11 @@ def test_a_record_is_made_with_one_fence(direct_pool: Pool) -> None:
     assert spent(direct_pool, many).fences == 1
 
 
+@pytest.mark.usefixtures("tmpfs")
 def test_growth_goes_in_steps_that_do_not_depend_on_the_size(
     direct: Medium, open_pool: Opener
 ) -> None:
     """On tmpfs no put of a growing pool asks for more than 1 MiB, and the table of a region."""
-    if not direct.is_direct:
-        pytest.skip("no tmpfs")
     path = direct.folder / "t.pool"
     pool = open_pool(path, "n", size="2M")
     stored = pool.root.setdefault("d", {})

@@ -55,19 +55,13 @@ def as_dax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---- contents that are taken away ----
 
 
+@pytest.mark.usefixtures("tmpfs")
 @pytest.mark.parametrize("act", ["truncate", "truncate and back", "punch"])
 def test_contents_taken_away_on_tmpfs_are_told_by_the_next_commit(act: str, direct: Medium) -> None:
     """MediaError before the commit is acknowledged, from then on, and no signal."""
-    if not direct.is_direct or "tmpfs" not in reason_of(direct.folder):
-        pytest.skip("no tmpfs")
     outcome = acts.suffer(direct.folder / "t.pool", act)
     assert outcome.lost
     assert "another task has" in outcome.text
-
-
-def reason_of(folder: Path) -> str:
-    with pmemstore.open(folder / "probe.pool", "n", size="1M") as pool:
-        return pool.durability.reason
 
 
 @pytest.mark.parametrize("watch", ["auto", "always"])
@@ -167,10 +161,9 @@ def test_damage_that_another_task_did_is_not_called_damage(as_dax: Path) -> None
 # ---- the same under a Mapping ----
 
 
+@pytest.mark.usefixtures("tmpfs")
 @pytest.mark.parametrize("act", ["truncate", "truncate and back", "punch"])
 def test_mapping_on_tmpfs_is_told_by_the_next_persist(act: str, direct: Medium) -> None:
-    if not direct.is_direct or "tmpfs" not in reason_of(direct.folder):
-        pytest.skip("no tmpfs")
     outcome = acts.suffer_mapping(direct.folder / "file", act)
     assert outcome.lost
     assert "another task has" in outcome.text
@@ -292,10 +285,9 @@ def fill(pool: pmemstore.Pool, count: int = 2000) -> None:
         pool.root["numbers"][number % 100] = str(number)
 
 
+@pytest.mark.usefixtures("tmpfs")
 def test_prepared_stores_take_no_write_fault(direct: Medium) -> None:
     """Opened again: not one commit of thousands makes the kernel touch the file's times."""
-    if not direct.is_direct:
-        pytest.skip("no tmpfs")
     path = direct.folder / "t.pool"
     pool = acts.make(path)
     before = modified(path)
@@ -305,10 +297,9 @@ def test_prepared_stores_take_no_write_fault(direct: Medium) -> None:
     pool.close()
 
 
+@pytest.mark.usefixtures("tmpfs")
 def test_pages_are_made_writable_with_the_commits_that_need_them(direct: Medium) -> None:
     """Without ``prepare``: no store takes a write fault, and the rest follows bit by bit."""
-    if not direct.is_direct:
-        pytest.skip("no tmpfs")
     path = direct.folder / "t.pool"
     pool = acts.make(path, prepare=None)
     fill(pool)
@@ -325,9 +316,8 @@ def test_pages_are_made_writable_with_the_commits_that_need_them(direct: Medium)
     pool.close()
 
 
+@pytest.mark.usefixtures("tmpfs")
 def test_lazy_pool_takes_its_write_faults_and_counts_them(direct: Medium) -> None:
-    if not direct.is_direct:
-        pytest.skip("no tmpfs")
     path = direct.folder / "t.pool"
     acts.make(path).close()
     time.sleep(acts.TICK)
@@ -344,9 +334,8 @@ def test_lazy_pool_takes_its_write_faults_and_counts_them(direct: Medium) -> Non
     pool.close()
 
 
+@pytest.mark.usefixtures("tmpfs")
 def test_grown_pool_is_prepared(direct: Medium) -> None:
-    if not direct.is_direct:
-        pytest.skip("no tmpfs")
     path = direct.folder / "t.pool"
     pool = acts.make(path)
     pool.root["large"] = bytes(8 << 20)
@@ -382,10 +371,9 @@ def test_pool_is_prepared_and_says_so(medium: Medium, open_pool: Opener) -> None
         pool.prepare_write(0, 1 << 40)
 
 
+@pytest.mark.usefixtures("tmpfs")
 def test_pool_that_is_prepared_does_not_hide_a_hole(direct: Medium) -> None:
     """Zeroes written ahead into a punched range would make the loss invisible."""
-    if not direct.is_direct:
-        pytest.skip("no tmpfs")
     path = direct.folder / "t.pool"
     pool = acts.make(path, watch="off")
     acts.ACTS["punch"](path)
@@ -414,8 +402,7 @@ def test_sparse_copy_gets_its_blocks_when_it_is_opened(direct: Medium, open_pool
                 copy.seek(at)
                 copy.write(data[at : at + 4096])
     pool = open_pool(sparse, "w")
-    if direct.is_direct:
-        assert sparse.stat().st_blocks * 512 >= len(data)
+    assert sparse.stat().st_blocks * 512 >= len(data)
     assert pool.root["a"] == 1
 
 
