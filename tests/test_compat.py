@@ -31,13 +31,7 @@ def expected_contents() -> dict[str, Any]:
         "index": {f"{i:03}": [i] for i in range(300)},
         "array": [i / 3 for i in range(400)],
     }
-    for i in range(10, 50):
-        plain["set"].add(i)
-        plain["deque"].append(-i)
-        plain["numbers"].add(1000 + i)
-        plain["numbers"].discard(i)
-        plain["index"][f"{i:03}x"] = i
-        plain["array"][i] = float(i)
+    MAKER["change"](plain, 10)
     return plain
 
 

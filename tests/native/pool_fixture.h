@@ -9,6 +9,7 @@
 #include "_native/check.h"
 #include "_native/collect.h"
 #include "_native/open.h"
+#include "_native/table_impl.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -168,6 +169,15 @@ static inline void fixture_drop_object(struct fixture *f, const char *name)
     CHECK_EQ(fixture_problems(f->pool, 0, &result), 0);
     CHECK_EQ(result.orphans, 0);
     CHECK_EQ(result.objects, 1);
+}
+
+static inline uint64_t fixture_buckets(struct pms_pool *pool, uint64_t dict)
+{
+    struct pms_dict_shape shape;
+    CHECK_EQ(pms_enter_read_wait(pool, NULL, -1), PMS_OK);
+    CHECK_EQ(pms_dict_shape(pool, dict, &shape), PMS_OK);
+    pms_leave_read(pool);
+    return pms_dict_buckets(&shape);
 }
 
 #endif

@@ -5,8 +5,6 @@
  */
 #include "pool_fixture.h"
 
-#include "_native/table_impl.h"
-
 static struct fixture fx;
 static uint64_t dict;
 static uint64_t seed;
@@ -36,14 +34,7 @@ static void new_dict(const char *name)
     CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, name, &dict)), PMS_OK);
 }
 
-static uint64_t buckets(void)
-{
-    struct pms_dict_shape shape;
-    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
-    CHECK_EQ(pms_dict_shape(fx.pool, dict, &shape), PMS_OK);
-    pms_leave_read(fx.pool);
-    return pms_dict_buckets(&shape);
-}
+static uint64_t buckets(void) { return fixture_buckets(fx.pool, dict); }
 
 /* ---- a bucket of many lines ---- */
 

@@ -8,8 +8,6 @@
  */
 #include "pool_fixture.h"
 
-#include "_native/table_impl.h"
-
 #define KEYS 120000u
 #define NIL UINT32_MAX
 
@@ -291,14 +289,7 @@ static void same_as_model(void)
         do_get((uint32_t)draw(KEYS));
 }
 
-static uint64_t buckets(void)
-{
-    struct pms_dict_shape shape;
-    CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
-    CHECK_EQ(pms_dict_shape(fx.pool, dict, &shape), PMS_OK);
-    pms_leave_read(fx.pool);
-    return pms_dict_buckets(&shape);
-}
+static uint64_t buckets(void) { return fixture_buckets(fx.pool, dict); }
 
 static void new_dict(const char *name)
 {
