@@ -9,9 +9,13 @@
 #include "hash.h"
 #include "pool.h"
 
+/* How much at once: a share of the size.  On files a step is a sync of the inode and its zeroes; on
+ * DAX all pages take write faults again, too, so there steps are fewer; in memory nothing is synced. */
 #define STEP_MIN (2ull << 20)
 #define STEP_MAX (16ull << 20)
-#define STEP_MEMORY (1ull << 20) /* where growth syncs nothing */
+#define STEP_SHARE_FILE 32u
+#define STEP_SHARE_DAX 8u
+#define STEP_MEMORY (1ull << 20)
 
 void pms_super_seal(struct pms_super_pm *super)
 {
@@ -47,22 +51,35 @@ int pms_super_write(struct pms_pool *pool)
 
 static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
-/* Sizes of more than a huge page are multiples of it; exact: only where there is no room for that,
- * or nothing to be had from it. */
-static uint64_t round_size(uint64_t size, bool exact)
+static bool on_dax(const struct pms_pool *pool)
 {
-    return round_up(size, exact || size <= PMS_HUGE ? PMS_REGION_ALIGN : PMS_HUGE);
+    return pool->map.medium.direct && pool->map.medium.tier != PMS_TIER_VOLATILE;
+}
+
+static uint64_t step_of(const struct pms_pool *pool)
+{
+    if (pool->map.medium.tier == PMS_TIER_VOLATILE)
+        return STEP_MEMORY;
+    uint64_t step = pool->super.size / (on_dax(pool) ? STEP_SHARE_DAX : STEP_SHARE_FILE);
+    return step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
+}
+
+/* On DAX sizes of more than a huge page are multiples of it, where there is room for that. */
+static uint64_t round_size(const struct pms_pool *pool, uint64_t size, uint64_t step)
+{
+    bool huge = on_dax(pool) && size > PMS_HUGE && step != 0;
+    return round_up(size, huge ? PMS_HUGE : PMS_REGION_ALIGN);
 }
 
 /* What the file must be so that `pages` more can be had in a row: a longer last region, or a
  * new one behind it (then super gets it).  step 0: no more than that. */
-static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t step)
+static uint64_t new_size(const struct pms_pool *pool, struct pms_super_pm *super,
+                         uint64_t pages, uint64_t step)
 {
     const struct pms_region_pm *last = &super->regions[super->nregions - 1];
     uint64_t end = last->start + last->cap_pages * PMS_PAGE, need = pages * PMS_PAGE;
     if (super->size + need <= end) {
-        uint64_t size =
-            round_size(super->size + (need > step ? need : step), step <= STEP_MEMORY);
+        uint64_t size = round_size(pool, super->size + (need > step ? need : step), step);
         return size < end ? size : end;
     }
     if (super->nregions == PMS_REGIONS_MAX)
@@ -73,7 +90,7 @@ static uint64_t new_size(struct pms_super_pm *super, uint64_t pages, uint64_t st
     uint64_t tables = round_up(cap / PMS_PAGE * PMS_DESC_BYTES, PMS_PAGE);
     super->regions[super->nregions++] = (struct pms_region_pm){end, cap / PMS_PAGE};
     uint64_t size = end + tables + (need > step ? need : step);
-    size = round_size(size, step <= STEP_MEMORY);
+    size = round_size(pool, size, step);
     return size < end + cap ? size : end + cap;
 }
 
@@ -132,7 +149,7 @@ static int grow_by(struct pms_pool *pool, uint64_t pages, uint64_t step)
 {
     uint64_t limit = pool->limit < pool->map.limit ? pool->limit : pool->map.limit;
     struct pms_super_pm wanted = pool->super;
-    wanted.size = new_size(&wanted, pages, step);
+    wanted.size = new_size(pool, &wanted, pages, step);
     return wanted.size > limit ? PMS_FAIL(PMS_E_FULL, "allocate", 0, pages * PMS_PAGE, limit)
                                : grow_to(pool, &wanted);
 }
@@ -143,11 +160,7 @@ int pms_pool_grow_pages(void *context, uint64_t pages)
     struct pms_pool *pool = context;
     if (pages > PMS_POOL_MAX / PMS_PAGE)
         return PMS_FAIL(PMS_E_FULL, "allocate", 0, pages * PMS_PAGE, pool->limit);
-    uint64_t step = pool->super.size / 8;
-    step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
-    if (pool->map.medium.tier == PMS_TIER_VOLATILE)
-        step = STEP_MEMORY;
-    int status = grow_by(pool, pages, step);
+    int status = grow_by(pool, pages, step_of(pool));
     return status == PMS_E_FULL ? grow_by(pool, pages, 0)
                                 : status; /* no more than needed, then */
 }
@@ -162,10 +175,10 @@ int pms_pool_grow(struct pms_pool *pool, uint64_t size)
     while (status == PMS_OK && pool->super.size < size) {
         struct pms_super_pm wanted = pool->super;
         uint64_t most = size - pool->super.size;
-        wanted.size = new_size(&wanted, 1, most > STEP_MAX ? STEP_MAX : most);
+        wanted.size = new_size(pool, &wanted, 1, most > STEP_MAX ? STEP_MAX : most);
         if (wanted.size > pool->limit) {
             wanted = pool->super;
-            wanted.size = new_size(&wanted, 1, 0);
+            wanted.size = new_size(pool, &wanted, 1, 0);
         }
         status = wanted.size > pool->limit
                      ? PMS_FAIL(PMS_E_FULL, "grow the pool beyond its limit", 0, wanted.size,
