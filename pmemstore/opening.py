@@ -55,7 +55,7 @@ def open(
         timeout: Seconds that operations and ``transaction()`` wait for another thread's
             transaction; then TransactionError.  Default: no limit.
         prepare: When pages are made writable ahead of the first store to them (direct media).
-            None: with each commit those that it stores to, in pieces of 64 KiB, and some of the
+            None: with each commit those that it stores to, a piece at a time, and some of the
             rest.  ``now``: all, before this returns.  ``lazy``: none: each first store takes
             a write fault.  Blocks are allocated and written ahead all the same.
         watch: When the file is compared with what it was, because another task may have

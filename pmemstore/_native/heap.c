@@ -222,12 +222,24 @@ int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity)
 
 /* ---- allocate ---- */
 
-static void span_ready(struct pms_heap *heap, struct pms_span *span)
+/* The pieces of a span that a block lies in.  Blocks are handed out from the first one on, so the next
+ * ones come to the same pieces, which is what `ready_from` and `ready_len` say. */
+static void span_ready(struct pms_heap *heap, struct pms_span *span, uint32_t block)
 {
+    uint32_t size = pms_classes[span->cls].size, piece = heap->ready_pages * PMS_PAGE;
+    uint32_t from = block * size / piece * piece,
+             to = (block * size + size - 1) / piece * piece + piece;
     span->ready = heap->ready_round;
-    if (heap->ready)
-        heap->ready(heap->settle_context, span->page * PMS_PAGE,
-                    (uint64_t)pms_classes[span->cls].pages * PMS_PAGE);
+    span->ready_from = (from + size - 1) / size;
+    span->ready_len = to / size - span->ready_from;
+    heap->ready(heap->settle_context, span->page * PMS_PAGE + from, to - from);
+}
+
+static inline bool span_is_ready(const struct pms_heap *heap, const struct pms_span *span,
+                                 uint32_t block)
+{
+    return (span->ready == heap->ready_round && block - span->ready_from < span->ready_len) ||
+           !heap->ready;
 }
 
 static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
@@ -264,8 +276,8 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
         return PMS_FAIL(PMS_E_CORRUPT, "a block is allocated that was seen free",
                         span->page * PMS_PAGE + (uint64_t)block * size, 0, word);
     *off = span->page * PMS_PAGE + (uint64_t)block * size;
-    if (PMS_UNLIKELY(span->ready != heap->ready_round))
-        span_ready(heap, span);
+    if (PMS_UNLIKELY(!span_is_ready(heap, span, block)))
+        span_ready(heap, span, block);
     PMS_TRY(pms_action_add(heap, PMS_ACT_ALLOC, cls, *off, block));
     span_withdraw(heap, span, block);
     bit_set(span->young, block);

@@ -38,7 +38,8 @@ struct pms_span {  /* DRAM state of a span that has been looked at */
     uint64_t page; /* page number in the file */
     uint32_t cls;
     uint32_t navail;
-    uint32_t ready;                 /* heap.ready_round when its pages were made ready */
+    uint32_t ready;                 /* heap.ready_round when pages of it were made ready: */
+    uint32_t ready_from, ready_len; /* those of so many blocks in a row */
     uint32_t first;                 /* no bit of avail is set before this word */
     uint64_t bitmap;                /* offset of its bitmap in the file */
     struct pms_span *prev, *next;   /* list of its class: spans with navail > 0 */
@@ -76,8 +77,9 @@ struct pms_heap {
     void (*settle)(void *context);
     void *settle_context; /* of ready too */
     /* Direct media: pages of which a first block is about to be handed out, so that nothing is
-     * stored to pages that take write faults.  NULL: nobody cares. */
+     * stored to pages that take write faults.  So many at a time.  NULL: nobody cares. */
     void (*ready)(void *context, uint64_t off, uint64_t len);
+    uint32_t ready_pages;
     uint32_t ready_round; /* grows when pages have to be made ready again */
 
     uint64_t *page_avail;   /* bit per page of the file: known free and available */

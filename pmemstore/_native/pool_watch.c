@@ -14,8 +14,6 @@
 
 /* How much of the map of pages one look may pass over, on its way to a piece to populate. */
 #define POPULATE_WORDS 512u
-/* At once when the file has grown: behind the tables, what is used next. */
-#define POPULATE_STEP (1ull << 20)
 /* All at once means: so much in one system call. */
 #define POPULATE_CALL (64ull << 20)
 
@@ -37,7 +35,7 @@ static void populate_on(struct pms_pool *pool)
 {
     struct pms_tx *tx = &pool->tx;
     uint64_t size = pool->super.size; /* growth that failed half-way leaves more in the map */
-    const uint64_t word = 64 * PMS_PAGE, piece = PMS_PIECE_PAGES * PMS_PAGE;
+    const uint64_t word = 64 * PMS_PAGE, piece = tx->piece_pages * PMS_PAGE;
     uint64_t at = pool->populate_next, passed = at + POPULATE_WORDS * word;
     while (at < size && at < passed && tx->page_seen[at / word] == UINT64_MAX)
         at += word - at % word;
@@ -65,14 +63,9 @@ void pms_pool_populate(struct pms_pool *pool, uint64_t fresh)
     tx->ahead = pool->prepare != PMS_PREPARE_LAZY;
     if (!tx->ahead)
         return;
-    uint64_t from = fresh, size = pool->super.size;
-    if (pool->prepare == PMS_PREPARE_AUTO) {
+    if (pool->prepare == PMS_PREPARE_AUTO)
         pool->populate_next = pool->populate_next < fresh ? pool->populate_next : fresh;
-        if (fresh == 0)
-            return;
-        from = size - fresh < POPULATE_STEP ? fresh : size - POPULATE_STEP;
-    }
-    if (populate(pool, from, size) != PMS_OK)
+    else if (populate(pool, fresh, pool->super.size) != PMS_OK)
         tx->ahead = 0; /* an old kernel: stores take their faults */
 }
 

@@ -31,9 +31,12 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
     tx->frame_words = frame_words(log);
     uint64_t lines = tx->frame_words / 12;
     tx->spill_lines = lines > 16384 ? 16384 : lines < 4 ? 4 : (uint32_t)lines;
+    tx->piece_pages =
+        map->medium.tier == PMS_TIER_VOLATILE ? PMS_PIECE_PAGES_MEMORY : PMS_PIECE_PAGES;
     if (log->mode == PMS_MODE_DIRECT) {
         heap->settle = settle;
         heap->ready = ready;
+        heap->ready_pages = tx->piece_pages;
     }
     heap->settle_context = tx;
     return pms_tx_grown(tx);
@@ -183,17 +186,26 @@ uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out)
 
 /* ---- pages ---- */
 
-/* The piece that a page is of.  The file ends at a multiple of it (PMS_REGION_ALIGN). */
-static int piece_ready(struct pms_tx *tx, uint64_t page)
+static int is_seen(const struct pms_tx *tx, uint64_t page)
 {
-    uint64_t first = page & ~(uint64_t)(PMS_PIECE_PAGES - 1);
-    if (pms_map_populate(tx->map, first * PMS_PAGE, PMS_PIECE_PAGES * PMS_PAGE) != PMS_OK) {
+    return (int)(tx->page_seen[page / 64] >> (page & 63) & 1);
+}
+
+/* The pieces from the one that a page is of to the one before `end`, or before the next page that is
+ * writable already; how many pages from `page` on that are, or 0.  The file ends at a multiple of a
+ * piece (PMS_REGION_ALIGN). */
+static uint64_t pieces_ready(struct pms_tx *tx, uint64_t page, uint64_t end)
+{
+    uint64_t piece = tx->piece_pages, first = page & ~(piece - 1), last = first + piece;
+    while (last < end && !is_seen(tx, last))
+        last += piece;
+    if (pms_map_populate(tx->map, first * PMS_PAGE, (last - first) * PMS_PAGE) != PMS_OK) {
         tx->ahead = 0; /* an old kernel: stores take their faults */
         return 0;
     }
-    tx->page_seen[first / 64] |= ((1ull << PMS_PIECE_PAGES) - 1) << (first & 63);
-    tx->made_writable = tx->any_seen = 1;
-    return 1;
+    pms_tx_populated(tx, first * PMS_PAGE, (last - first) * PMS_PAGE);
+    tx->made_writable = 1;
+    return last - page;
 }
 
 static_assert(64 % PMS_PIECE_PAGES == 0, "the bits of a piece are in one word");
@@ -202,15 +214,14 @@ static_assert(PMS_REGION_ALIGN % (PMS_PIECE_PAGES * PMS_PAGE) == 0, "the last pi
 void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len)
 {
     uint64_t end = (off + len + PMS_PAGE - 1) / PMS_PAGE;
-    for (uint64_t page = off / PMS_PAGE; page < end && tx->ahead; page++)
-        if (!(tx->page_seen[page / 64] >> (page & 63) & 1))
-            (void)piece_ready(tx, page);
+    for (uint64_t page = off / PMS_PAGE; page < end && tx->ahead;)
+        page += is_seen(tx, page) ? 1 : pieces_ready(tx, page, end);
 }
 
 void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes)
 {
     const struct pms_log *log = tx->log;
-    uint64_t at = tx->ring_ready, ahead = PMS_PIECE_PAGES * PMS_PAGE;
+    uint64_t at = tx->ring_ready, ahead = tx->piece_pages * PMS_PAGE;
     uint64_t left = log->bytes - log->head % log->bytes; /* a frame may skip the ring's end */
     uint64_t end = log->head + (bytes > left ? left + bytes : bytes) + ahead;
     if (at < log->head)
@@ -229,7 +240,7 @@ static void see_page(struct pms_tx *tx, uint64_t page)
     uint64_t bit = 1ull << (page & 63);
     if (PMS_LIKELY(tx->page_seen[page / 64] & bit))
         return;
-    if (tx->ahead && piece_ready(tx, page))
+    if (tx->ahead && pieces_ready(tx, page, page + 1))
         return;
     tx->page_seen[page / 64] |= bit;
     tx->any_seen = 1;

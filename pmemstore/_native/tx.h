@@ -81,6 +81,7 @@ struct pms_tx {
                             files: changed since the last checkpoint, and so in the log */
     uint64_t page_words, pages_dirty;
     int ahead; /* direct: pages are made writable before they are stored to, a piece at a time */
+    uint32_t piece_pages;
     int any_seen;        /* direct: page_seen is not all zero */
     int made_writable;   /* some were since it was last cleared: that moves the file's times */
     uint64_t ring_ready; /* direct: so far the ring's pages are writable, as log positions go */
@@ -99,8 +100,10 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
 void pms_tx_free(struct pms_tx *tx);
 int pms_tx_grown(struct pms_tx *tx); /* the file has more pages */
 /* Direct: pages are made writable in pieces of so many, at a multiple of it: a span, and what the
- * kernel maps at once around a read. */
+ * kernel maps at once around a read.  In memory, where nothing is gained from doing several at once,
+ * by so few that no unit waits for long. */
 #define PMS_PIECE_PAGES 16u
+#define PMS_PIECE_PAGES_MEMORY 2u
 /* The pages of a range are writable now; all pages may take a write fault again. */
 void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len);
 void pms_tx_unpopulated(struct pms_tx *tx);

@@ -304,9 +304,9 @@ def test_pages_are_made_writable_with_the_commits_that_need_them(direct: Medium)
     pool = acts.make(path, prepare=None)
     fill(pool)
     assert pool.stats().write_faults == 0
-    for _ in range(200):  # 4 MiB, a piece of 64 KiB and more with each look
+    for _ in range(600):  # 4 MiB, a piece of 8 KiB and more with each look
         fill(pool, 5)
-        time.sleep(0.002)
+        time.sleep(0.0012)
     time.sleep(acts.TICK)
     before = modified(path)
     fill(pool)

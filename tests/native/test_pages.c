@@ -1,0 +1,91 @@
+/* test_pages.c -- direct media: pages are made writable before they are stored to, few at a time. */
+#include <sys/mman.h>
+
+#include "_native/table.h"
+#include "pool_fixture.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static struct {
+    uint64_t calls, pages, pages_max; /* max: of one call */
+} made;
+
+int __real_madvise(void *at, size_t len, int advice);
+int __wrap_madvise(void *at, size_t len, int advice);
+int __wrap_madvise(void *at, size_t len, int advice)
+{
+    if (advice == MADV_POPULATE_WRITE) {
+        uint64_t pages = len / PMS_PAGE;
+        made.calls++;
+        made.pages += pages;
+        made.pages_max = pages > made.pages_max ? pages : made.pages_max;
+    }
+    return __real_madvise(at, len, advice);
+}
+
+static void set(struct fixture *f, uint32_t number, const void *bytes, size_t len)
+{
+    char name[16];
+    snprintf(name, sizeof name, "key %u", number);
+    struct pms_key key = fixture_key(name);
+    struct pms_val value = {.tag = PMS_TAG_BYTES, .data = bytes, .len = len};
+    CHECK_EQ(OP(f->pool, pms_dict_set(f->pool, f->root, &key, &value)), PMS_OK);
+}
+
+/* Elsewhere the kernel writes pages back when it likes, and they take faults again. */
+static void make(struct fixture *f, const char *tier)
+{
+    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", tier, 1), 0);
+    fixture_make(f, fixture_usable("/dev/shm") ? "/dev/shm" : ".");
+    memset(&made, 0, sizeof made);
+}
+
+static const uint8_t contents[300000];
+
+/* One operation after the other, also those that make the file longer: what an operation waits for is
+ * a few pieces, whatever the table's size. */
+static void test_pages_come_in_pieces(const char *tier, uint64_t piece)
+{
+    struct fixture f;
+    make(&f, tier);
+    uint64_t size = f.pool->super.size, most = 0, all;
+    for (uint32_t i = 0; f.pool->super.size < size + (8u << 20); i++) {
+        uint64_t before = made.pages;
+        set(&f, i, contents, 100);
+        most = made.pages - before > most ? made.pages - before : most;
+    }
+    CHECK(most <= 12 * piece);
+    CHECK(made.pages >= made.calls * piece);
+    CHECK(made.pages < made.calls * (piece + 1)); /* a row of pages: a table's directory */
+    CHECK_EQ(f.pool->tx.write_faults, 0);
+    all = made.pages;
+    for (uint32_t i = 0; i < 1000; i++)
+        set(&f, i, contents, 101); /* pages that units have come to already */
+    CHECK(made.pages - all <= 12 * piece);
+    fixture_remove(&f);
+}
+
+/* Where a row of pages is needed, a call for each piece would be the dearer way. */
+static void test_a_row_of_pages_is_one_call(void)
+{
+    struct fixture f;
+    make(&f, "volatile");
+    set(&f, 0, contents, 3);
+    memset(&made, 0, sizeof made);
+    set(&f, 1, contents, sizeof contents);
+    CHECK(made.pages_max >= sizeof contents / PMS_PAGE);
+    CHECK(made.pages_max <= sizeof contents / PMS_PAGE + 4);
+    CHECK(made.calls < 8);
+    CHECK_EQ(f.pool->tx.write_faults, 0);
+    fixture_remove(&f);
+}
+
+int main(void)
+{
+    test_pages_come_in_pieces("volatile", PMS_PIECE_PAGES_MEMORY);
+    test_pages_come_in_pieces("flush", PMS_PIECE_PAGES);
+    test_a_row_of_pages_is_one_call();
+    return 0;
+}
