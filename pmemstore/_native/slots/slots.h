@@ -19,14 +19,12 @@
  * calls that do block are made with the GIL released, or while pys_waiting is 0 (a thread
  * becomes a waiter only with the GIL in hand).
  *
- * Limited API of Python 3.11 throughout, so one binary serves all later versions.
+ * Limited API of Python 3.11 throughout, so one binary serves all later versions; the build
+ * defines it, but for free-threaded interpreters, which have none.
  */
 #ifndef PMS_SLOTS_H
 #define PMS_SLOTS_H
 
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
