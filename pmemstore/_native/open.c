@@ -246,6 +246,7 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
         free(pool);
         return PMS_FAIL(PMS_E_NOMEM, "open the pool", 0, sizeof *pool, 0);
     }
+    pms_lock_init();
     pool->refs = 1;
     pool->fork_epoch = atomic_load(&pms_fork_epoch);
     pool->read_only = opt->flag == 'r';

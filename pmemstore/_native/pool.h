@@ -82,7 +82,12 @@ struct pms_handle {
 
 struct pms_pool {
     /* hot: looked at by every operation */
-    _Atomic uint32_t lock; /* 0 free, 1 held, 2 held and awaited */
+    _Atomic uint32_t lock;   /* 0 free, 1 held, 2 held and awaited */
+    _Atomic uint32_t inside; /* the borrower holds the lock, whose word is 0 */
+    _Atomic uintptr_t lent;  /* who may take it by that, pms_thread_place(); 0: nobody */
+    uint32_t by_loan;        /* of the holder: by `inside` */
+    uint32_t turns;          /* of last_holder in a row; under the lock's word */
+    uintptr_t last_holder;
     uint32_t fork_epoch;
     uint32_t closed;
     uint32_t closing;  /* transactions have been rolled back, and `closed` is on its way */
@@ -146,17 +151,49 @@ void pms_pool_unview(struct pms_pool *pool);
 int pms_pool_grow(struct pms_pool *pool, uint64_t size); /* to at least size bytes */
 int pms_pool_checkpoint(struct pms_pool *pool);
 
-/* The lock itself, for a few instructions.  Waits without limit. */
+/* The lock itself, for a few instructions: pool_lock.c is the manual.  Waits without limit. */
 void pms_pool_lock(struct pms_pool *pool);
+int pms_pool_lock_word_try(struct pms_pool *pool);   /* the rest of the trying */
 void pms_pool_unlock_awaited(struct pms_pool *pool); /* the rest of the unlocking */
+void pms_lock_init(void); /* before the first lock of a pool that is being opened */
+
+/* Not 0, and no two threads that live have the same; 0: nothing is lent. */
+extern _Thread_local char pms_thread_mark __attribute__((tls_model("initial-exec")));
+static inline uintptr_t pms_thread_place(void)
+{
+#if defined(__x86_64__)
+    return (uintptr_t)&pms_thread_mark;
+#else
+    return 0;
+#endif
+}
+static inline int pms_pool_lock_lent(struct pms_pool *pool)
+{
+    uintptr_t me = pms_thread_place();
+    if (atomic_load_explicit(&pool->lent, memory_order_relaxed) != me || me == 0 ||
+        atomic_load_explicit(&pool->inside, memory_order_relaxed) != 0)
+        return 0;
+    atomic_store_explicit(&pool->inside, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (PMS_UNLIKELY(atomic_load_explicit(&pool->lent, memory_order_acquire) != me)) {
+        atomic_store_explicit(&pool->inside, 0, memory_order_release);
+        return 0;
+    }
+    pool->by_loan = 1;
+    return 1;
+}
 static inline int pms_pool_lock_try(struct pms_pool *pool)
 {
-    uint32_t expected = 0;
-    return atomic_compare_exchange_strong_explicit(&pool->lock, &expected, 1,
-                                                   memory_order_acquire, memory_order_relaxed);
+    return PMS_LIKELY(pms_pool_lock_lent(pool)) || pms_pool_lock_word_try(pool);
 }
+/* Looks at nothing of the pool any more once another thread may have the lock, and free it. */
 static inline void pms_pool_unlock(struct pms_pool *pool)
 {
+    if (PMS_LIKELY(pool->by_loan)) {
+        pool->by_loan = 0;
+        atomic_store_explicit(&pool->inside, 0, memory_order_release);
+        return;
+    }
     if (PMS_UNLIKELY(atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2))
         pms_pool_unlock_awaited(pool);
 }

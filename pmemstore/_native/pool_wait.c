@@ -1,6 +1,6 @@
-/* pool_wait.c -- the pool's lock, waiting for the owner, and waiting for a sync.
+/* pool_wait.c -- who is let in, waiting for the owner, and waiting for a sync.
  *
- *   lock    a futex, held for single operations
+ *   lock    held for single operations: pool_lock.c
  *   owner   the thread with the open transaction; others sleep on `turn`
  *   turn    counts up whenever something ended that somebody may wait for
  *
@@ -29,19 +29,6 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct t
 {
     return syscall(SYS_futex, (uint32_t *)(void *)word, op | FUTEX_PRIVATE_FLAG, value, time,
                    NULL, who);
-}
-
-void pms_pool_lock(struct pms_pool *pool)
-{
-    if (PMS_LIKELY(pms_pool_lock_try(pool)))
-        return;
-    while (atomic_exchange_explicit(&pool->lock, 2, memory_order_acquire) != 0)
-        futex(&pool->lock, FUTEX_WAIT, 2, NULL, 0);
-}
-
-void pms_pool_unlock_awaited(struct pms_pool *pool)
-{
-    futex(&pool->lock, FUTEX_WAKE, 1, NULL, 0);
 }
 
 /* The kernel's number: it tells whether the thread still lives, and is not used again soon. */
