@@ -152,11 +152,11 @@ static void empty_spans_become_pages_and_come_back(int medium)
 static void growth_inside_a_transaction_that_is_rolled_back(int medium)
 {
     struct setup setup;
-    struct world *w = start(&setup, 4096, 3072, medium);
+    struct world *w = start(&setup, 4096, 5120, medium);
     for (int keep = 0; keep < 2; keep++) {
         uint64_t size = w->pool->super.size;
         struct level level = level_begin(w);
-        for (uint64_t key = 0; key < 60 && w->pool->super.size == size && !world_found; key++)
+        for (uint64_t key = 0; key < 150 && w->pool->super.size == size && !world_found; key++)
             put(w, key, 20000);
         put_many(w, 60, 70, 200);
         CHECK(world_found || w->pool->super.size > size);
