@@ -19,10 +19,10 @@
 
 #define SLICE_NS 50000000 /* a waiter comes back this often, for signal handlers */
 
-/* Who sleeps on `turn`: threads that wait for a frame, by the parity of its number, and all others.
- * At most two frames have waiters: the one being written, and the next. */
-#define WAITS_FOR_FRAME(number) (1u << ((number) & 1u))
-#define WAITS_FOR_OTHERS 4u
+/* Who sleeps on `turn`: threads that wait for a frame, by its number, and all others.  At most three
+ * frames have waiters: the one whose threads are being woken, the one being written, and the next. */
+#define WAITS_FOR_FRAME(number) (1u << ((number) & 3u))
+#define WAITS_FOR_OTHERS 16u
 
 static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *time,
                   uint32_t who)
@@ -51,15 +51,18 @@ void pms_pool_wake(struct pms_pool *pool)
         futex(&pool->turn, FUTEX_WAKE, INT_MAX, NULL, 0);
 }
 
-/* Lock held, frame `number` is durable: all who wait for it, and one who waits for the next, to
- * lead.  The others would find nothing to do. */
+/* Lock held, frame `number` is durable: one who waits for the next is woken, to lead, and all who
+ * wait for this one; the others would find nothing to do.  The lock is given up meanwhile: it takes
+ * 20 to 30 us to wake eight threads, and the next leader need not wait for that. */
 static void wake_frame(struct pms_pool *pool, uint64_t number)
 {
     atomic_fetch_add_explicit(&pool->turn, 1, memory_order_release);
     if (!pool->waiters)
         return;
+    pms_pool_unlock(pool);
     futex(&pool->turn, FUTEX_WAKE_BITSET, 1, NULL, WAITS_FOR_FRAME(number + 1));
     futex(&pool->turn, FUTEX_WAKE_BITSET, INT_MAX, NULL, WAITS_FOR_FRAME(number));
+    pms_pool_lock(pool);
 }
 
 static int64_t now_ns(void)

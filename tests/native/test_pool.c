@@ -155,11 +155,38 @@ static void test_readers_are_let_in_while_others_go_on_to_commit(void)
     fixture_remove(&c.f);
 }
 
+static int slow(void *context, const struct pms_event *event)
+{
+    (void)context;
+    if (event->kind == PMS_EV_WRITE_SYNC)
+        usleep(2000);
+    return 0;
+}
+
+/* Those who come while a frame is written share the next one: two frames for three commits. */
+static void test_threads_that_commit_at_once_share_frames(void)
+{
+    struct crew c = {.list = 0};
+    pthread_t thread[WRITERS];
+    crew_make(&c);
+    c.f.pool->map.medium.recorder = slow;
+    uint64_t frames = c.f.pool->tx.frames, commits = c.f.pool->tx.commits;
+    crew_start(&c, thread);
+    while (atomic_load(&c.done) < 100 * WRITERS)
+        usleep(1000);
+    crew_join(&c, thread);
+    frames = c.f.pool->tx.frames - frames;
+    commits = c.f.pool->tx.commits - commits;
+    CHECK(frames * 5 <= commits * 4);
+    fixture_remove(&c.f);
+}
+
 int main(void)
 {
     CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "sync", 1), 0);
     test_checkpoint_writes_no_unit_before_its_frame();
     test_close_waits_for_commits_and_tells_those_who_come_later();
     test_readers_are_let_in_while_others_go_on_to_commit();
+    test_threads_that_commit_at_once_share_frames();
     return 0;
 }
