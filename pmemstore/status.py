@@ -47,7 +47,7 @@ class PoolStats:
         commits: Transactions and single operations that changed something and committed.
         aborts: Transactions that were rolled back.
         fences: Store fences, each of which orders the flushes before it.
-        flushed_lines: Cache lines written back.
+        flushed_lines: Cache lines written back, or past the caches.
         syncs: System calls that wait for the device.
         log_bytes: Written to the log.
         checkpoints: Times that the log was cut.

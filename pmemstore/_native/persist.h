@@ -93,8 +93,8 @@ typedef int (*pms_recorder_fn)(void *context, const struct pms_event *event);
 
 struct pms_counters { /* since the medium was opened; read without lock for statistics */
     uint64_t fences;
-    uint64_t flushed_lines;
-    uint64_t syncs; /* WRITE_SYNC and SYNC together */
+    uint64_t flushed_lines; /* written past the caches, too */
+    uint64_t syncs;         /* WRITE_SYNC and SYNC together */
     uint64_t written_bytes;
 };
 
@@ -110,7 +110,8 @@ struct pms_medium {
     void (*fence_fn)(void);
     void (*nt_copy_fn)(void *dst, const void *src, size_t len); /* 8-byte multiples, dst
                                   8-aligned; NULL where the CPU has no such store */
-    pms_recorder_fn recorder;                                   /* NULL: none */
+    size_t nt_lines_min; /* so many bytes in whole lines are better copied by it than flushed */
+    pms_recorder_fn recorder; /* NULL: none */
     void *recorder_context;
     struct pms_counters counters;
 };
@@ -146,7 +147,8 @@ static inline void pms_store_u64_at(struct pms_medium *m, uint64_t off, uint64_t
     pms_store_at(m, off, &word, 8, site);
 }
 
-/* The same, past the caches where that pays (large, 8-aligned); needs no flush, but a fence. */
+/* The same, past the caches where that pays (large and 8-aligned, or whole lines on some CPUs); needs
+ * no flush, but a fence. */
 void pms_store_nt_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
                      const struct pms_site *site);
 
@@ -154,6 +156,10 @@ void pms_store_nt_at(struct pms_medium *m, uint64_t off, const void *src, size_t
  * nothing and counts nothing. */
 void pms_flush_slow(struct pms_medium *m, uint64_t off, size_t len,
                     const struct pms_site *site);
+static inline void pms_count_lines(struct pms_medium *m, uint64_t off, size_t len)
+{
+    m->counters.flushed_lines += (off + len - 1) / PMS_LINE - off / PMS_LINE + 1;
+}
 static inline void pms_flush_at(struct pms_medium *m, uint64_t off, size_t len,
                                 const struct pms_site *site)
 {
@@ -164,7 +170,7 @@ static inline void pms_flush_at(struct pms_medium *m, uint64_t off, size_t len,
     if (!m->direct || !len || m->flush_kind == PMS_FLUSH_NONE)
         return;
     m->flush_fn(m->base + off, len);
-    m->counters.flushed_lines += (off + len - 1) / PMS_LINE - off / PMS_LINE + 1;
+    pms_count_lines(m, off, len);
 }
 void pms_fence_at(struct pms_medium *m, const struct pms_site *site);
 

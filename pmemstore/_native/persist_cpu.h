@@ -10,7 +10,7 @@ enum pms_flush_kind pms_cpu_best_flush(void);
 /* True if this CPU can execute the instruction of that kind (NONE: always). */
 bool pms_cpu_has_flush(enum pms_flush_kind kind);
 
-/* Set flush_fn, fence_fn and nt_copy_fn for a kind that the CPU has. */
+/* Set flush_fn, fence_fn, nt_copy_fn and nt_lines_min for a kind that the CPU has. */
 void pms_cpu_bind(struct pms_medium *m, enum pms_flush_kind kind);
 
 #endif

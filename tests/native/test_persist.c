@@ -156,7 +156,7 @@ static void test_nt_store_needs_no_flush_whatever_its_shape(void)
     static const struct {
         uint64_t off;
         size_t len;
-    } cases[] = {{0, 4096}, {8, 4096}, {24, 8192}, {1, 4096}, {8, 4095}, {64, 128}};
+    } cases[] = {{0, 4096}, {8, 4096}, {24, 8192}, {1, 4096}, {8, 4095}, {64, 128}, {64, 64}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct pms_medium m = test_direct(PMS_FLUSH_AUTO);
         struct test_log log = {0};
@@ -165,15 +165,42 @@ static void test_nt_store_needs_no_flush_whatever_its_shape(void)
         pms_store_nt(&m, cases[i].off, data, cases[i].len);
         CHECK(!memcmp(m.base + cases[i].off, data, cases[i].len));
         CHECK_EQ(m.base[cases[i].off + cases[i].len], 0);
+        uint64_t lines = (cases[i].off + cases[i].len - 1) / 64 - cases[i].off / 64 + 1;
+        CHECK_EQ(m.counters.flushed_lines, lines);
         if (log.events[0].kind == PMS_EV_NT_STORE) {
             CHECK_EQ(log.count, 1);
-            CHECK_EQ(m.counters.flushed_lines, 0);
         } else {
             CHECK_EQ(log.count, 2);
             CHECK_EQ(log.events[0].kind, PMS_EV_STORE);
             CHECK_EQ(log.events[1].kind, PMS_EV_FLUSH);
             CHECK_EQ(log.events[1].len, cases[i].len);
         }
+    }
+}
+
+/* The same bytes, however they get there, and each line is counted once. */
+static void test_whole_lines_go_past_the_caches_where_the_cpu_says_so(void)
+{
+    for (int past = 0; past < 2; past++) {
+        struct pms_medium m = test_direct(PMS_FLUSH_AUTO);
+        struct test_log log = {0};
+        uint8_t line[128];
+        memset(line, 7, sizeof line);
+        m.nt_lines_min = past ? 1 : SIZE_MAX;
+        past = past && m.nt_copy_fn;
+        pms_store_nt(&m, 128, line, sizeof line);
+        m.recorder = test_record;
+        m.recorder_context = &log;
+        pms_store_nt(&m, 256, line, sizeof line);
+        pms_store_nt(&m, 384, line, 72);
+        pms_fence(&m);
+        CHECK_EQ(log.events[0].kind, past ? PMS_EV_NT_STORE : PMS_EV_STORE);
+        CHECK_EQ(log.events[past ? 1 : 2].kind, PMS_EV_STORE); /* no whole lines */
+        CHECK(!memcmp(m.base + 128, line, 128) && !memcmp(m.base + 256, line, 128));
+        CHECK(m.base[127] == 0 && m.base[455] == 7 && m.base[456] == 0);
+        CHECK_EQ(m.counters.flushed_lines, 6);
+        if (!m.nt_copy_fn)
+            break;
     }
 }
 
@@ -282,6 +309,7 @@ int main(void)
     test_medium_that_is_not_direct_is_neither_flushed_nor_fenced();
     test_recorder_sees_stores_before_they_happen();
     test_nt_store_needs_no_flush_whatever_its_shape();
+    test_whole_lines_go_past_the_caches_where_the_cpu_says_so();
     test_writes_and_syncs_reach_the_file_and_are_counted();
     test_allocated_range_has_blocks_and_zeroes();
     test_recorder_can_make_any_call_fail();
