@@ -107,9 +107,10 @@ int pms_pool_look(struct pms_pool *pool, int full)
 {
     if (PMS_UNLIKELY(!pool->watch.map)) /* not settled yet */
         return PMS_OK;
+    struct pms_tx *tx = &pool->tx;
     bool direct = pool->map.medium.direct, populating = pool->populate_next != UINT64_MAX;
-    bool ours = populating || pool->tx.made_writable; /* that moves times too */
-    pool->tx.made_writable = 0;
+    bool busy = tx->made_writable != 0, ours = populating || busy; /* that moves times too */
+    tx->made_writable = 0;
     bool others = PMS_UNLIKELY(pool->guard.lease) && pms_guard_look(pool);
     uint32_t found = pms_watch_look(&pool->watch, full != 0 || others);
     if (PMS_UNLIKELY(others)) /* only now may they do something */
@@ -119,13 +120,16 @@ int pms_pool_look(struct pms_pool *pool, int full)
     if (PMS_UNLIKELY(found & PMS_WATCH_SHARED && direct))
         return undo_clone(pool);
     if (found & PMS_WATCH_FAULTED && !ours && pool->prepare != PMS_PREPARE_LAZY && direct) {
-        pool->tx.write_faults++; /* the one that told */
-        pms_tx_unpopulated(&pool->tx);
+        tx->write_faults++; /* the one that told */
+        pms_tx_unpopulated(tx);
         pool->populate_next = 0;
         populating = true;
     }
-    if (populating)
+    if (populating && !busy) { /* else units have waited for pages already */
         populate_on(pool);
+        tx->made_writable =
+            0; /* the next look finds that populating is under way, or remembered */
+    }
     return PMS_OK;
 }
 

@@ -221,14 +221,14 @@ void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len)
 void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes)
 {
     const struct pms_log *log = tx->log;
-    uint64_t at = tx->ring_ready, ahead = tx->piece_pages * PMS_PAGE;
+    uint64_t at = tx->ring_ready, piece = tx->piece_pages * PMS_PAGE;
     uint64_t left = log->bytes - log->head % log->bytes; /* a frame may skip the ring's end */
-    uint64_t end = log->head + (bytes > left ? left + bytes : bytes) + ahead;
+    uint64_t end = log->head + (bytes > left ? left + bytes : bytes);
     if (at < log->head)
         at = tx->ring_first = log->head;
     while (at < end && tx->ahead) {
         uint64_t place = at % log->bytes, rest = log->bytes - place;
-        uint64_t len = ahead < rest ? ahead : rest;
+        uint64_t len = piece < rest ? piece : rest;
         pms_tx_ready(tx, log->off + place, len);
         at += len;
     }

@@ -110,7 +110,7 @@ void pms_tx_unpopulated(struct pms_tx *tx);
 /* Make the pages of a range writable that are not yet, with those of the same pieces, if tx->ahead.
  * What cannot be is left to the write faults. */
 void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len);
-/* The same for the ring, from its head on: a frame of so many bytes and some more. */
+/* The same for the ring, from its head on: a frame of so many bytes. */
 void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes);
 
 /* A unit opens.  transaction: keep a journal. */
