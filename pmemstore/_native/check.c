@@ -106,6 +106,12 @@ static const char *region_fault(const struct pms_super_pm *s, uint32_t i)
     return NULL;
 }
 
+/* One of two, by a crash, and nobody has written it again. */
+static int may_be_torn(const struct pms_check *c)
+{
+    return c->pool->read_only || c->pool->untaken;
+}
+
 static void check_super(struct pms_check *c)
 {
     struct pms_super_pm slot[2];
@@ -115,7 +121,7 @@ static void check_super(struct pms_check *c)
         if (!read_bytes(c, off, sizeof slot[i], &slot[i]))
             return;
         const char *fault = super_fault(&slot[i]);
-        if (c->pool->read_only && memcmp(&slot[i], &c->pool->super, sizeof slot[i]) != 0 &&
+        if (may_be_torn(c) && memcmp(&slot[i], &c->pool->super, sizeof slot[i]) != 0 &&
             left_by_crash++ == 0)
             continue;
         if (fault)
@@ -163,7 +169,7 @@ static void check_anchors(struct pms_check *c)
         if (!read_bytes(c, off, sizeof anchor, &anchor))
             return;
         const char *fault = anchor_fault(&anchor, c->pool->super.log_bytes);
-        if (fault && c->pool->read_only && left_by_crash++ == 0)
+        if (fault && may_be_torn(c) && left_by_crash++ == 0)
             continue;
         if (fault)
             pms_check_problem(c, "the anchor at offset %" PRIu64 " %s", off, fault);

@@ -194,16 +194,28 @@ static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt
     return PMS_OK;
 }
 
-static int engine_start(struct pms_pool *pool, int repair)
+/* What this open has to write it writes behind the rest of recovery: nothing can wait then. */
+static enum pms_recover_when recover_when(const struct pms_pool *pool,
+                                          const struct pms_options *opt, int repair)
+{
+    if (pool->read_only)
+        return PMS_RECOVER_NEVER;
+    return repair || opt->protect || pool->named ? PMS_RECOVER_NOW : PMS_RECOVER_LATER;
+}
+
+static int engine_start(struct pms_pool *pool, const struct pms_options *opt, int repair)
 {
     struct pms_recovered recovered = {0};
     struct pms_log *log = &pool->log;
+    enum pms_recover_when when = recover_when(pool, opt, repair);
     pool->ws.medium = log->medium = &pool->map.medium;
     log->off = pool->super.log_off;
     log->bytes = pool->super.log_bytes;
-    PMS_TRY(pms_recover(&pool->map, log, &pool->super, mode_of(&pool->map),
-                        (int)pool->read_only, &recovered));
+    PMS_TRY(pms_recover(&pool->map, log, &pool->super, mode_of(&pool->map), when, &recovered));
     pool->recovered_units = recovered.units;
+    pool->untaken = recovered.rest;
+    if (!pool->untaken && !pool->read_only)
+        PMS_TRY(pms_pool_name_durable(pool));
     if (repair && !pool->read_only)
         PMS_TRY(pms_super_write(pool));
     PMS_TRY(pms_heap_init(&pool->heap, &pool->ws, &pool->super));
@@ -236,8 +248,9 @@ void pms_pool_drop(struct pms_pool *pool)
         pool_free(pool);
 }
 
-/* The file behind fd becomes an open pool.  fd is the pool's on success alone. */
-static int open_fd(int fd, const char *path, const struct pms_options *opt,
+/* The file behind fd becomes an open pool.  fd is the pool's on success alone.  made: just now, and
+ * has no name yet. */
+static int open_fd(int fd, const char *path, const struct pms_options *opt, uint32_t made,
                    struct pms_pool **out)
 {
     struct pms_pool *pool = calloc(1, sizeof *pool);
@@ -250,6 +263,7 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
     pool->refs = 1;
     pool->fork_epoch = atomic_load(&pms_fork_epoch);
     pool->read_only = opt->flag == 'r';
+    pool->named = made;
     pool->timeout_ns = opt->timeout_ns > 0 ? opt->timeout_ns : -1;
     pool->prepare = opt->prepare;
     pool->populate_next = UINT64_MAX;
@@ -268,7 +282,7 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
     if (status == PMS_OK)
         status = meet_guard(pool, &repair);
     if (status == PMS_OK)
-        status = engine_start(pool, repair);
+        status = engine_start(pool, opt, repair);
     if (status == PMS_OK) {
         *out = pool;
         return PMS_OK;
@@ -278,6 +292,7 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt,
     pms_heap_free(&pool->heap);
     pms_log_free(&pool->log);
     pms_wset_free(&pool->ws);
+    pms_pool_untake(pool);
     if (mapped)
         pms_map_close(&pool->map);
     pool_free(pool);
@@ -386,18 +401,6 @@ static int lock_path(const char *path, int read_only, int *fd)
     return PMS_FAIL(PMS_E_BUSY, "lock the pool", 0, 0, 0);
 }
 
-/* Whoever made the pool was perhaps killed between giving it its name and syncing that: then units
- * would be durable in a file that a crash leaves without a name.  A directory that may not be read
- * cannot be synced, and was not made by this user. */
-static int name_durable(const char *path, const struct pms_options *opt)
-{
-    struct pms_medium m = {
-        .fd = -1, .recorder = opt->recorder, .recorder_context = opt->recorder_context};
-    int status = pms_sync_dir(&m, path), err = pms_detail()->sys_errno;
-    return status == PMS_E_OS && (err == EACCES || err == EPERM || err == EINVAL) ? PMS_OK
-                                                                                  : status;
-}
-
 /* Undo an open whose later steps have failed. */
 static int give_up(int status, struct pms_pool **out)
 {
@@ -419,9 +422,7 @@ static int open_existing(const char *path, const struct pms_options *opt, struct
 {
     int fd;
     PMS_TRY(lock_path(path, opt->flag == 'r', &fd));
-    int status = opt->flag == 'r' ? PMS_OK : name_durable(path, opt);
-    if (status == PMS_OK)
-        status = open_fd(fd, path, opt, out);
+    int status = open_fd(fd, path, opt, 0, out);
     if (status != PMS_OK) {
         close(fd);
         return status;
@@ -603,7 +604,7 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
     if (status == PMS_OK)
         status = format(&m, &super);
     if (status == PMS_OK)
-        status = open_fd(m.fd, path, opt, out);
+        status = open_fd(m.fd, path, opt, 1, out);
     if (status == PMS_OK) {
         m.fd = -1; /* the pool's */
         status = make_root(*out);

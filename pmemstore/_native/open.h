@@ -1,7 +1,8 @@
 /* open.h -- how a pool comes into being, and how a file becomes an open pool.
  *
  *   "c", "n", file missing:  temporary name, format, open it, root dict, fsync, link, fsync dir
- *   open:                    flock, fsync dir, superblocks, map, recover, heap, objects
+ *   open:                    flock, superblocks, map, recover (what cannot wait), heap, objects
+ *   first unit:              fsync dir, the rest of recovery (pool_take.c)
  *
  * A crash while creating leaves at most a file with a temporary name (path + ".new-" + random);
  * a pool under its own name is always complete.

@@ -298,7 +298,9 @@ int pms_pool_close(struct pms_pool *pool)
             /* Nobody gets in between this and closed.  An open that failed, perhaps with a
              * sync, writes no more than it must. */
             pool->log.closing = pool->watch.map != NULL;
-            status = pms_pool_cut(pool);
+            status = pms_pool_end_untaken(pool);
+            if (status == PMS_OK)
+                status = pool->untaken ? pms_pool_look(pool, 1) : pms_pool_cut(pool);
             if (status == PMS_OK)
                 status = end_of_use(pool, &guard);
             if (status != PMS_OK) /* as everywhere: MEDIA is what a failed sync is called */
@@ -336,6 +338,7 @@ int pms_pool_close(struct pms_pool *pool)
     pms_heap_free(&pool->heap);
     pms_log_free(&pool->log);
     pms_wset_free(&pool->ws);
+    pms_pool_untake(pool);
     pms_pool_wake(pool);
     pms_pool_unlock(pool);
     *pms_detail() = detail;

@@ -93,7 +93,9 @@ struct pms_pool {
     uint32_t closing;  /* transactions have been rolled back, and `closed` is on its way */
     uint32_t poisoned; /* a sync failed, or SIGBUS: no more writes */
     uint32_t read_only;
-    uint32_t depth;         /* of the owner's transaction; 0: none */
+    struct pms_recovery *untaken; /* what is to be done before the first unit; NULL: nothing */
+    uint32_t named;               /* the name is durable, or its maker's business */
+    uint32_t depth;               /* of the owner's transaction; 0: none */
     _Atomic uint64_t owner; /* kernel's id of the thread with the open transaction, or 0 */
     uint64_t tx_number;     /* of that transaction: how many have begun */
     _Atomic uint32_t turn;  /* futex: changes when an owner leaves or a frame is durable */
@@ -320,6 +322,14 @@ void pms_guard_looked(struct pms_pool *pool);
 int pms_guard_read(int fd, uint32_t *flags);
 int pms_guard_change(int fd, uint32_t set, uint32_t clear);
 uint32_t pms_pool_protection(struct pms_pool *pool); /* enum pms_protection */
+
+/* ---- pool_take.c ---- */
+/* With the lock held, before anything is written: do what open has left.  A failure poisons. */
+int pms_pool_take(struct pms_pool *pool);
+int pms_pool_name_durable(struct pms_pool *pool); /* a part of it */
+/* At close: frames that were found do not wait for the next open. */
+int pms_pool_end_untaken(struct pms_pool *pool);
+void pms_pool_untake(struct pms_pool *pool); /* forget it */
 
 int pms_super_write(struct pms_pool *pool); /* both slots, one after the other */
 

@@ -207,7 +207,7 @@ static int must_wait(const struct pms_pool *pool, int write)
     if (PMS_UNLIKELY(owner != 0))
         return owner != pms_thread_self();
     if (write)
-        return pms_pool_wants_quiet(pool);
+        return pool->untaken || pms_pool_wants_quiet(pool);
     return pool->tx.ticket_issued != pool->tx.ticket_durable && !pool->poisoned;
 }
 
@@ -227,7 +227,7 @@ static inline int plain_sailing(struct pms_pool *pool, const struct pms_handle *
 {
     uint32_t trouble = pool->closed | (handle ? handle->state : 0);
     if (write)
-        trouble |= pool->read_only | pool->poisoned;
+        trouble |= pool->read_only | pool->poisoned | (pool->untaken != NULL);
     return trouble == 0 && !pms_map_error(&pool->map) &&
            atomic_load_explicit(&pool->owner, memory_order_relaxed) == 0 &&
            pool->log.mode == PMS_MODE_DIRECT;
@@ -267,7 +267,7 @@ static int step_in(struct pms_pool *pool, int write, int64_t left)
         return PMS_OK;
     }
     if (write)
-        return pms_pool_quiet(pool);
+        return pool->untaken ? pms_pool_take(pool) : pms_pool_quiet(pool);
     PMS_TRY(pms_pool_drain(pool));
     /* Others have committed more meanwhile, and would again: a read might never be let in. */
     return must_wait(pool, 0) && pool->owner == 0 ? pms_pool_drain_all(pool) : PMS_OK;

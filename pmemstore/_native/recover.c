@@ -25,7 +25,7 @@ struct unit {
     int redo, committed;
 };
 
-struct recovery {
+struct pms_recovery {
     struct pms_map *map;
     struct pms_medium *medium;
     const struct pms_super_pm *super;
@@ -39,6 +39,7 @@ struct recovery {
     uint64_t bodies; /* words of all frames' bodies */
     uint64_t *page;  /* files: bit per page that a frame names */
     uint64_t page_words;
+    int applied; /* 5 has been done, in private pages */
 };
 
 /* ---- entries ---- */
@@ -62,7 +63,7 @@ static int range_ok(const struct pms_super_pm *super, uint64_t off, uint64_t len
 }
 
 /* The entry at words[*at]; moves on.  PMS_MISSING at the end. */
-static int entry_next(const struct recovery *r, const uint64_t *words, uint64_t count,
+static int entry_next(const struct pms_recovery *r, const uint64_t *words, uint64_t count,
                       uint64_t *at, struct entry *out)
 {
     if (*at >= count)
@@ -100,7 +101,7 @@ static const uint64_t *frame_entries(const struct frame *f, uint64_t *count)
 
 /* Put the extents of a frame in place of the entries that name them.  PMS_MISSING: a body does
  * not match its hash, so the frame was never finished and the chain ends before it. */
-static int load_body(struct recovery *r, struct frame *f)
+static int load_body(struct pms_recovery *r, struct frame *f)
 {
     uint64_t at = 0, words = 0, extents = 0;
     struct entry e;
@@ -138,7 +139,7 @@ static int load_body(struct recovery *r, struct frame *f)
 }
 
 /* Every entry of a frame must be well-formed before anything is changed. */
-static int check_entries(const struct recovery *r, const struct frame *f)
+static int check_entries(const struct pms_recovery *r, const struct frame *f)
 {
     uint64_t at = 0, count, fresh = 0;
     struct entry e;
@@ -164,7 +165,7 @@ static int check_entries(const struct recovery *r, const struct frame *f)
 
 /* ---- 1. the chain ---- */
 
-static int read_chain(struct recovery *r, const struct pms_log *log)
+static int read_chain(struct pms_recovery *r, const struct pms_log *log)
 {
     uint64_t pos = r->anchor.pos, seq = r->anchor.seq, most = log->bytes / PMS_LINE;
     if (pos > log->bytes || pos % PMS_LINE)
@@ -203,7 +204,7 @@ static int read_chain(struct recovery *r, const struct pms_log *log)
 
 /* ---- 2. units ---- */
 
-static int unit_add(struct recovery *r, struct unit u)
+static int unit_add(struct pms_recovery *r, struct unit u)
 {
     if (r->units == r->unit_room) {
         size_t room = r->unit_room ? r->unit_room * 2 : 64;
@@ -217,7 +218,7 @@ static int unit_add(struct recovery *r, struct unit u)
     return PMS_OK;
 }
 
-static int build_units(struct recovery *r, size_t frames)
+static int build_units(struct pms_recovery *r, size_t frames)
 {
     r->units = 0;
     for (size_t i = 0; i < frames; i++) {
@@ -245,7 +246,7 @@ static int build_units(struct recovery *r, size_t frames)
 
 /* ---- 3. is the last frame true? ---- */
 
-static int fresh_true(const struct recovery *r, const struct frame *f)
+static int fresh_true(const struct pms_recovery *r, const struct frame *f)
 {
     uint64_t at = 0, count;
     const uint64_t *words = frame_entries(f, &count);
@@ -256,7 +257,7 @@ static int fresh_true(const struct recovery *r, const struct frame *f)
     return 1;
 }
 
-static int commit_true(const struct recovery *r, size_t i)
+static int commit_true(const struct pms_recovery *r, size_t i)
 {
     const struct pms_frame_ref *f = &r->frame[i].ref;
     if (f->payload[1] == 1) /* contents were fenced before the frame */
@@ -278,7 +279,7 @@ static int commit_true(const struct recovery *r, size_t i)
     return 1; /* no unit of its own in the chain: nothing that could be undone */
 }
 
-static int judge_last(struct recovery *r)
+static int judge_last(struct pms_recovery *r)
 {
     PMS_TRY(build_units(r, r->frames));
     if (r->frames == 0 || r->anchor.mode == PMS_MODE_FILE)
@@ -293,13 +294,13 @@ static int judge_last(struct recovery *r)
 
 /* ---- 4. make durable what is believed ---- */
 
-static void name_pages(struct recovery *r, uint64_t off, uint64_t len)
+static void name_pages(struct pms_recovery *r, uint64_t off, uint64_t len)
 {
     for (uint64_t page = off / PMS_PAGE; page <= (off + len - 1) / PMS_PAGE; page++)
         r->page[page / 64] |= 1ull << (page & 63);
 }
 
-static void settle_named(struct recovery *r, const struct frame *f)
+static void settle_named(struct pms_recovery *r, const struct frame *f)
 {
     uint64_t at = 0, count;
     const uint64_t *words = frame_entries(f, &count);
@@ -311,7 +312,7 @@ static void settle_named(struct recovery *r, const struct frame *f)
 }
 
 /* The extents that a frame's entries lie in: part of the log. */
-static int settle_extents(struct recovery *r, const struct frame *f, int write)
+static int settle_extents(struct pms_recovery *r, const struct frame *f, int write)
 {
     uint64_t at = 0;
     struct entry e;
@@ -331,7 +332,7 @@ static int settle_extents(struct recovery *r, const struct frame *f, int write)
  * the next: what one of the last two names may be in the caches alone, and so may what a unit
  * names that ended with one of them, or not at all.  The ranges of others need no look, and they lie
  * all over the heap.  Else a page may be in the page cache alone. */
-static size_t first_unsettled(const struct recovery *r)
+static size_t first_unsettled(const struct pms_recovery *r)
 {
     if (!r->medium->direct || r->anchor.mode != PMS_MODE_DIRECT || r->frames < 2)
         return 0;
@@ -343,7 +344,7 @@ static size_t first_unsettled(const struct recovery *r)
     return first;
 }
 
-static int settle_log(struct recovery *r, const struct pms_log *log)
+static int settle_log(struct pms_recovery *r, const struct pms_log *log)
 {
     size_t unsettled = first_unsettled(r);
     struct pms_medium *m = r->medium;
@@ -362,7 +363,7 @@ static int settle_log(struct recovery *r, const struct pms_log *log)
         PMS_TRY(settle_extents(r, f, write));
     }
     if (write) {
-        PMS_TRY(pms_write(m, anchor_off, m->base + anchor_off, PMS_LINE));
+        PMS_TRY(pms_write(m, anchor_off, &r->anchor, sizeof r->anchor));
         return pms_sync(m);
     }
     if (!r->read_only)
@@ -374,7 +375,7 @@ static int settle_log(struct recovery *r, const struct pms_log *log)
 
 /* A word stands in one entry of a frame, and UNDO has it in one frame of a transaction: the
  * order of entries does not matter. */
-static void store_frame(struct recovery *r, const struct frame *f)
+static void store_frame(struct pms_recovery *r, const struct frame *f)
 {
     uint64_t at = 0, count;
     const uint64_t *words = frame_entries(f, &count);
@@ -387,7 +388,7 @@ static void store_frame(struct recovery *r, const struct frame *f)
     }
 }
 
-static uint64_t apply_units(struct recovery *r)
+static uint64_t apply_units(struct pms_recovery *r)
 {
     uint64_t last_seq = r->anchor.seq + r->frames - 1, applied = 0;
     int everything = r->anchor.mode == PMS_MODE_FILE;
@@ -411,7 +412,7 @@ static uint64_t apply_units(struct recovery *r)
 /* ---- 6. durable, and a new anchor ---- */
 
 /* The next page that is named, from page on; page_words * 64: none. */
-static uint64_t next_named(const struct recovery *r, uint64_t page)
+static uint64_t next_named(const struct pms_recovery *r, uint64_t page)
 {
     while (page < r->page_words * 64) {
         uint64_t word = r->page[page / 64] >> (page & 63);
@@ -422,7 +423,7 @@ static uint64_t next_named(const struct recovery *r, uint64_t page)
     return page;
 }
 
-static int write_pages(struct recovery *r)
+static int write_pages(struct pms_recovery *r)
 {
     uint64_t end = r->page_words * 64, page;
     for (page = 0; (page = next_named(r, page)) < end; page++)
@@ -443,7 +444,8 @@ static int new_salt(uint64_t old, uint64_t *salt)
     return PMS_OK;
 }
 
-static int new_anchor(struct recovery *r, struct pms_log *log, enum pms_mode mode)
+/* The log goes on behind the chain; the other anchor comes next. */
+static void go_on(const struct pms_recovery *r, struct pms_log *log, enum pms_mode mode)
 {
     uint64_t end = r->anchor.pos;
     if (r->frames)
@@ -458,6 +460,10 @@ static int new_anchor(struct recovery *r, struct pms_log *log, enum pms_mode mod
     log->need_seq = log->dur_seq = log->seq;
     log->need_pos = log->dur_pos = end;
     log->salt = r->anchor.salt;
+}
+
+static int new_anchor(struct pms_recovery *r, struct pms_log *log)
+{
     if (r->read_only)
         return PMS_OK;
     PMS_TRY(new_salt(r->anchor.salt, &log->salt));
@@ -471,8 +477,10 @@ static int new_anchor(struct recovery *r, struct pms_log *log, enum pms_mode mod
     return PMS_OK;
 }
 
-static int run(struct recovery *r, struct pms_log *log, enum pms_mode mode,
-               struct pms_recovered *out)
+/* ---- in two halves ---- */
+
+/* Steps 1 to 3: nothing is changed. */
+static int read_all(struct pms_recovery *r, struct pms_log *log)
 {
     PMS_TRY(pms_anchor_read(r->medium, &r->anchor, &r->slot));
     if (r->anchor.gen > COUNT_MAX || r->anchor.seq > COUNT_MAX)
@@ -490,28 +498,89 @@ static int run(struct recovery *r, struct pms_log *log, enum pms_mode mode,
         if (!r->page)
             return PMS_FAIL_NOMEM("recover the pool", r->page_words * 8);
     }
-    PMS_TRY(settle_log(r, log));
+    return PMS_OK;
+}
+
+/* Can the rest wait for the first unit?  With frames: if memory is our own, and all frames but the
+ * last were durable before the next was written. */
+static int can_wait(const struct pms_recovery *r)
+{
+    return r->frames == 0 || (!r->medium->direct && r->anchor.mode == PMS_MODE_FILE);
+}
+
+/* The last frame alone may be in the page cache alone, and what it tells is shown to readers. */
+static int last_durable(struct pms_recovery *r, const struct pms_log *log)
+{
+    if (r->frames == 0)
+        return PMS_OK;
+    const struct pms_frame_ref *f = &r->frame[r->frames - 1].ref;
+    uint64_t off = log->off + f->pos;
+    return pms_write_sync(r->medium, off, r->medium->base + off, f->bytes);
+}
+
+static void apply(struct pms_recovery *r, struct pms_recovered *out)
+{
     out->frames = r->frames;
     out->units = r->frames ? apply_units(r) : 0;
+    r->applied = 1;
+}
+
+/* Steps 4 to 6. */
+static int write_all(struct pms_recovery *r, struct pms_log *log, struct pms_recovered *out)
+{
+    PMS_TRY(settle_log(r, log));
+    if (!r->applied)
+        apply(r, out);
     if (r->frames && !r->read_only) {
         if (r->medium->direct)
             pms_fence(r->medium);
         else
             PMS_TRY(write_pages(r));
     }
-    return new_anchor(r, log, mode);
+    return new_anchor(r, log);
+}
+
+void pms_recover_drop(struct pms_recovery *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->frames; i++)
+        free(r->frame[i].body);
+    free(r->frame);
+    free(r->unit);
+    free(r->page);
+    free(r);
 }
 
 int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super_pm *super,
-                enum pms_mode mode, int read_only, struct pms_recovered *out)
+                enum pms_mode mode, enum pms_recover_when when, struct pms_recovered *out)
 {
-    struct recovery r = {
-        .map = map, .medium = &map->medium, .super = super, .read_only = read_only};
-    int status = run(&r, log, mode, out);
-    for (size_t i = 0; i < r.frames; i++)
-        free(r.frame[i].body);
-    free(r.frame);
-    free(r.unit);
-    free(r.page);
+    struct pms_recovery *r = calloc(1, sizeof *r);
+    if (!r)
+        return PMS_FAIL_NOMEM("recover the pool", sizeof *r);
+    *r = (struct pms_recovery){.map = map,
+                               .medium = &map->medium,
+                               .super = super,
+                               .read_only = when == PMS_RECOVER_NEVER};
+    int status = read_all(r, log);
+    if (status == PMS_OK) {
+        go_on(r, log, mode);
+        if (when != PMS_RECOVER_LATER || !can_wait(r)) {
+            status = write_all(r, log, out);
+        } else if ((status = last_durable(r, log)) == PMS_OK) {
+            apply(r, out);
+            out->rest = r;
+            return PMS_OK;
+        }
+    }
+    pms_recover_drop(r);
     return status;
 }
+
+int pms_recover_rest(struct pms_recovery *r, struct pms_log *log)
+{
+    struct pms_recovered known = {0};
+    return write_all(r, log, &known);
+}
+
+int pms_recover_found(const struct pms_recovery *r) { return r->frames != 0; }

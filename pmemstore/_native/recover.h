@@ -9,6 +9,11 @@
  *      file log: every frame, in order
  *   6. made durable; then the other anchor with a new salt, made durable; the first one likewise
  *
+ * Who opens a pool need not change it: 4 and 6 wait for the first unit, and so does what 5 makes
+ * durable, if 1 finds no frame, or on files.  All that is shown until then is durable: of frames the
+ * last alone can be in the page cache alone, so that one is written again at once.  Direct media
+ * with frames have no private pages to act in, and do all at once.
+ *
  * A chain that ends before a valid later frame has been damaged: PMS_E_CORRUPT.
  *
  * It may crash anywhere in between and start again: until 6 nothing that it reads is changed,
@@ -21,14 +26,29 @@
 
 #include "log.h"
 
+struct pms_recovery; /* what was read, and is still to be written */
+
 struct pms_recovered {
     uint64_t frames; /* in the chain */
     uint64_t units;  /* replayed or undone */
+    /* NULL: all is done.  Else nothing may be written before pms_recover_rest. */
+    struct pms_recovery *rest;
 };
 
-/* map: open, log: medium, off and bytes are set.  read_only: the mapping is private and nothing
- * is written to the file.  On PMS_OK the log is ready for frames of `mode`. */
+enum pms_recover_when {
+    PMS_RECOVER_NOW,
+    PMS_RECOVER_LATER, /* what can wait, waits */
+    PMS_RECOVER_NEVER, /* the mapping is private and nothing is written to the file */
+};
+
+/* map: open, log: medium, off and bytes are set; these and super stay where they are until the rest
+ * is done or dropped.  On PMS_OK the log is ready for frames of `mode`, or will be after the rest. */
 int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super_pm *super,
-                enum pms_mode mode, int read_only, struct pms_recovered *out);
+                enum pms_mode mode, enum pms_recover_when when, struct pms_recovered *out);
+/* Write what has waited.  A failure is one of the medium: it is not tried again. */
+int pms_recover_rest(struct pms_recovery *recovery, struct pms_log *log);
+/* Were there frames? */
+int pms_recover_found(const struct pms_recovery *recovery);
+void pms_recover_drop(struct pms_recovery *recovery); /* NULL: nothing */
 
 #endif

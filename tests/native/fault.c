@@ -109,11 +109,11 @@ static int flush_fault(const struct world *w, const struct pms_event *event)
     case IN_SUPER:
         return NOFLUSH_SUPER;
     case IN_ANCHOR:
-        return w->phase == PHASE_OPEN && w->fences == 0 ? REC_NOANCHORFLUSH : NOFLUSH_ANCHOR;
+        return world_opens(w) && w->fences == 0 ? REC_NOANCHORFLUSH : NOFLUSH_ANCHOR;
     case IN_LOG:
-        return w->phase == PHASE_OPEN ? REC_NOLOGFLUSH : of_kind[w->last_kind];
+        return world_opens(w) ? REC_NOLOGFLUSH : of_kind[w->last_kind];
     default:
-        if (w->phase == PHASE_OPEN)
+        if (world_opens(w))
             return w->fences == 0 ? REC_NOLOGFLUSH : REC_NOFLUSH;
         if (w->phase == PHASE_ABORT)
             return NOFLUSH_ABORT;
@@ -128,7 +128,7 @@ static int fence_fault(struct world *w)
     static const int of_kind[] = {-1, NOFENCE_U, NOFENCE_UX, NOFENCE_C, NOFENCE_R};
     if (w->super_stored)
         return NOFENCE_SUPER;
-    if (w->phase == PHASE_OPEN)
+    if (world_opens(w))
         return w->anchor_stored ? REC_NOFENCE2 : w->fences == 0 ? REC_NOFENCE1 : REC_NOFENCE;
     if (w->frame_kind)
         return of_kind[w->frame_kind];
@@ -152,7 +152,7 @@ static int store_fault(struct world *w, const struct pms_event *event)
 
 static int write_fault(const struct world *w, const struct pms_event *event)
 {
-    int opening = w->phase == PHASE_OPEN;
+    int opening = world_opens(w);
     switch (where_is(w, event->off)) {
     case IN_ANCHOR:
         return event->kind == PMS_EV_WRITE_SYNC ? FILE_NOANCHORSYNC : -1;
@@ -178,7 +178,7 @@ static int sync_fault(const struct world *w)
 {
     if (w->super_stored) /* growth: the file was made longer before */
         return GROWNOSYNC;
-    if (w->phase == PHASE_OPEN)
+    if (world_opens(w))
         return w->fences == 0 ? FILE_REC_NOSYNC : FILE_REC_NOSYNC2;
     return w->pool->tx.leader ? FILE_NODATASYNC : FILE_CKPTNOSYNC;
 }

@@ -242,12 +242,33 @@ static uint64_t walk(struct world *w, struct text *text, int probe)
 
 static struct text judged;
 
+/* What open has left to the first unit is done. */
+static int take(struct world *w, int probe)
+{
+    pms_pool_lock(w->pool);
+    int status = pms_pool_take(w->pool);
+    pms_pool_unlock(w->pool);
+    if (status != PMS_OK && !probe)
+        wrong(w, "the pool cannot be taken", pms_detail()->what, status);
+    return status == PMS_OK;
+}
+
 /* The hash of the contents of the open pool, 0: something is wrong. */
 static uint64_t inside(struct world *w, const struct world *from, int probe)
 {
     int counting = w->counting;
+    uint64_t untaken = 0;
+    if (w->pool->untaken && !w->looking) { /* else the first unit takes it */
+        w->counting = 0;
+        if (tally.opened % 8 == 0 && (untaken = walk(w, &judged, probe)) == 0)
+            return 0;
+        w->counting = counting;
+        if (!take(w, probe))
+            return 0;
+    }
     w->counting = 0;
-    if (w->read_only || !counting) /* recovered in private pages, or no image was put there */
+    /* recovered in private pages, or no image was put there */
+    if (w->read_only || w->pool->untaken || !counting)
         return walk(w, &judged, probe);
     if (!anchors_valid(w)) {
         if (!probe)
@@ -257,7 +278,9 @@ static uint64_t inside(struct world *w, const struct world *from, int probe)
     uint64_t key = rest_hash(w, from), hash = known_get(&contents, key);
     if (hash == 0 && (hash = walk(w, &judged, probe)) != 0)
         known_put(&contents, key, hash);
-    return hash;
+    if (untaken && untaken != hash && !probe)
+        wrong(w, "what is read changes when the pool is taken", NULL, 0);
+    return untaken && untaken != hash ? 0 : hash;
 }
 
 static struct state *allowed_state(const struct world *from, uint64_t hash)
@@ -303,7 +326,7 @@ static int nameless(const struct world *from)
 {
     if (from->machine.image_named)
         return 0;
-    if (from->phase != PHASE_OPEN)
+    if (!world_opens(from))
         wrong(from, "the pool's name is lost", NULL, 0);
     tally.nameless++;
     return 1;

@@ -642,6 +642,7 @@ static void look_asks_no_times(void)
     struct pms_options options = {.flag = 'w'};
     image_put(&closed, life.path);
     CHECK_EQ(life_open(&life, &options), PMS_OK);
+    HOLDS(life_unit(&life, UNIT_TEXT) == PMS_OK); /* the first one takes the pool */
     inject_arm(&none);
     HOLDS(life_unit(&life, UNIT_NUMBER) == PMS_OK);
     inject_disarm();

@@ -244,6 +244,11 @@ static int record_changes(void *context, const struct pms_event *event)
     return 0;
 }
 
+int world_opens(const struct world *w)
+{
+    return w->phase == PHASE_OPEN || (w->pool && w->pool->untaken);
+}
+
 int world_open(struct world *w, char flag, int recorded)
 {
     struct pms_options options = {.flag = flag,

@@ -129,6 +129,8 @@ void wrong(const struct world *w, const char *what, const char *more, int64_t nu
 void world_create(const struct setup *setup);
 void world_close(struct world *w);
 void world_reopen(struct world *w);
+/* The pool is being opened, or what its open has left is still to be written. */
+int world_opens(const struct world *w);
 
 /* ---- judge.c ---- */
 /* Forget all verdicts: another program begins. */

@@ -1,0 +1,106 @@
+"""What opening a pool writes: nothing, until something is changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pmemstore
+from pmemstore.recorder import Event, Recorder
+
+if TYPE_CHECKING:
+    from conftest import Medium
+
+WRITTEN = {
+    "store",
+    "non-temporal store",
+    "write",
+    "synchronous write",
+    "sync",
+    "sync of the directory",
+}
+
+
+def written(events: list[Event]) -> Counter[str]:
+    """Count what changes the medium, or waits for it; not the stores into private pages."""
+    return Counter(event.kind for event in events if event.kind in WRITTEN)
+
+
+def closed_pool(medium: Medium) -> Path:
+    path = medium.folder / "a.pool"
+    with pmemstore.open(path, "n", size="512K") as pool:
+        pool.root["d"] = {"a": 1}
+    return path
+
+
+def killed_pool(medium: Medium) -> Path:
+    """Make a file as it is after a kill: with frames behind its anchor."""
+    path = medium.folder / "b.pool"
+    with pmemstore.open(medium.folder / "a.pool", "n", size="512K") as pool:
+        for number in range(5):
+            pool.root[number] = number
+        shutil.copyfile(pool.path, path)
+    return path
+
+
+def test_session_that_only_reads_writes_nothing(medium: Medium) -> None:
+    path, recorder = closed_pool(medium), Recorder()
+    before = path.read_bytes()
+    with pmemstore.open(path, "w", recorder=recorder) as pool:
+        assert pool.root == {"d": {"a": 1}}
+        assert pool.check().problems == ()
+        assert (pool.stats().syncs, pool.stats().fences, pool.stats().written_bytes) == (0, 0, 0)
+    assert [event.kind for event in recorder.events()] == []
+    assert path.read_bytes() == before
+
+
+def test_first_unit_takes_the_pool_once(medium: Medium) -> None:
+    """The name is made durable, both anchors are written; the second unit pays for itself."""
+    path, recorder = closed_pool(medium), Recorder()
+    with pmemstore.open(path, "w", recorder=recorder) as pool:
+        pool.root["b"] = 2
+        first = written(recorder.events())
+        pool.root["b"] = 3
+        second = written(recorder.events()) - first
+        assert pool.root == {"d": {"a": 1}, "b": 3}
+        assert pool.check().problems == ()
+    assert first["sync of the directory"] == 1
+    assert second["sync of the directory"] == 0
+    if not medium.is_direct:
+        assert first == {"sync of the directory": 1, "write": 2, "sync": 1, "synchronous write": 2}
+        assert second == {"synchronous write": 1}
+    with pmemstore.open(path, "r") as pool:
+        assert pool.root == {"d": {"a": 1}, "b": 3}
+
+
+def test_open_after_a_kill_writes_the_last_frame_alone(medium: Medium) -> None:
+    """On files: what readers see is durable, the rest waits for a unit, or for close."""
+    path, recorder = killed_pool(medium), Recorder()
+    with pmemstore.open(path, "w", recorder=recorder) as pool:
+        opening = Counter(event.kind for event in recorder.events())
+        assert pool.root == {number: number for number in range(5)}
+        assert pool.check().problems == ()
+        assert pool.stats().recovered_units > 0
+        if not medium.is_direct:
+            assert opening["synchronous write"] == 1
+            assert opening["write"] == opening["sync"] == opening["sync of the directory"] == 0
+            assert pool.stats().syncs == 1
+    assert Counter(event.kind for event in recorder.events())["sync of the directory"] == 1
+    with pmemstore.open(path, "w") as pool:
+        assert pool.stats().recovered_units == 0
+        assert pool.root == {number: number for number in range(5)}
+
+
+def test_pool_that_was_moved_while_untaken_can_be_changed(medium: Medium) -> None:
+    """Nobody's name is left to be made durable; the pool is the file, not its name."""
+    path = closed_pool(medium)
+    folder, other = medium.folder / "old", medium.folder / "new"
+    folder.mkdir()
+    path.rename(folder / path.name)
+    with pmemstore.open(folder / path.name, "w") as pool:
+        folder.rename(other)
+        pool.root["b"] = 2
+    with pmemstore.open(other / path.name, "r") as pool:
+        assert pool.root == {"d": {"a": 1}, "b": 2}
