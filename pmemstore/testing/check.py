@@ -29,6 +29,7 @@ from pmemstore.testing.subject import (
     Subject,
     medium,
     recording,
+    take,
 )
 
 __all__ = ["crash_check", "crash_check_mapping"]
@@ -119,6 +120,7 @@ def crash_check(
 
     def run(path: str, recorder: Recorder) -> None:
         with pools.open(path, "w", recorder=recorder) as pool:
+            take(pool)
             workload(pool)
 
     subject = PoolSubject(invariant, follow, cycles)

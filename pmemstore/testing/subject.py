@@ -33,6 +33,7 @@ __all__ = [
     "contents",
     "medium",
     "recording",
+    "take",
 ]
 
 #: What can be explored, and the tier that a pool on it has.
@@ -116,6 +117,12 @@ def medium(name: str) -> Iterator[None]:
             del os.environ["PMEMSTORE_FORCE_TIER"]
         else:
             os.environ["PMEMSTORE_FORCE_TIER"] = before
+
+
+def take(pool: Pool) -> None:
+    """Do what open has left to the first unit of work: it is no part of what is under test."""
+    with pool.transaction():
+        pass
 
 
 CONTAINERS = (Dict, List, Set, Deque, SortedDict, SortedSet, Array)
@@ -306,6 +313,7 @@ class PoolSubject:
             return Outcome(None, f"the pool cannot be opened: {error}")
         with pool:
             if recorder is not None:
+                take(pool)
                 recorder.mark(OPENED)
             outcome = self._look(pool, acknowledged)
             if recorder is not None and self._follow is not None and not outcome.problem:
