@@ -31,6 +31,7 @@ __all__ = [
     "Remembered",
     "bad_ranges",
     "count_below",
+    "count_on",
     "examine",
     "shutdown_text",
 ]
@@ -145,8 +146,13 @@ def count_below(path: str) -> tuple[int, int] | None:
             number = os.stat(where).st_dev
         except OSError:
             continue
-        return shutdown_count(device_of(number)) if may_count_shutdowns(number) else None
+        return count_on(number)
     return None
+
+
+def count_on(number: int) -> tuple[int, int] | None:
+    """Return the same for the device with this ``st_dev``."""
+    return shutdown_count(device_of(number)) if may_count_shutdowns(number) else None
 
 
 def shutdown_text(remembered: Remembered, now: int) -> str:

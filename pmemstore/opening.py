@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import os
+import stat
 import warnings
 
 from pmemstore import health as healths
@@ -22,6 +23,8 @@ __all__ = ["lock_holder", "open"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _OPTIONS = ffi.typeof("struct pms_options *")
+_POOL = ffi.typeof("struct pms_pool **")
+_ADDRESS = ffi.typeof("uintptr_t")
 _DEFAULTS = ffi.new(_OPTIONS)  # cffi takes its time for the first of a type, so not in open()
 
 
@@ -132,14 +135,22 @@ def open(
         recorder._record_pool(options)
 
     text = os.fsdecode(name)
-    out = ffi.new("struct pms_pool **")
+    out = ffi.new(_POOL)
     # "n" renames a new file into place: where the link points to, not over the link.  And the
     # process may change its directory.
-    if os.path.islink(name):
-        target = os.path.realpath(name)
+    try:
+        there: os.stat_result | None = os.lstat(name)
+    except OSError:
+        there = None
+    if there is not None and stat.S_ISLNK(there.st_mode):
+        target, there = os.path.realpath(name), None
     else:
-        target = name if os.path.isabs(name) else os.path.join(os.getcwdb(), name)
-    counted = healths.count_below(os.fsdecode(target))
+        target = name if name[:1] == b"/" else os.path.join(os.getcwdb(), name)
+    counted = (
+        healths.count_below(os.fsdecode(target))
+        if there is None
+        else healths.count_on(there.st_dev)
+    )
     if counted is not None:
         options.shutdown_device, options.shutdowns = counted
     while (status := lib.pms_pool_open(target, options, out)) == lib.PMS_E_INTR:
@@ -155,7 +166,7 @@ def open(
     pool._schemas_seen = {}
     pool._schemas_current = {}
     pool._schemas_owner = {}
-    pool._attach(int(ffi.cast("uintptr_t", out[0])), text)
+    pool._attach(int(ffi.cast(_ADDRESS, out[0])), text)
     open_pools.add(pool)
     try:
         if counted is not None and out[0].shutdowns_met:

@@ -75,7 +75,9 @@ int pms_map_open(struct pms_map *map, int fd, uint64_t size, uint64_t limit, uin
     enum pms_tier tier;
     bool forced;
     memset(map, 0, sizeof *map);
-    PMS_TRY(pms_probe_file(fd, &tier, &forced, map->reason));
+    PMS_TRY(pms_probe_file(map, fd, &tier, &forced));
+    if (flags & PMS_MAP_RAW) /* its users ask, and from any thread */
+        (void)pms_map_reason(map);
     if (tier == PMS_TIER_EADR && kind == PMS_FLUSH_AUTO)
         kind = PMS_FLUSH_NONE;
     PMS_TRY(pms_medium_init(&map->medium, fd, kind));

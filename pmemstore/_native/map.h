@@ -29,7 +29,9 @@ struct pms_map {
     uint64_t size;            /* mapped bytes of the file */
     uint64_t limit;           /* reserved bytes of address space */
     uint32_t flags;
-    char reason[PMS_REASON_MAX];  /* the tier's reason, a sentence */
+    const char *fs; /* its file system: pms_probe_fs_name */
+    int sync_errno; /* why MAP_SYNC was not granted; 0: it was, or was not asked for */
+    char reason[PMS_REASON_MAX];  /* the tier's: pms_map_reason; "": nobody has asked yet */
     _Atomic uint64_t media_error; /* 0, or 1 + offset of the first SIGBUS */
     struct pms_map *_Atomic next; /* list of live mappings, for the handlers */
 };
@@ -39,6 +41,10 @@ struct pms_map {
  * PMEMSTORE_FORCE_TIER (eadr, flush, dax-fsync, sync, volatile) overrides; the reason says so.
  * size is the file's present size (0: the trial says what it can without a page). */
 int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_REASON_MAX]);
+
+/* Why the map has its tier, a sentence.  What costs more than the rest of opening, why a file has no
+ * DAX, is looked for when it is asked first: by one thread at a time. */
+const char *pms_map_reason(struct pms_map *map);
 
 /* For a file that was just created and is still empty: ask for what makes stores count.  ext4
  * and xfs on a device with DAX: FS_XFLAG_DAX, which takes effect when the file has been closed

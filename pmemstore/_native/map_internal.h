@@ -19,8 +19,9 @@ const char *pms_probe_fs_name(int fd);
 /* Errno of a one-page MAP_SYNC mapping of fd, 0 if it is granted. */
 int pms_probe_map_sync(int fd);
 
-/* pms_map_probe, and whether the tier was forced by the environment. */
-int pms_probe_file(int fd, enum pms_tier *tier, bool *forced, char reason[PMS_REASON_MAX]);
+/* pms_map_probe into map->fs, ->sync_errno, ->reason; and whether the tier was forced by the
+ * environment.  Of tier SYNC there is no reason yet. */
+int pms_probe_file(struct pms_map *map, int fd, enum pms_tier *tier, bool *forced);
 
 /* True if stores through the mapping go to the file's own pages. */
 static inline bool pms_map_is_shared(const struct pms_map *map)

@@ -92,14 +92,11 @@ static int super_read(int fd, struct pms_super_pm *out, int *damaged)
     return PMS_OK;
 }
 
-static int file_size_ok(int fd, const struct pms_super_pm *super)
+static int file_size_ok(const struct stat *file, const struct pms_super_pm *super)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        return PMS_FAIL_OS("fstat", 0, 0, errno);
-    if ((uint64_t)st.st_size < super->size)
-        return PMS_FAIL(PMS_E_CORRUPT, "the file has been truncated", (uint64_t)st.st_size,
-                        super->size, (uint64_t)st.st_size);
+    if ((uint64_t)file->st_size < super->size)
+        return PMS_FAIL(PMS_E_CORRUPT, "the file has been truncated", (uint64_t)file->st_size,
+                        super->size, (uint64_t)file->st_size);
     return PMS_OK;
 }
 
@@ -187,7 +184,7 @@ static int map_pool(struct pms_pool *pool, int fd, const struct pms_options *opt
     pool->map.medium.recorder = opt->recorder;
     pool->map.medium.recorder_context = opt->recorder_context;
     if (opt->require && (uint32_t)pool->map.medium.tier > opt->require) {
-        memcpy(weak_reason, pool->map.reason, sizeof weak_reason);
+        memcpy(weak_reason, pms_map_reason(&pool->map), sizeof weak_reason);
         return PMS_FAIL(PMS_E_DURABILITY, weak_reason, 0, opt->require,
                         (uint64_t)pool->map.medium.tier);
     }
@@ -250,8 +247,8 @@ void pms_pool_drop(struct pms_pool *pool)
 
 /* The file behind fd becomes an open pool.  fd is the pool's on success alone.  made: just now, and
  * has no name yet. */
-static int open_fd(int fd, const char *path, const struct pms_options *opt, uint32_t made,
-                   struct pms_pool **out)
+static int open_fd(int fd, const struct stat *file, const char *path,
+                   const struct pms_options *opt, uint32_t made, struct pms_pool **out)
 {
     struct pms_pool *pool = calloc(1, sizeof *pool);
     int repair = 0, mapped = 0;
@@ -272,7 +269,7 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt, uint
         status = PMS_FAIL(PMS_E_FORMAT, "the pool uses features that allow reading alone", 0, 0,
                           pool->super.ro_compat);
     if (status == PMS_OK)
-        status = file_size_ok(fd, &pool->super);
+        status = file_size_ok(file, &pool->super);
     if (status == PMS_OK) {
         status = map_pool(pool, fd, opt, &repair);
         mapped = pool->map.medium.base != NULL;
@@ -302,25 +299,25 @@ static int open_fd(int fd, const char *path, const struct pms_options *opt, uint
 
 /* ---- opening an existing file ---- */
 
-/* PMS_MISSING: the name is another file's by now, or nobody's. */
-static int same_file(int fd, const char *path)
+/* Is the locked file still under its name?  *file: what it was, and what it is now.  PMS_MISSING: the
+ * name is another file's by now, or nobody's. */
+static int same_file(const char *path, struct stat *file)
 {
-    struct stat a, b;
-    if (fstat(fd, &a) != 0)
-        return PMS_FAIL_OS("fstat", 0, 0, errno);
-    if (stat(path, &b) != 0)
+    struct stat now;
+    if (stat(path, &now) != 0)
         return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("stat", 0, 0, errno);
-    return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? PMS_OK : PMS_MISSING;
+    int same = now.st_dev == file->st_dev && now.st_ino == file->st_ino;
+    *file = now;
+    return same ? PMS_OK : PMS_MISSING;
 }
 
 /* A device reads as if it were empty, and must not be replaced by "n". */
-static int regular(int fd)
+static int regular(int fd, struct stat *file)
 {
-    struct stat status;
-    if (fstat(fd, &status) != 0)
+    if (fstat(fd, file) != 0)
         return PMS_FAIL_OS("fstat", 0, 0, errno);
-    return S_ISREG(status.st_mode) ? PMS_OK
-                                   : PMS_FAIL(PMS_E_FORMAT, "not a regular file", 0, 0, 0);
+    return S_ISREG(file->st_mode) ? PMS_OK
+                                  : PMS_FAIL(PMS_E_FORMAT, "not a regular file", 0, 0, 0);
 }
 
 static int lock_file(int fd, int read_only)
@@ -339,13 +336,13 @@ static int free_file(int fd, const char *path)
     struct stat st;
     uint32_t there = 0;
     int damaged;
-    PMS_TRY(regular(fd));
+    PMS_TRY(regular(fd, &st));
     if (pms_guard_read(fd, &there) != PMS_OK || !(there & PMS_GUARD_FLAGS))
         return PMS_FAIL_OS("open", 0, 0, EPERM);
     PMS_TRY(lock_file(fd, 0)); /* a pool that is open is busy */
-    PMS_TRY(same_file(fd, path));
-    if (super_read(fd, &super, &damaged) != PMS_OK || fstat(fd, &st) != 0 ||
-        super.guard_inode != st.st_ino || !(super.guard_flags & there & PMS_GUARD_FLAGS))
+    PMS_TRY(same_file(path, &st));
+    if (super_read(fd, &super, &damaged) != PMS_OK || super.guard_inode != st.st_ino ||
+        !(super.guard_flags & there & PMS_GUARD_FLAGS))
         return PMS_FAIL_OS(
             "opening a file that is append-only or immutable, and not by a pool's "
             "doing (lsattr, chattr -ia)",
@@ -371,8 +368,9 @@ static int free_path(const char *path)
     return status;
 }
 
-/* Open and lock what is under this name now.  PMS_MISSING: nothing.  PMS_E_FORMAT: no file. */
-static int lock_path(const char *path, int read_only, int *fd)
+/* Open, lock and examine what is under this name now.  PMS_MISSING: nothing.  PMS_E_FORMAT: no
+ * file. */
+static int lock_path(const char *path, int read_only, int *fd, struct stat *file)
 {
     for (int tries = 0; tries < 16; tries++) {
         /* O_NONBLOCK, O_NOCTTY: do not wait for a pipe's other end, do not adopt a terminal. */
@@ -387,11 +385,11 @@ static int lock_path(const char *path, int read_only, int *fd)
             return PMS_FAIL(PMS_E_BUSY, "open the pool", 0, 0, 0);
         if (*fd < 0)
             return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, errno);
-        int status = regular(*fd);
+        int status = regular(*fd, file);
         if (status == PMS_OK)
             status = lock_file(*fd, read_only);
         if (status == PMS_OK)
-            status = same_file(*fd, path);
+            status = same_file(path, file);
         if (status == PMS_OK)
             return PMS_OK;
         close(*fd);
@@ -421,8 +419,9 @@ static int settle(const struct pms_options *opt, struct pms_pool **out)
 static int open_existing(const char *path, const struct pms_options *opt, struct pms_pool **out)
 {
     int fd;
-    PMS_TRY(lock_path(path, opt->flag == 'r', &fd));
-    int status = open_fd(fd, path, opt, 0, out);
+    struct stat file;
+    PMS_TRY(lock_path(path, opt->flag == 'r', &fd, &file));
+    int status = open_fd(fd, &file, path, opt, 0, out);
     if (status != PMS_OK) {
         close(fd);
         return status;
@@ -560,7 +559,8 @@ static int publish(struct pms_medium *m, const char *temporary, const char *path
 {
     if (flag == 'n') {
         int old;
-        int status = lock_path(path, 0, &old);
+        struct stat file;
+        int status = lock_path(path, 0, &old, &file);
         if (status == PMS_MISSING) {
             PMS_TRY(pms_rename(m, temporary, path));
         } else {
@@ -603,8 +603,11 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
         status = make_file(&m, temporary, super.size);
     if (status == PMS_OK)
         status = format(&m, &super);
+    struct stat file;
+    if (status == PMS_OK && fstat(m.fd, &file) != 0)
+        status = PMS_FAIL_OS("fstat", 0, 0, errno);
     if (status == PMS_OK)
-        status = open_fd(m.fd, path, opt, 1, out);
+        status = open_fd(m.fd, &file, path, opt, 1, out);
     if (status == PMS_OK) {
         m.fd = -1; /* the pool's */
         status = make_root(*out);

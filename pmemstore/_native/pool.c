@@ -393,5 +393,12 @@ int pms_pool_heap_stats(struct pms_pool *pool, struct pms_heap_stats *out)
     return status == PMS_OK ? left : status;
 }
 
-const char *pms_pool_reason(struct pms_pool *pool) { return pool->map.reason; }
+const char *pms_pool_reason(struct pms_pool *pool)
+{
+    pms_pool_lock(pool);
+    const char *reason = pms_map_reason(&pool->map);
+    pms_pool_unlock(pool);
+    return reason;
+}
+
 uint32_t pms_pool_tier(struct pms_pool *pool) { return (uint32_t)pool->map.medium.tier; }

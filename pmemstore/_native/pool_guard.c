@@ -63,10 +63,8 @@ int pms_guard_change(int fd, uint32_t set, uint32_t clear)
 static uint32_t choose(const struct pms_map *map)
 {
     bool dax = map->medium.tier == PMS_TIER_EADR || map->medium.tier == PMS_TIER_FLUSH;
-    return dax && !(map->flags & PMS_MAP_FORCED_) &&
-                   !strcmp(pms_probe_fs_name(map->medium.fd), "ext4")
-               ? FS_IMMUTABLE_FL
-               : FS_APPEND_FL;
+    return dax && !(map->flags & PMS_MAP_FORCED_) && !strcmp(map->fs, "ext4") ? FS_IMMUTABLE_FL
+                                                                              : FS_APPEND_FL;
 }
 
 /* ext4 writes all back when a file becomes immutable, so that pages take write faults again.

@@ -89,7 +89,7 @@ static int prepare_check(struct pms_map *map, uint64_t end, struct pms_prepared 
         pms_map_blame(map, (uint64_t)st.st_size);
         return prepare_refuse(answer, "the file has been truncated under the mapping", 0);
     }
-    if (!strcmp(pms_probe_fs_name(map->medium.fd), "btrfs") &&
+    if (!strcmp(map->fs, "btrfs") &&
         (ioctl(map->medium.fd, FS_IOC_GETFLAGS, &flags) != 0 || !(flags & FS_NOCOW_FL)))
         return prepare_refuse(answer,
                               "btrfs writes each changed block to a new place, so none "

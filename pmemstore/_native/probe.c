@@ -72,14 +72,15 @@ static uint32_t probe_fs_magic(int fd)
     return failed ? 0 : (uint32_t)fs.f_type;
 }
 
-const char *pms_probe_fs_name(int fd)
+static const char *probe_name_of(uint32_t magic)
 {
-    uint32_t magic = probe_fs_magic(fd);
     for (size_t i = 0; i < sizeof probe_fs_names / sizeof probe_fs_names[0]; i++)
         if (probe_fs_names[i].magic == magic)
             return probe_fs_names[i].name;
     return "this file system";
 }
+
+const char *pms_probe_fs_name(int fd) { return probe_name_of(probe_fs_magic(fd)); }
 
 int pms_probe_map_sync(int fd)
 {
@@ -231,8 +232,19 @@ static const char *probe_no_dax(int fd, const char *fs)
     return "the file has no DAX flag and the mount does not give it (dax=always)";
 }
 
+const char *pms_map_reason(struct pms_map *map)
+{
+    char buf[PMS_ERRNO_NAME_MAX];
+    if (!map->reason[0])
+        snprintf(map->reason, PMS_REASON_MAX,
+                 "the file cannot be mapped with MAP_SYNC: %s has no DAX for it (%s): %s",
+                 map->fs, pms_errno_name(map->sync_errno, buf),
+                 probe_no_dax(map->medium.fd, map->fs));
+    return map->reason;
+}
+
 /* The tier that the file itself gives. */
-static int probe_truth(int fd, enum pms_tier *tier, char reason[PMS_REASON_MAX])
+static int probe_truth(struct pms_map *map, int fd, enum pms_tier *tier)
 {
     struct stat st;
     char buf[PMS_ERRNO_NAME_MAX];
@@ -243,36 +255,37 @@ static int probe_truth(int fd, enum pms_tier *tier, char reason[PMS_REASON_MAX])
     uint32_t magic = probe_fs_magic(fd);
     if (!magic) /* it might be memory: nothing may be called durable then */
         return PMS_FAIL_OS("asking for the file system (fstatfs)", 0, 0, errno);
-    const char *fs = pms_probe_fs_name(fd);
+    map->fs = probe_name_of(magic);
+    map->sync_errno = 0;
+    map->reason[0] = 0;
     if (magic == PMS_MAGIC_TMPFS || magic == PMS_MAGIC_RAMFS) {
         *tier = PMS_TIER_VOLATILE;
-        snprintf(reason, PMS_REASON_MAX,
-                 "%s is memory: its files survive the process, but not a power failure", fs);
+        snprintf(map->reason, PMS_REASON_MAX,
+                 "%s is memory: its files survive the process, but not a power failure",
+                 map->fs);
         return PMS_OK;
     }
-    int err = pms_probe_map_sync(fd);
-    if (!err) {
-        probe_map_sync_granted(fd, fs, tier, reason);
+    map->sync_errno = pms_probe_map_sync(fd);
+    if (!map->sync_errno) {
+        probe_map_sync_granted(fd, map->fs, tier, map->reason);
     } else if (probe_statx_dax(fd)) {
         *tier = PMS_TIER_DAX_FSYNC;
         snprintf(
-            reason, PMS_REASON_MAX,
+            map->reason, PMS_REASON_MAX,
             "the file is DAX, but %s does not grant MAP_SYNC (%s; as over virtio-pmem): only "
             "a sync is durable",
-            fs, pms_errno_name(err, buf));
+            map->fs, pms_errno_name(map->sync_errno, buf));
     } else {
         *tier = PMS_TIER_SYNC;
-        snprintf(reason, PMS_REASON_MAX,
-                 "the file cannot be mapped with MAP_SYNC: %s has no DAX for it (%s): %s", fs,
-                 pms_errno_name(err, buf), probe_no_dax(fd, fs));
     }
     return PMS_OK;
 }
 
-int pms_probe_file(int fd, enum pms_tier *tier, bool *forced, char reason[PMS_REASON_MAX])
+int pms_probe_file(struct pms_map *map, int fd, enum pms_tier *tier, bool *forced)
 {
     *forced = false;
-    PMS_TRY(probe_truth(fd, tier, reason));
+    map->medium.fd = fd;
+    PMS_TRY(probe_truth(map, fd, tier));
     const char *name = getenv("PMEMSTORE_FORCE_TIER");
     if (!name || !*name)
         return PMS_OK;
@@ -280,10 +293,11 @@ int pms_probe_file(int fd, enum pms_tier *tier, bool *forced, char reason[PMS_RE
         if (strcmp(name, pms_tier_name((enum pms_tier)t)) != 0)
             continue;
         char truth[PMS_REASON_MAX];
-        memcpy(truth, reason, sizeof truth);
+        memcpy(truth, pms_map_reason(map), sizeof truth);
         int room = PMS_REASON_MAX - 80;
-        snprintf(reason, PMS_REASON_MAX, "forced by PMEMSTORE_FORCE_TIER=%s; in truth %s: %.*s",
-                 name, pms_tier_name(*tier), room, truth);
+        snprintf(map->reason, PMS_REASON_MAX,
+                 "forced by PMEMSTORE_FORCE_TIER=%s; in truth %s: %.*s", name,
+                 pms_tier_name(*tier), room, truth);
         *forced = true;
         *tier = (enum pms_tier)t;
         return PMS_OK;
@@ -294,7 +308,10 @@ int pms_probe_file(int fd, enum pms_tier *tier, bool *forced, char reason[PMS_RE
 
 int pms_map_probe(int fd, uint64_t size, enum pms_tier *tier, char reason[PMS_REASON_MAX])
 {
+    struct pms_map map = {0};
     bool forced;
     (void)size; /* mapping a page of an empty file is allowed, so the trial needs no size */
-    return pms_probe_file(fd, tier, &forced, reason);
+    PMS_TRY(pms_probe_file(&map, fd, tier, &forced));
+    memcpy(reason, pms_map_reason(&map), PMS_REASON_MAX);
+    return PMS_OK;
 }

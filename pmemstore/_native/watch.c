@@ -16,7 +16,7 @@ void pms_watch_init(struct pms_watch *watch, const struct pms_map *map,
                     enum pms_watch_mode mode)
 {
     const struct pms_medium *m = &map->medium;
-    const char *fs = pms_probe_fs_name(m->fd);
+    const char *fs = map->fs;
     bool memory = !strcmp(fs, "tmpfs") || !strcmp(fs, "ramfs");
     bool steady = !strcmp(fs, "ext4") || !strcmp(fs, "xfs");
     memset(watch, 0, sizeof *watch);

@@ -138,10 +138,11 @@ def may_count_shutdowns(number: int) -> bool:
     """
     link = f"{ROOT}/dev/block/{os.major(number)}:{os.minor(number)}"
     try:
-        where = os.readlink(link)
-    except OSError:  # no block device: tmpfs, overlay, NFS, btrfs
+        where = os.readlink(link)  # there is none of tmpfs, overlay, NFS, btrfs
+        # What lies on other devices (mapper, md) is not below a bus.
+        return "/ndbus" in where or ("/virtual/" in where and bool(os.listdir(f"{link}/slaves")))
+    except OSError:
         return False
-    return "/ndbus" in where or any(_entries(Path(link, "slaves")))
 
 
 def shutdown_count(device: Device) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@
  * is refused with ImportError.
  */
 #include "slots.h"
+#include "../persist_cpu.h"
 #include "slots_sorted.h"
 
 struct pys_state pys;
@@ -176,6 +177,7 @@ static int exec_module(PyObject *module)
         return -1;
     }
     interpreter = id;
+    (void)pms_cpu_best_flush(); /* asking takes its time on virtual machines: not in open */
     if (*types[TYPES - 1].slot == NULL && make_types(module) < 0)
         return -1;
     for (size_t i = 0; i < TYPES; i++)
