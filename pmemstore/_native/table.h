@@ -44,6 +44,8 @@ int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key
 /* Insert at the end of the order, or replace the value in place (the first key stays). */
 int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
                  const struct pms_val *value);
+/* The key is about to be set, or deleted: its bucket is fetched meanwhile.  Says nothing. */
+void pms_dict_ahead(const struct pms_pool *pool, uint64_t dict, const struct pms_key *key);
 int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key);
 /* Entry numbers are offsets.  0 starts (first / last); *entry is 0 at the end. */
 int pms_dict_next(struct pms_pool *pool, uint64_t dict, uint64_t *entry);

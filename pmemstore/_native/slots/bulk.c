@@ -87,6 +87,8 @@ static int apply(struct bulk *bulk)
         return 0;
     status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
+        for (unsigned i = 0; has_key(bulk) && i < bulk->count; i++)
+            pms_dict_ahead(pool, self->handle->off, &bulk->key[i].key);
         for (unsigned i = 0; status == PMS_OK && i < bulk->count; i++)
             status = apply_one(bulk, i);
         status = pys_leave_write(pool, status);
