@@ -537,27 +537,6 @@ int pms_sorted_bound(struct pms_pool *pool, uint64_t off, const struct pms_order
     return PMS_OK;
 }
 
-int pms_sorted_run(struct pms_pool *pool, uint64_t off, uint64_t index, uint64_t most,
-                   struct pms_sorted_run *out)
-{
-    struct pms_sorted sorted;
-    struct pms_sorted_path path;
-    uint32_t slot;
-    PMS_TRY(pms_sorted_load(pool, off, &sorted));
-    if (index >= sorted.count)
-        return PMS_MISSING;
-    PMS_TRY(pms_sorted_seek(pool, &sorted, index, &path));
-    uint32_t first = path.at[0], used = path.used[0], count = used - first;
-    if (count > most)
-        count = (uint32_t)most;
-    for (uint32_t i = 0; i < count; i++) {
-        PMS_TRY(pms_sorted_slot(pool, path.off[0], used, first + i, &slot));
-        out->entry[i] = pms_get(pool, pms_sorted_ref(path.off[0], slot));
-    }
-    out->count = count;
-    return PMS_OK;
-}
-
 int pms_sorted_at(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t *entry)
 {
     struct pms_sorted_run run;

@@ -69,6 +69,15 @@ struct pms_sorted_run {
 };
 int pms_sorted_run(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t most,
                    struct pms_sorted_run *out);
+/* What the entries of a run from `from` on hold: like pms_sorted_entry of each.  *count: of how
+ * many, at least one if there are any; fewer if they are large, or not committed yet.  Readable
+ * until the next call. */
+struct pms_sorted_item {
+    struct pms_val key, value; /* what is not wanted is undefined */
+};
+#define PMS_SORTED_WALK_BYTES 65536u /* of values; the one that goes beyond is the last */
+int pms_sorted_walk(struct pms_pool *pool, const struct pms_sorted_run *run, uint32_t from,
+                    int keys, int values, struct pms_sorted_item *out, uint32_t *count);
 /* The entry will be read soon; a wrong offset does no harm. */
 static inline void pms_sorted_prefetch(const struct pms_pool *pool, uint64_t entry)
 {

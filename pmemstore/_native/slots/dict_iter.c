@@ -12,15 +12,9 @@
  */
 #include <stdlib.h>
 
-#include "slots.h"
+#include "again.h"
 
 #define AHEAD_MAX 16
-
-struct ahead {
-    uint64_t entry;
-    int atoms; /* both parts are done, and no proxies */
-    struct pys_taken key, value;
-};
 
 struct dict_iter {
     PyObject ob_base;
@@ -35,7 +29,8 @@ struct dict_iter {
     unsigned head, count, batch;
     int ended; /* nothing behind ahead[count - 1] */
     struct pys_pairs pairs;
-    struct ahead ahead[AHEAD_MAX];
+    uint64_t entries[AHEAD_MAX];
+    struct pys_ahead ahead[AHEAD_MAX];
 };
 
 /* What was served lies behind; the rest of ahead is somebody else's by now. */
@@ -43,7 +38,7 @@ static void pass_served(struct dict_iter *self)
 {
     if (self->head > 0) {
         self->served += self->head;
-        self->entry = self->ahead[self->head - 1].entry;
+        self->entry = self->entries[self->head - 1];
     }
     self->head = self->count = 0;
     self->ended = 0;
@@ -52,18 +47,24 @@ static void pass_served(struct dict_iter *self)
 /* A proxy that goes may run Python, which may come back and take more. */
 static void drop_ahead(struct dict_iter *self)
 {
-    struct ahead dropped[AHEAD_MAX];
-    do {
+    struct pys_ahead dropped[AHEAD_MAX];
+    while (self->head < self->count) {
         unsigned count = self->count - self->head;
         memcpy(dropped, &self->ahead[self->head], count * sizeof *dropped);
+        memset(&self->ahead[self->head], 0, count * sizeof *dropped);
         pass_served(self);
-        for (unsigned i = 0; i < count; i++) {
-            if (self->kind != PYS_VALUES)
-                pys_taken_drop(&dropped[i].key);
-            if (self->kind != PYS_KEYS)
-                pys_taken_drop(&dropped[i].value);
-        }
-    } while (self->count > 0);
+        for (unsigned i = 0; i < count; i++)
+            pys_ahead_drop(&dropped[i]);
+    }
+    pass_served(self);
+}
+
+/* The end: nothing is ahead, and nothing will be filled again. */
+static void finish(struct dict_iter *self)
+{
+    for (unsigned i = 0; i < AHEAD_MAX; i++)
+        pys_ahead_drop(&self->ahead[i]);
+    Py_CLEAR(self->dict);
 }
 
 PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse)
@@ -114,27 +115,6 @@ static int is_fresh(const struct dict_iter *self)
     return self->kind == PYS_KEYS && unchanged(self) && !pool->closed;
 }
 
-/* What is not wanted stays undefined. */
-static int take_ahead(struct pms_pool *pool, const struct pms_walk *walk,
-                      const struct pms_walked *walked, struct ahead *ahead)
-{
-    int status = PMS_OK, atoms = 1;
-    ahead->entry = walked->entry;
-    if (walk->keys) {
-        status = pys_take_key(pool, &walked->key, &ahead->key);
-        atoms = pys_is_done(&ahead->key);
-    }
-    if (walk->values) {
-        if (PMS_LIKELY(status == PMS_OK))
-            status = pys_take(pool, &walked->value, &ahead->value);
-        else
-            ahead->value = (struct pys_taken){.obj = NULL};
-        atoms &= pys_is_done(&ahead->value) & (walked->value.tag < PMS_TAG_OBJECT_MIN);
-    }
-    ahead->atoms = atoms;
-    return status;
-}
-
 /* Take the next entries.  PMS_E_CHANGED: *length is what it is now.  The caller keeps dict: while
  * this thread waits to be let in, others may take entries, serve them and end the iteration. */
 static int look_ahead(struct dict_iter *self, struct pys_proxy *dict, uint64_t *length)
@@ -159,36 +139,25 @@ static int look_ahead(struct dict_iter *self, struct pys_proxy *dict, uint64_t *
     self->writes = pys_writes(pool);
     if (status == PMS_OK)
         status = pms_dict_walk(pool, handle->off, &walk, walked, self->batch);
-    for (unsigned i = 0; i < walk.count && status == PMS_OK; i++)
-        status = take_ahead(pool, &walk, &walked[i], &self->ahead[self->count++]);
+    for (unsigned i = 0; i < walk.count && status == PMS_OK; i++) {
+        self->entries[i] = walked[i].entry;
+        status = pys_ahead_take(pool, self->kind, &walked[i].key, &walked[i].value,
+                                &self->ahead[self->count++]);
+    }
     self->ended = walk.ended;
     return pys_leave_read(pool, status);
 }
 
-/* Python may run: it may come back here, or drop the last other reference to the dict. */
-static PyObject *serve_other(struct dict_iter *self, struct ahead *ahead)
-{
-    struct pys_proxy *dict = (struct pys_proxy *)pys_ref(self->dict);
-    struct pys_taken key = ahead->key, value = ahead->value; /* nobody serves it again */
-    PyObject *result;
-    if (self->kind == PYS_ITEMS) {
-        result = pys_give_pair(dict->owner, &key, &value);
-        pys_taken_drop(&value);
-    } else {
-        result = pys_give(dict->owner, self->kind == PYS_KEYS ? &key : &value);
-    }
-    Py_DECREF(dict);
-    return result;
-}
-
 static inline PyObject *serve(struct dict_iter *self)
 {
-    struct ahead *ahead = &self->ahead[self->head++];
-    if (PMS_UNLIKELY(!ahead->atoms))
-        return serve_other(self, ahead);
-    if (self->kind == PYS_ITEMS)
-        return pys_pair(&self->pairs, ahead->key.obj, ahead->value.obj);
-    return self->kind == PYS_KEYS ? ahead->key.obj : ahead->value.obj;
+    struct pys_ahead *ahead = &self->ahead[self->head++];
+    PyObject *result;
+    if (PMS_LIKELY(ahead->atoms))
+        return pys_ahead_serve(self->kind, &self->pairs, ahead);
+    struct pys_proxy *dict = (struct pys_proxy *)pys_ref(self->dict); /* or it might go */
+    result = pys_ahead_give(dict->owner, self->kind, ahead);
+    Py_DECREF(dict);
+    return result;
 }
 
 static void raise_changed(const struct pys_proxy *dict, int size)
@@ -212,7 +181,7 @@ static PyObject *next_other(struct dict_iter *self)
         if (is_fresh(self)) {
             if (self->head < self->count)
                 return serve(self);
-            Py_CLEAR(self->dict);
+            finish(self);
             return NULL;
         }
         self->batch = 1;
@@ -228,7 +197,7 @@ static PyObject *next_other(struct dict_iter *self)
         if (self->head < self->count)
             result = serve(self);
         else
-            Py_CLEAR(self->dict);
+            finish(self);
     } else {
         if (status == PMS_E_CHANGED)
             raise_changed(dict, length != self->length);
@@ -268,11 +237,9 @@ static int dict_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     Py_VISIT(self->dict);
     Py_VISIT(self->pairs.pair[0]);
     Py_VISIT(self->pairs.pair[1]);
-    for (unsigned i = self->head; i < self->count; i++) {
-        if (self->kind != PYS_VALUES)
-            Py_VISIT(self->ahead[i].key.obj);
-        if (self->kind != PYS_KEYS)
-            Py_VISIT(self->ahead[i].value.obj);
+    for (unsigned i = 0; i < AHEAD_MAX; i++) {
+        Py_VISIT(self->ahead[i].key.obj);
+        Py_VISIT(self->ahead[i].value.obj);
     }
     return 0;
 }
@@ -283,7 +250,7 @@ static void dict_iter_dealloc(PyObject *obj)
     PyTypeObject *type = Py_TYPE(obj);
     PyObject_GC_UnTrack(obj);
     drop_ahead(self);
-    Py_CLEAR(self->dict);
+    finish(self);
     Py_CLEAR(self->pairs.pair[0]);
     Py_CLEAR(self->pairs.pair[1]);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);

@@ -3,8 +3,8 @@
  * One interpreter only: the core knows one set of hooks.  A second interpreter of the process
  * is refused with ImportError.
  */
-#include "slots.h"
 #include "../persist_cpu.h"
+#include "again.h"
 #include "slots_sorted.h"
 
 struct pys_state pys;
@@ -178,7 +178,7 @@ static int exec_module(PyObject *module)
     }
     interpreter = id;
     (void)pms_cpu_best_flush(); /* asking takes its time on virtual machines: not in open */
-    if (*types[TYPES - 1].slot == NULL && make_types(module) < 0)
+    if (*types[TYPES - 1].slot == NULL && (make_types(module) < 0 || pys_again_learn() < 0))
         return -1;
     for (size_t i = 0; i < TYPES; i++)
         if (types[i].name != NULL &&

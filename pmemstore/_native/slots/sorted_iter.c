@@ -9,16 +9,11 @@
  */
 #include <stdlib.h>
 
+#include "again.h"
 #include "slots_sorted.h"
 
 #define AHEAD_MAX 64
 #define AHEAD_FIRST 8 /* then twice as many each time, so that a short look takes few */
-#define FETCH_AHEAD 4 /* entries lie anywhere, each a cache miss: asked for so much before */
-
-struct ahead {
-    struct pys_taken key, value;
-    int atoms; /* both parts are done, and no proxies */
-};
 
 struct sorted_iter {
     PyObject ob_base;
@@ -30,22 +25,30 @@ struct sorted_iter {
     uint64_t next, left;
     unsigned head, count, batch;
     struct pys_pairs pairs;
-    struct ahead ahead[AHEAD_MAX];
+    struct pys_ahead ahead[AHEAD_MAX];
 };
 
 /* A proxy that goes may run Python, which may come back and take more. */
 static void drop_ahead(struct sorted_iter *self)
 {
-    struct ahead dropped[AHEAD_MAX];
-    do {
+    struct pys_ahead dropped[AHEAD_MAX];
+    while (self->head < self->count) {
         unsigned count = self->count - self->head;
         memcpy(dropped, &self->ahead[self->head], count * sizeof *dropped);
+        memset(&self->ahead[self->head], 0, count * sizeof *dropped);
         self->head = self->count = 0;
-        for (unsigned i = 0; i < count; i++) {
-            pys_taken_drop(&dropped[i].key);
-            pys_taken_drop(&dropped[i].value);
-        }
-    } while (self->count > 0);
+        for (unsigned i = 0; i < count; i++)
+            pys_ahead_drop(&dropped[i]);
+    }
+    self->head = self->count = 0;
+}
+
+/* The end: nothing is ahead, and nothing will be filled again. */
+static void finish(struct sorted_iter *self)
+{
+    for (unsigned i = 0; i < AHEAD_MAX; i++)
+        pys_ahead_drop(&self->ahead[i]);
+    Py_CLEAR(self->sorted);
 }
 
 /* Pool entered: the range as indices [*start, *stop).  *blame: the key that was tried last. */
@@ -120,40 +123,24 @@ static int is_fresh(const struct sorted_iter *self)
 
 /* ---- taking ---- */
 
-/* Key and value of an entry, as the kind asks for. */
-static int take_entry(struct pms_pool *pool, int kind, uint64_t entry, struct ahead *out)
-{
-    struct pms_val k, v;
-    out->key = out->value = (struct pys_taken){NULL, NULL, 0};
-    out->atoms = 1;
-    PMS_TRY(pms_sorted_entry(pool, entry, kind != PYS_VALUES ? &k : NULL,
-                             kind != PYS_KEYS ? &v : NULL));
-    if (kind != PYS_VALUES) {
-        PMS_TRY(pys_take_key(pool, &k, &out->key));
-        out->atoms = pys_is_done(&out->key);
-    }
-    if (kind != PYS_KEYS) {
-        PMS_TRY(pys_take(pool, &v, &out->value));
-        out->atoms &= pys_is_done(&out->value) & (v.tag < PMS_TAG_OBJECT_MIN);
-    }
-    return PMS_OK;
-}
-
 /* Entries [start, start + count), which must be there.  *taken: of how many of them something was
  * taken, also after a failure. */
 static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
-                    struct ahead *out, uint64_t *taken)
+                    struct pys_ahead *out, uint64_t *taken)
 {
     struct pms_pool *pool = pys_core(self);
     struct pms_sorted_run run;
+    struct pms_sorted_item item[PMS_SORTED_REFS];
     for (*taken = 0; *taken < count;) {
         PMS_TRY(pms_sorted_run(pool, self->handle->off, start + *taken, count - *taken, &run));
-        for (uint32_t i = 0; i < FETCH_AHEAD && i < run.count; i++)
+        for (uint32_t i = 0; i < run.count; i++)
             pms_sorted_prefetch(pool, run.entry[i]);
-        for (uint32_t i = 0; i < run.count; i++) {
-            if (i + FETCH_AHEAD < run.count)
-                pms_sorted_prefetch(pool, run.entry[i + FETCH_AHEAD]);
-            PMS_TRY(take_entry(pool, kind, run.entry[i], &out[(*taken)++]));
+        for (uint32_t at = 0, n = 0; at < run.count; at += n) {
+            PMS_TRY(pms_sorted_walk(pool, &run, at, kind != PYS_VALUES, kind != PYS_KEYS, item,
+                                    &n));
+            for (uint32_t i = 0; i < n; i++)
+                PMS_TRY(
+                    pys_ahead_take(pool, kind, &item[i].key, &item[i].value, &out[(*taken)++]));
         }
     }
     return PMS_OK;
@@ -188,36 +175,17 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
 
 /* ---- serving ---- */
 
-/* Python may run.  Empties both. */
-static PyObject *give(struct pys_pool *owner, int kind, struct ahead *ahead)
+static inline PyObject *serve(struct sorted_iter *self)
 {
-    struct pys_taken key = ahead->key, value = ahead->value; /* unpacking may come back here */
-    PyObject *result;
-    ahead->key = ahead->value = (struct pys_taken){NULL, NULL, 0};
-    if (kind == PYS_ITEMS)
-        result = pys_give_pair(owner, &key, &value);
-    else
-        result = pys_give(owner, kind == PYS_KEYS ? &key : &value);
-    pys_taken_drop(&value);
-    return result;
-}
-
-static PyObject *serve(struct sorted_iter *self)
-{
-    struct ahead *ahead =
+    struct pys_ahead *ahead =
         self->reverse ? &self->ahead[--self->count] : &self->ahead[self->head++];
-    PyObject *key = ahead->key.obj, *value = ahead->value.obj, *result;
-    struct pys_proxy *sorted = self->sorted;
+    PyObject *result;
     self->next = self->reverse ? self->next - 1 : self->next + 1;
     self->left--;
-    if (PMS_LIKELY(ahead->atoms)) {
-        ahead->key.obj = ahead->value.obj = NULL;
-        if (self->kind == PYS_ITEMS)
-            return pys_pair(&self->pairs, key, value);
-        return self->kind == PYS_KEYS ? key : value;
-    }
-    Py_INCREF(sorted); /* this may be the last other reference */
-    result = give(sorted->owner, self->kind, ahead);
+    if (PMS_LIKELY(ahead->atoms))
+        return pys_ahead_serve(self->kind, &self->pairs, ahead);
+    struct pys_proxy *sorted = (struct pys_proxy *)pys_ref(self->sorted); /* or it might go */
+    result = pys_ahead_give(sorted->owner, self->kind, ahead);
     Py_DECREF(sorted);
     return result;
 }
@@ -254,7 +222,7 @@ static PyObject *sorted_iter_next(PyObject *obj)
         if (self->head < self->count)
             result = serve(self);
         else
-            Py_CLEAR(self->sorted);
+            finish(self);
     } else {
         if (status == PMS_E_CHANGED)
             raise_changed(sorted, length != self->length);
@@ -281,7 +249,7 @@ static int sorted_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     Py_VISIT(self->sorted);
     Py_VISIT(self->pairs.pair[0]);
     Py_VISIT(self->pairs.pair[1]);
-    for (unsigned i = self->head; i < self->count; i++) {
+    for (unsigned i = 0; i < AHEAD_MAX; i++) {
         Py_VISIT(self->ahead[i].key.obj);
         Py_VISIT(self->ahead[i].value.obj);
     }
@@ -294,7 +262,7 @@ static void sorted_iter_dealloc(PyObject *obj)
     PyTypeObject *type = Py_TYPE(obj);
     PyObject_GC_UnTrack(obj);
     drop_ahead(self);
-    Py_CLEAR(self->sorted);
+    finish(self);
     Py_CLEAR(self->pairs.pair[0]);
     Py_CLEAR(self->pairs.pair[1]);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
@@ -306,7 +274,7 @@ static void sorted_iter_dealloc(PyObject *obj)
 /* What a slice asks for: the places first, first + step ..., count of them. */
 struct places {
     Py_ssize_t first, stop, step, count;
-    struct ahead *taken;
+    struct pys_ahead *taken;
     uint64_t done; /* of how many something was taken */
 };
 
@@ -314,7 +282,7 @@ struct places {
 static int take_places(struct pys_proxy *self, int kind, struct places *places)
 {
     uint64_t first = (uint64_t)places->first, count = (uint64_t)places->count, one;
-    places->taken = malloc(count * sizeof *places->taken);
+    places->taken = calloc(count, sizeof *places->taken);
     if (places->taken == NULL)
         return PMS_FAIL(PMS_E_NOMEM, "copying a sorted dict", 0, count * sizeof *places->taken,
                         0);
@@ -334,8 +302,8 @@ static PyObject *give_places(struct pys_pool *owner, int kind, struct places *pl
 {
     PyObject *list = PyList_New(places->count);
     for (Py_ssize_t i = 0; list != NULL && i < places->count; i++) {
-        PyObject *item =
-            give(owner, kind, &places->taken[places->step == -1 ? places->count - 1 - i : i]);
+        PyObject *item = pys_ahead_give(
+            owner, kind, &places->taken[places->step == -1 ? places->count - 1 - i : i]);
         if (item == NULL)
             Py_CLEAR(list);
         else
@@ -370,10 +338,8 @@ PyObject *pys_sorted_slice(struct pys_proxy *self, int kind, PyObject *slice)
         list = give_places(self->owner, kind, &places);
     else
         pys_raise(self->owner, status);
-    for (uint64_t i = 0; list == NULL && i < places.done; i++) {
-        pys_taken_drop(&places.taken[i].key);
-        pys_taken_drop(&places.taken[i].value);
-    }
+    for (uint64_t i = 0; list == NULL && i < places.done; i++)
+        pys_ahead_drop(&places.taken[i]);
     free(places.taken);
     return list;
 }

@@ -1,0 +1,154 @@
+/* again.h -- str and bytes that an iterator has given and nobody has kept are filled again.
+ *
+ *   object   refcount | type | length | hash | state .. | text .. | 0
+ *                1                0      -1     as new
+ *
+ * As zip and dict.items() do with their tuple: an iterator keeps a reference to the last few
+ * objects that it has given.  Why nobody can tell:
+ *
+ *   - If that is the only reference, the object would be gone with any other iterator, and its
+ *     memory would be another object's.  So who looks at it without a reference of his own is
+ *     wrong already, unless he is told when a str is freed: the table of interned str is, and a str
+ *     says in its state that it is there.  Such a str is not filled again.
+ *   - What a str remembers of its text: the hash, which is taken back; and up to Python 3.11 a
+ *     wchar_t copy.  A str that has one is not filled again.
+ *   - Nobody runs in between: it is done with the GIL in hand (free-threaded interpreters take it
+ *     back when they import this module, and are not built for).
+ *
+ * The length stays, so the memory does too.  Where those words lie is no promise of the interpreter,
+ * so pys_again_learn looks when the module is loaded; if it finds anything else, or an interpreter
+ * that is newer than those that were looked at, nothing is ever filled again.
+ */
+#ifndef PMS_SLOTS_AGAIN_H
+#define PMS_SLOTS_AGAIN_H
+
+#include "slots.h"
+
+struct pys_again_head { /* of a str or bytes */
+    PyObject ob_base;
+    Py_ssize_t length;
+    Py_hash_t hash;
+    uint32_t state; /* from here on of a str alone */
+    uint32_t padding;
+    uint64_t wide; /* up to 3.11: the copy; then the text begins here */
+};
+struct pys_again {
+    uint32_t str_text, bytes_text; /* where the text begins; 0: never fill one again */
+    uint32_t state, mask;          /* of a new str; the other bits are not set at all */
+};
+extern struct pys_again pys_again;
+
+/* How the interpreter lays str and bytes out.  -1: raised. */
+int pys_again_learn(void);
+
+/* Larger ones are not kept: memory is given back when the loop goes on. */
+#define PYS_AGAIN_MAX 256u
+
+/* 1: old has become this str.  0: it has not, and is good for nothing but to be dropped. */
+static inline int pys_again_str(PyObject *old, const unsigned char *text, uint64_t len)
+{
+    struct pys_again_head *head = (struct pys_again_head *)old;
+    unsigned char *to = (unsigned char *)old + pys_again.str_text;
+    uint64_t bits = 0, word;
+    if (Py_REFCNT(old) != 1 || Py_TYPE(old) != &PyUnicode_Type ||
+        (uint64_t)head->length != len || pys_again.str_text == 0 ||
+        (head->state & pys_again.mask) != pys_again.state ||
+        (pys_again.str_text == sizeof *head && head->wide != 0))
+        return 0;
+    head->hash = -1;
+    for (; len >= 8; len -= 8, text += 8, to += 8) {
+        memcpy(&word, text, 8);
+        memcpy(to, &word, 8);
+        bits |= word;
+    }
+    for (; len > 0; len--)
+        bits |= *to++ = *text++;
+    return (bits & 0x8080808080808080ull) == 0;
+}
+
+/* The same of bytes. */
+static inline int pys_again_bytes(PyObject *old, const void *data, uint64_t len)
+{
+    struct pys_again_head *head = (struct pys_again_head *)old;
+    if (Py_REFCNT(old) != 1 || Py_TYPE(old) != &PyBytes_Type || (uint64_t)head->length != len ||
+        pys_again.bytes_text == 0)
+        return 0;
+    head->hash = -1;
+    memcpy((unsigned char *)old + pys_again.bytes_text, data, len);
+    return 1;
+}
+
+/* ---- what iterators take ahead ---- */
+
+/* Of an entry.  Once it has been served, parts that are atoms and small are kept, to be filled again
+ * when the place is needed. */
+struct pys_ahead {
+    struct pys_taken key, value; /* obj of a part that is neither there nor kept: NULL */
+    int atoms;                   /* both parts are done, and no proxies; and small */
+};
+
+/* Pool entered: take a part into a place that may have a kept object. */
+static inline int pys_take_key_again(struct pms_pool *pool, const struct pms_val *key,
+                                     struct pys_taken *out)
+{
+    PyObject *old = out->obj;
+    if (PMS_LIKELY(old != NULL)) {
+        if (PMS_LIKELY(key->tag == PMS_TAG_STR) && pys_again_str(old, key->data, key->len))
+            return PMS_OK;
+        out->obj = NULL;
+        Py_DECREF(old);
+    }
+    return pys_take_key(pool, key, out);
+}
+static inline int pys_take_again(struct pms_pool *pool, const struct pms_val *value,
+                                 struct pys_taken *out)
+{
+    PyObject *old = out->obj;
+    if (PMS_LIKELY(old != NULL)) {
+        if (PMS_LIKELY(value->tag == PMS_TAG_BYTES)) {
+            if (pys_again_bytes(old, value->data, value->len))
+                return PMS_OK;
+        } else if (value->tag == PMS_TAG_STR && pys_again_str(old, value->data, value->len)) {
+            return PMS_OK;
+        }
+        out->obj = NULL;
+        Py_DECREF(old);
+    }
+    return pys_take(pool, value, out);
+}
+
+/* Pool entered: take what the kind asks for. */
+static inline int pys_ahead_take(struct pms_pool *pool, int kind, const struct pms_val *key,
+                                 const struct pms_val *value, struct pys_ahead *out)
+{
+    int atoms = 1;
+    if (kind != PYS_VALUES) {
+        PMS_TRY(pys_take_key_again(pool, key, &out->key));
+        atoms = pys_is_done(&out->key) & (key->len <= PYS_AGAIN_MAX);
+    }
+    if (kind != PYS_KEYS) {
+        PMS_TRY(pys_take_again(pool, value, &out->value));
+        atoms &= pys_is_done(&out->value) & (value->tag < PMS_TAG_OBJECT_MIN) &
+                 (value->len <= PYS_AGAIN_MAX);
+    }
+    out->atoms = atoms;
+    return PMS_OK;
+}
+
+/* Pool left: the object, or the pair; atoms are kept.  NULL: raised. */
+PyObject *pys_ahead_give(struct pys_pool *owner, int kind, struct pys_ahead *ahead);
+static inline PyObject *pys_ahead_serve(int kind, struct pys_pairs *pairs,
+                                        const struct pys_ahead *ahead)
+{
+    if (kind == PYS_ITEMS)
+        return pys_pair(pairs, pys_ref(ahead->key.obj), pys_ref(ahead->value.obj));
+    return pys_ref(kind == PYS_KEYS ? ahead->key.obj : ahead->value.obj);
+}
+/* Let both parts go.  A proxy may run Python. */
+static inline void pys_ahead_drop(struct pys_ahead *ahead)
+{
+    pys_taken_drop(&ahead->key);
+    pys_taken_drop(&ahead->value);
+}
+
+#endif
