@@ -69,15 +69,41 @@ struct pms_sorted_run {
 };
 int pms_sorted_run(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t most,
                    struct pms_sorted_run *out);
-/* What the entries of a run from `from` on hold: like pms_sorted_entry of each.  *count: of how
- * many, at least one if there are any; fewer if they are large, or not committed yet.  Readable
- * until the next call. */
-struct pms_sorted_item {
-    struct pms_val key, value; /* what is not wanted is undefined */
+/* Does the entry lie in the heap and is it what most are: the key (if it is wanted) a str behind
+ * the cells, the value bytes, and nothing in the overlay?  0: pms_sorted_entry reads it, or says
+ * what is wrong with it. */
+struct pms_sorted_plain {
+    const uint8_t *key, *value;
+    uint64_t key_len, value_len;
 };
-#define PMS_SORTED_WALK_BYTES 65536u /* of values; the one that goes beyond is the last */
-int pms_sorted_walk(struct pms_pool *pool, const struct pms_sorted_run *run, uint32_t from,
-                    int keys, int values, struct pms_sorted_item *out, uint32_t *count);
+static inline int pms_sorted_is_plain(const struct pms_pool *pool, uint64_t entry, int keys,
+                                      int values, struct pms_sorted_plain *out)
+{
+    const uint8_t *base = pool->ws.medium->base;
+    const uint32_t kind = 0xffu | PMS_CELL_SHORT << 8 | PMS_CELL_INNER << 8;
+    uint64_t inner = entry + sizeof(struct pms_sorted_entry_pm), cell[2];
+    if (!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm)) ||
+        pool->ws.overlay.count != 0)
+        return 0;
+    if (keys) {
+        memcpy(cell, base + entry, sizeof cell);
+        out->key = base + inner;
+        out->key_len = PMS_CELL_LEN(cell[0]);
+        if ((cell[0] & kind) != (PMS_TAG_STR | PMS_CELL_INNER << 8) || cell[1] != inner ||
+            out->key_len > pool->super.size - inner)
+            return 0;
+    }
+    if (values) {
+        memcpy(cell, base + entry + offsetof(struct pms_sorted_entry_pm, value), sizeof cell);
+        out->value = base + cell[1];
+        out->value_len = PMS_CELL_LEN(cell[0]);
+        if (PMS_CELL_TAG(cell[0]) != PMS_TAG_BYTES ||
+            (PMS_CELL_FLAGS(cell[0]) & PMS_CELL_SHORT) ||
+            !pms_off_ok(&pool->heap, cell[1], out->value_len))
+            return 0;
+    }
+    return 1;
+}
 /* The entry will be read soon; a wrong offset does no harm. */
 static inline void pms_sorted_prefetch(const struct pms_pool *pool, uint64_t entry)
 {

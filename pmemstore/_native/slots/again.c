@@ -55,7 +55,7 @@ int pys_again_learn(void)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-PyObject *pys_ahead_give(struct pys_pool *owner, int kind, struct pys_ahead *ahead)
+PyObject *pys_ahead_give_other(struct pys_pool *owner, int kind, struct pys_ahead *ahead)
 {
     struct pys_ahead one = *ahead; /* Python may come back: the place is empty by then */
     PyObject *result;

@@ -117,6 +117,31 @@ static inline int pys_take_again(struct pms_pool *pool, const struct pms_val *va
     return pys_take(pool, value, out);
 }
 
+/* The same of a str of ASCII, and of bytes.  1; 0: it is another str; -1: no memory. */
+static inline int pys_ahead_str(const unsigned char *text, uint64_t len, struct pys_taken *out)
+{
+    if (out->obj != NULL) {
+        if (pys_again_str(out->obj, text, len))
+            return 1;
+        Py_CLEAR(out->obj);
+    }
+    if (PMS_UNLIKELY(!pys_is_ascii(text, len)))
+        return 0;
+    out->obj = PyUnicode_DecodeASCII((const char *)text, (Py_ssize_t)len, NULL);
+    return PMS_LIKELY(out->obj != NULL) ? 1 : -1;
+}
+static inline int pys_ahead_bytes(const unsigned char *data, uint64_t len,
+                                  struct pys_taken *out)
+{
+    if (out->obj != NULL) {
+        if (pys_again_bytes(out->obj, data, len))
+            return 1;
+        Py_CLEAR(out->obj);
+    }
+    out->obj = PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)len);
+    return PMS_LIKELY(out->obj != NULL) ? 1 : -1;
+}
+
 /* Pool entered: take what the kind asks for. */
 static inline int pys_ahead_take(struct pms_pool *pool, int kind, const struct pms_val *key,
                                  const struct pms_val *value, struct pys_ahead *out)
@@ -135,8 +160,23 @@ static inline int pys_ahead_take(struct pms_pool *pool, int kind, const struct p
     return PMS_OK;
 }
 
-/* Pool left: the object, or the pair; atoms are kept.  NULL: raised. */
-PyObject *pys_ahead_give(struct pys_pool *owner, int kind, struct pys_ahead *ahead);
+/* Pool left: the object, or the pair.  The place is empty then.  NULL: raised. */
+PyObject *pys_ahead_give_other(struct pys_pool *owner, int kind, struct pys_ahead *ahead);
+static inline PyObject *pys_ahead_give(struct pys_pool *owner, int kind,
+                                       struct pys_ahead *ahead)
+{
+    PyObject *key = ahead->key.obj, *value = ahead->value.obj, *result;
+    if (PMS_UNLIKELY(!ahead->atoms))
+        return pys_ahead_give_other(owner, kind, ahead);
+    ahead->key.obj = ahead->value.obj = NULL;
+    if (kind != PYS_ITEMS)
+        return kind == PYS_KEYS ? key : value;
+    result = PyTuple_Pack(2, key, value);
+    Py_DECREF(key);
+    Py_DECREF(value);
+    return result;
+}
+/* The same of atoms, which stay there to be filled again. */
 static inline PyObject *pys_ahead_serve(int kind, struct pys_pairs *pairs,
                                         const struct pys_ahead *ahead)
 {

@@ -13,6 +13,7 @@
 #include "slots_sorted.h"
 
 #define AHEAD_MAX 64
+#define AHEAD_BYTES 65536u
 #define AHEAD_FIRST 8 /* then twice as many each time, so that a short look takes few */
 
 struct sorted_iter {
@@ -24,6 +25,7 @@ struct sorted_iter {
     uint64_t length; /* of the whole, when it began */
     uint64_t next, left;
     unsigned head, count, batch;
+    int large; /* the last look took many bytes */
     struct pys_pairs pairs;
     struct pys_ahead ahead[AHEAD_MAX];
 };
@@ -123,25 +125,42 @@ static int is_fresh(const struct sorted_iter *self)
 
 /* ---- taking ---- */
 
+/* *bytes: grows by those of the value. */
+static inline int take_entry(struct pms_pool *pool, int kind, uint64_t entry,
+                             struct pys_ahead *out, uint64_t *bytes)
+{
+    const int keys = kind != PYS_VALUES, values = kind != PYS_KEYS;
+    struct pms_sorted_plain plain;
+    struct pms_val key, value;
+    if (PMS_LIKELY(pms_sorted_is_plain(pool, entry, keys, values, &plain))) {
+        int done = keys ? pys_ahead_str(plain.key, plain.key_len, &out->key) : 1;
+        if (values && PMS_LIKELY(done > 0)) {
+            *bytes += plain.value_len;
+            done = pys_ahead_bytes(plain.value, plain.value_len, &out->value);
+        }
+        out->atoms = (!keys || plain.key_len <= PYS_AGAIN_MAX) &
+                     (!values || plain.value_len <= PYS_AGAIN_MAX);
+        if (PMS_LIKELY(done != 0))
+            return PMS_LIKELY(done > 0) ? PMS_OK : PMS_E_NOMEM;
+    }
+    PMS_TRY(pms_sorted_entry(pool, entry, keys ? &key : NULL, values ? &value : NULL));
+    *bytes += values ? value.len : 0;
+    return pys_ahead_take(pool, kind, &key, &value, out);
+}
+
 /* Entries [start, start + count), which must be there.  *taken: of how many of them something was
- * taken, also after a failure. */
+ * taken, also after a failure.  *bytes: of their values. */
 static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
-                    struct pys_ahead *out, uint64_t *taken)
+                    struct pys_ahead *out, uint64_t *taken, uint64_t *bytes)
 {
     struct pms_pool *pool = pys_core(self);
     struct pms_sorted_run run;
-    struct pms_sorted_item item[PMS_SORTED_REFS];
-    for (*taken = 0; *taken < count;) {
+    for (*taken = *bytes = 0; *taken < count;) {
         PMS_TRY(pms_sorted_run(pool, self->handle->off, start + *taken, count - *taken, &run));
         for (uint32_t i = 0; i < run.count; i++)
             pms_sorted_prefetch(pool, run.entry[i]);
-        for (uint32_t at = 0, n = 0; at < run.count; at += n) {
-            PMS_TRY(pms_sorted_walk(pool, &run, at, kind != PYS_VALUES, kind != PYS_KEYS, item,
-                                    &n));
-            for (uint32_t i = 0; i < n; i++)
-                PMS_TRY(
-                    pys_ahead_take(pool, kind, &item[i].key, &item[i].value, &out[(*taken)++]));
-        }
+        for (uint32_t i = 0; i < run.count; i++)
+            PMS_TRY(take_entry(pool, kind, run.entry[i], &out[(*taken)++], bytes));
     }
     return PMS_OK;
 }
@@ -152,7 +171,7 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
 {
     struct pms_handle *handle = sorted->handle;
     struct pms_pool *pool = handle->pool;
-    uint64_t count, taken;
+    uint64_t count, taken, bytes = 0;
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
@@ -167,8 +186,9 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
     } else if (count) {
         status =
             take_run(sorted, self->kind, self->reverse ? self->next + 1 - count : self->next,
-                     count, self->ahead, &taken);
+                     count, self->ahead, &taken, &bytes);
         self->count = (unsigned)taken;
+        self->large = bytes > AHEAD_BYTES;
     }
     return pys_leave_read(pool, status);
 }
@@ -209,6 +229,8 @@ static PyObject *sorted_iter_next(PyObject *obj)
     if (self->head < self->count) {
         if (PMS_LIKELY(is_fresh(self)))
             return serve(self);
+        self->batch = 1;
+    } else if (self->large) {
         self->batch = 1;
     } else if (self->batch < AHEAD_MAX) {
         self->batch *= 2;
@@ -281,17 +303,17 @@ struct places {
 /* Pool entered: take them; those of a step of 1 or -1 in one go, in the order of the keys. */
 static int take_places(struct pys_proxy *self, int kind, struct places *places)
 {
-    uint64_t first = (uint64_t)places->first, count = (uint64_t)places->count, one;
+    uint64_t first = (uint64_t)places->first, count = (uint64_t)places->count, one, bytes;
     places->taken = calloc(count, sizeof *places->taken);
     if (places->taken == NULL)
         return PMS_FAIL(PMS_E_NOMEM, "copying a sorted dict", 0, count * sizeof *places->taken,
                         0);
     if (places->step == 1 || places->step == -1)
         return take_run(self, kind, places->step > 0 ? first : first + 1 - count, count,
-                        places->taken, &places->done);
+                        places->taken, &places->done, &bytes);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t at = first + i * (uint64_t)places->step;
-        int status = take_run(self, kind, at, 1, &places->taken[i], &one);
+        int status = take_run(self, kind, at, 1, &places->taken[i], &one, &bytes);
         places->done += one;
         PMS_TRY(status);
     }
@@ -302,9 +324,10 @@ static PyObject *give_places(struct pys_pool *owner, int kind, struct places *pl
 {
     PyObject *list = PyList_New(places->count);
     for (Py_ssize_t i = 0; list != NULL && i < places->count; i++) {
-        PyObject *item = pys_ahead_give(
-            owner, kind, &places->taken[places->step == -1 ? places->count - 1 - i : i]);
-        if (item == NULL)
+        struct pys_ahead *place =
+            &places->taken[places->step == -1 ? places->count - 1 - i : i];
+        PyObject *item = pys_ahead_give(owner, kind, place);
+        if (PMS_UNLIKELY(item == NULL))
             Py_CLEAR(list);
         else
             PyList_SetItem(list, i, item);
