@@ -3,6 +3,9 @@
 
 struct pys_again pys_again;
 
+#ifdef Py_GIL_DISABLED
+int pys_again_learn(void) { return 0; }
+#else
 static_assert(sizeof(PyObject) == 16 && sizeof(Py_hash_t) == 8,
               "the head is what again.h says");
 static_assert(sizeof(struct pys_again_head) == 48, "the text of a str up to 3.11");
@@ -54,6 +57,7 @@ int pys_again_learn(void)
     Py_XDECREF(bytes);
     return PyErr_Occurred() ? -1 : 0;
 }
+#endif
 
 PyObject *pys_ahead_give_other(struct pys_pool *owner, int kind, struct pys_ahead *ahead)
 {

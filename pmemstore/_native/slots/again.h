@@ -12,8 +12,8 @@
  *     says in its state that it is there.  Such a str is not filled again.
  *   - What a str remembers of its text: the hash, which is taken back; and up to Python 3.11 a
  *     wchar_t copy.  A str that has one is not filled again.
- *   - Nobody runs in between: it is done with the GIL in hand (free-threaded interpreters take it
- *     back when they import this module, and are not built for).
+ *   - Nobody runs in between: it is done with the GIL in hand.  Free-threaded interpreters count
+ *     references in another way: there, nothing is filled again.
  *
  * The length stays, so the memory does too.  Where those words lie is no promise of the interpreter,
  * so pys_again_learn looks when the module is loaded; if it finds anything else, or an interpreter
@@ -50,9 +50,8 @@ static inline int pys_again_str(PyObject *old, const unsigned char *text, uint64
     struct pys_again_head *head = (struct pys_again_head *)old;
     unsigned char *to = (unsigned char *)old + pys_again.str_text;
     uint64_t bits = 0, word;
-    if (Py_REFCNT(old) != 1 || Py_TYPE(old) != &PyUnicode_Type ||
-        (uint64_t)head->length != len || pys_again.str_text == 0 ||
-        (head->state & pys_again.mask) != pys_again.state ||
+    if (pys_again.str_text == 0 || Py_REFCNT(old) != 1 || Py_TYPE(old) != &PyUnicode_Type ||
+        (uint64_t)head->length != len || (head->state & pys_again.mask) != pys_again.state ||
         (pys_again.str_text == sizeof *head && head->wide != 0))
         return 0;
     head->hash = -1;
@@ -80,12 +79,20 @@ static inline int pys_again_bytes(PyObject *old, const void *data, uint64_t len)
 
 /* ---- what iterators take ahead ---- */
 
-/* Of an entry.  Once it has been served, parts that are atoms and small are kept, to be filled again
- * when the place is needed. */
+/* Of an entry: a place for it.  Once it has been served, parts that are atoms and small are kept, to
+ * be filled again when the place is needed. */
 struct pys_ahead {
     struct pys_taken key, value; /* obj of a part that is neither there nor kept: NULL */
     int atoms;                   /* both parts are done, and no proxies; and small */
 };
+/* An iterator has made `made` places; it wants `count`. */
+static inline void pys_ahead_make(struct pys_ahead *ahead, unsigned *made, unsigned count)
+{
+    if (PMS_UNLIKELY(count > *made)) {
+        memset(&ahead[*made], 0, (count - *made) * sizeof *ahead);
+        *made = count;
+    }
+}
 
 /* Pool entered: take a part into a place that may have a kept object. */
 static inline int pys_take_key_again(struct pms_pool *pool, const struct pms_val *key,

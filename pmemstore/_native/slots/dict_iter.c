@@ -26,11 +26,11 @@ struct dict_iter {
     uint64_t length; /* when it began */
     uint64_t served; /* before ahead[0] */
     uint64_t entry;  /* that one; 0: none */
-    unsigned head, count, batch;
+    unsigned head, count, batch, made;
     int ended; /* nothing behind ahead[count - 1] */
     struct pys_pairs pairs;
     uint64_t entries[AHEAD_MAX];
-    struct pys_ahead ahead[AHEAD_MAX];
+    struct pys_ahead ahead[AHEAD_MAX]; /* `made` of them are places */
 };
 
 /* What was served lies behind; the rest of ahead is somebody else's by now. */
@@ -62,7 +62,7 @@ static void drop_ahead(struct dict_iter *self)
 /* The end: nothing is ahead, and nothing will be filled again. */
 static void finish(struct dict_iter *self)
 {
-    for (unsigned i = 0; i < AHEAD_MAX; i++)
+    for (unsigned i = 0; i < self->made; i++)
         pys_ahead_drop(&self->ahead[i]);
     Py_CLEAR(self->dict);
 }
@@ -84,9 +84,11 @@ PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse)
         pys_raise(dict->owner, status);
         return NULL;
     }
-    self = (struct dict_iter *)PyType_GenericAlloc(pys.dict_iter_type, 0);
+    self = PyObject_GC_New(struct dict_iter, pys.dict_iter_type);
     if (self == NULL)
         return NULL;
+    memset((char *)self + sizeof(PyObject), 0,
+           offsetof(struct dict_iter, ahead) - sizeof(PyObject));
     self->dict = (struct pys_proxy *)pys_ref(dict);
     self->pool = pool;
     self->kind = kind;
@@ -96,6 +98,7 @@ PyObject *pys_dict_iter(struct pys_proxy *dict, int kind, int reverse)
     self->level = depth < PYS_LEVELS ? depth : PYS_LEVELS - 1;
     self->aborts = dict->owner->aborts[self->level];
     self->batch = 4;
+    PyObject_GC_Track((PyObject *)self);
     return (PyObject *)self;
 }
 
@@ -139,6 +142,7 @@ static int look_ahead(struct dict_iter *self, struct pys_proxy *dict, uint64_t *
     self->writes = pys_writes(pool);
     if (status == PMS_OK)
         status = pms_dict_walk(pool, handle->off, &walk, walked, self->batch);
+    pys_ahead_make(self->ahead, &self->made, walk.count);
     for (unsigned i = 0; i < walk.count && status == PMS_OK; i++) {
         self->entries[i] = walked[i].entry;
         status = pys_ahead_take(pool, self->kind, &walked[i].key, &walked[i].value,
@@ -237,7 +241,7 @@ static int dict_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     Py_VISIT(self->dict);
     Py_VISIT(self->pairs.pair[0]);
     Py_VISIT(self->pairs.pair[1]);
-    for (unsigned i = 0; i < AHEAD_MAX; i++) {
+    for (unsigned i = 0; i < self->made; i++) {
         Py_VISIT(self->ahead[i].key.obj);
         Py_VISIT(self->ahead[i].value.obj);
     }

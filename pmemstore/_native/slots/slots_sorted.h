@@ -61,13 +61,13 @@ PyObject *pys_sorted_iterate(PyObject *self);
 /* Methods of both types. */
 #define PYS_SORTED_METHODS                                                                     \
     {"clear", pys_sorted_clear, METH_NOARGS, "Remove everything, as one unit of work."},       \
-        {"_bound", pys_sorted_bound, METH_VARARGS,                                             \
+        {"_bound", (PyCFunction)(void (*)(void))pys_sorted_bound, METH_FASTCALL,               \
          "_bound(key, after): how many keys are less; after: or equal."},                      \
         {"_place", pys_sorted_place, METH_O, "_place(key): its index; -1: not there."},        \
         {"_at", pys_sorted_item, METH_VARARGS, "_at(kind, index): what is at an index."},      \
         {"_pop_at", pys_sorted_pop, METH_VARARGS,                                              \
          "_pop_at(kind, index): remove and return what is at an index."},                      \
-        {"_irange", pys_sorted_irange, METH_VARARGS,                                           \
+        {"_irange", (PyCFunction)(void (*)(void))pys_sorted_irange, METH_FASTCALL,             \
          "_irange(kind, minimum, maximum, with_min, with_max, reverse): an iterator."},        \
         {"_islice", pys_sorted_islice, METH_VARARGS,                                           \
          "_islice(kind, start, stop, reverse): an iterator."},                                 \
@@ -78,11 +78,11 @@ PyObject *pys_sorted_iterate(PyObject *self);
         {"__reversed__", pys_sorted_reversed, METH_NOARGS, "Iterate from the greatest key."}
 
 PyObject *pys_sorted_clear(PyObject *self, PyObject *unused);
-PyObject *pys_sorted_bound(PyObject *self, PyObject *args);
+PyObject *pys_sorted_bound(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *pys_sorted_place(PyObject *self, PyObject *key);
 PyObject *pys_sorted_item(PyObject *self, PyObject *args);
 PyObject *pys_sorted_pop(PyObject *self, PyObject *args);
-PyObject *pys_sorted_irange(PyObject *self, PyObject *args);
+PyObject *pys_sorted_irange(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *pys_sorted_islice(PyObject *self, PyObject *args);
 PyObject *pys_sorted_get_slice(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *pys_sorted_del_range(PyObject *self, PyObject *args);

@@ -24,10 +24,10 @@ struct sorted_iter {
     uint64_t aborts, version, writes;
     uint64_t length; /* of the whole, when it began */
     uint64_t next, left;
-    unsigned head, count, batch;
+    unsigned head, count, batch, made;
     int large; /* the last look took many bytes */
     struct pys_pairs pairs;
-    struct pys_ahead ahead[AHEAD_MAX];
+    struct pys_ahead ahead[AHEAD_MAX]; /* `made` of them are places */
 };
 
 /* A proxy that goes may run Python, which may come back and take more. */
@@ -48,7 +48,7 @@ static void drop_ahead(struct sorted_iter *self)
 /* The end: nothing is ahead, and nothing will be filled again. */
 static void finish(struct sorted_iter *self)
 {
-    for (unsigned i = 0; i < AHEAD_MAX; i++)
+    for (unsigned i = 0; i < self->made; i++)
         pys_ahead_drop(&self->ahead[i]);
     Py_CLEAR(self->sorted);
 }
@@ -91,9 +91,11 @@ PyObject *pys_sorted_iter(struct pys_proxy *sorted, int kind, int reverse,
         pys_order_raise(sorted, status, blame);
         return NULL;
     }
-    self = (struct sorted_iter *)PyType_GenericAlloc(pys.sorted_iter_type, 0);
+    self = PyObject_GC_New(struct sorted_iter, pys.sorted_iter_type);
     if (self == NULL)
         return NULL;
+    memset((char *)self + sizeof(PyObject), 0,
+           offsetof(struct sorted_iter, ahead) - sizeof(PyObject));
     self->sorted = (struct pys_proxy *)pys_ref(sorted);
     self->kind = kind;
     self->reverse = reverse;
@@ -104,6 +106,7 @@ PyObject *pys_sorted_iter(struct pys_proxy *sorted, int kind, int reverse,
     self->level = depth < PYS_LEVELS ? depth : PYS_LEVELS - 1;
     self->aborts = sorted->owner->aborts[self->level];
     self->batch = AHEAD_FIRST / 2;
+    PyObject_GC_Track((PyObject *)self);
     return (PyObject *)self;
 }
 
@@ -184,6 +187,7 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
         *length = pms_sorted_len(pool, handle->off);
         status = PMS_E_CHANGED;
     } else if (count) {
+        pys_ahead_make(self->ahead, &self->made, (unsigned)count);
         status =
             take_run(sorted, self->kind, self->reverse ? self->next + 1 - count : self->next,
                      count, self->ahead, &taken, &bytes);
@@ -271,7 +275,7 @@ static int sorted_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     Py_VISIT(self->sorted);
     Py_VISIT(self->pairs.pair[0]);
     Py_VISIT(self->pairs.pair[1]);
-    for (unsigned i = 0; i < AHEAD_MAX; i++) {
+    for (unsigned i = 0; i < self->made; i++) {
         Py_VISIT(self->ahead[i].key.obj);
         Py_VISIT(self->ahead[i].value.obj);
     }

@@ -48,16 +48,23 @@ PyObject *pys_sorted_place(PyObject *self, PyObject *key)
     return found < 0 ? NULL : PyLong_FromLongLong(found ? (long long)index : -1);
 }
 
-PyObject *pys_sorted_bound(PyObject *obj, PyObject *args)
+static int has_args(const char *name, Py_ssize_t want, Py_ssize_t have)
+{
+    if (PMS_LIKELY(have == want))
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments (%zd given)", name, want, have);
+    return 0;
+}
+
+PyObject *pys_sorted_bound(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
 {
     struct pys_proxy *self = (struct pys_proxy *)obj;
     struct pms_pool *pool = pys_core(self);
     struct pys_order order;
-    PyObject *key;
     uint64_t index = 0;
     int status, after;
-    if (!PyArg_ParseTuple(args, "Op:_bound", &key, &after) ||
-        pys_order_read(key, PYS_BOUND, &order) < 0)
+    if (!has_args("_bound", 2, nargs) || (after = PyObject_IsTrue(args[1])) < 0 ||
+        pys_order_read(args[0], PYS_BOUND, &order) < 0)
         return NULL;
     status = pys_enter_read(pool, self->handle);
     if (status == PMS_OK) {
@@ -67,7 +74,7 @@ PyObject *pys_sorted_bound(PyObject *obj, PyObject *args)
     pys_order_done(&order);
     if (status == PMS_OK)
         return PyLong_FromUnsignedLongLong(index);
-    pys_order_raise(self, status, key);
+    pys_order_raise(self, status, args[0]);
     return NULL;
 }
 
@@ -124,6 +131,14 @@ static int read_kind(long kind)
     return -1;
 }
 
+static int kind_of(PyObject *obj)
+{
+    long kind = PyLong_AsLong(obj);
+    if (kind == -1 && PyErr_Occurred())
+        return -1;
+    return read_kind(kind) < 0 ? -1 : (int)kind;
+}
+
 PyObject *pys_sorted_item(PyObject *obj, PyObject *args)
 {
     struct pys_proxy *self = (struct pys_proxy *)obj;
@@ -160,16 +175,18 @@ PyObject *pys_sorted_reversed(PyObject *self, PyObject *unused)
     return iterate(self, PYS_KEYS, 1);
 }
 
-PyObject *pys_sorted_irange(PyObject *self, PyObject *args)
+PyObject *pys_sorted_irange(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     struct pys_order low, high;
     struct pys_span span = {.stop = UINT64_MAX};
     PyObject *minimum, *maximum, *result = NULL;
     int kind, with_min, with_max, reverse;
-    if (!PyArg_ParseTuple(args, "iOOppp:_irange", &kind, &minimum, &maximum, &with_min,
-                          &with_max, &reverse) ||
-        read_kind(kind) < 0)
+    if (!has_args("_irange", 6, nargs) || (kind = kind_of(args[0])) < 0 ||
+        (with_min = PyObject_IsTrue(args[3])) < 0 ||
+        (with_max = PyObject_IsTrue(args[4])) < 0 || (reverse = PyObject_IsTrue(args[5])) < 0)
         return NULL;
+    minimum = args[1];
+    maximum = args[2];
     span.low_open = !with_min;
     span.high_open = !with_max;
     if (minimum != Py_None) {
@@ -204,16 +221,13 @@ PyObject *pys_sorted_islice(PyObject *self, PyObject *args)
 
 PyObject *pys_sorted_get_slice(PyObject *obj, PyObject *const *args, Py_ssize_t nargs)
 {
-    long kind = nargs == 2 ? PyLong_AsLong(args[0]) : -1;
-    if (kind == -1 && PyErr_Occurred())
+    int kind;
+    if (!has_args("_slice", 2, nargs) || (kind = kind_of(args[0])) < 0)
         return NULL;
-    if (nargs != 2 || !PySlice_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "_slice() takes a kind and a slice");
-        return NULL;
-    }
-    if (read_kind(kind) < 0)
-        return NULL;
-    return pys_sorted_slice((struct pys_proxy *)obj, (int)kind, args[1]);
+    if (PySlice_Check(args[1]))
+        return pys_sorted_slice((struct pys_proxy *)obj, kind, args[1]);
+    PyErr_SetString(PyExc_TypeError, "_slice() takes a kind and a slice");
+    return NULL;
 }
 
 /* ---- both: removing ---- */
