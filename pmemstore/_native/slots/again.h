@@ -44,6 +44,14 @@ int pys_again_learn(void);
 /* Larger ones are not kept: memory is given back when the loop goes on. */
 #define PYS_AGAIN_MAX 256u
 
+/* Can it be filled again?  Such an object is kept when it has been given. */
+static inline int pys_again_may(const PyObject *obj)
+{
+    return pys_again.bytes_text != 0 &&
+           (Py_TYPE(obj) == &PyBytes_Type || Py_TYPE(obj) == &PyUnicode_Type) &&
+           ((const struct pys_again_head *)obj)->length <= (Py_ssize_t)PYS_AGAIN_MAX;
+}
+
 /* 1: old has become this str.  0: it has not, and is good for nothing but to be dropped. */
 static inline int pys_again_str(PyObject *old, const unsigned char *text, uint64_t len)
 {
@@ -95,32 +103,29 @@ static inline void pys_ahead_make(struct pys_ahead *ahead, unsigned *made, unsig
 }
 
 /* Pool entered: take a part into a place that may have a kept object. */
+static inline int pys_ahead_reused(const struct pms_val *value, struct pys_taken *out)
+{
+    PyObject *old = out->obj;
+    if (value->tag == PMS_TAG_STR
+            ? pys_again_str(old, value->data, value->len)
+            : value->tag == PMS_TAG_BYTES && pys_again_bytes(old, value->data, value->len))
+        return 1;
+    out->obj = NULL;
+    Py_DECREF(old);
+    return 0;
+}
 static inline int pys_take_key_again(struct pms_pool *pool, const struct pms_val *key,
                                      struct pys_taken *out)
 {
-    PyObject *old = out->obj;
-    if (PMS_LIKELY(old != NULL)) {
-        if (PMS_LIKELY(key->tag == PMS_TAG_STR) && pys_again_str(old, key->data, key->len))
-            return PMS_OK;
-        out->obj = NULL;
-        Py_DECREF(old);
-    }
+    if (PMS_LIKELY(out->obj != NULL) && pys_ahead_reused(key, out))
+        return PMS_OK;
     return pys_take_key(pool, key, out);
 }
 static inline int pys_take_again(struct pms_pool *pool, const struct pms_val *value,
                                  struct pys_taken *out)
 {
-    PyObject *old = out->obj;
-    if (PMS_LIKELY(old != NULL)) {
-        if (PMS_LIKELY(value->tag == PMS_TAG_BYTES)) {
-            if (pys_again_bytes(old, value->data, value->len))
-                return PMS_OK;
-        } else if (value->tag == PMS_TAG_STR && pys_again_str(old, value->data, value->len)) {
-            return PMS_OK;
-        }
-        out->obj = NULL;
-        Py_DECREF(old);
-    }
+    if (PMS_LIKELY(out->obj != NULL) && pys_ahead_reused(value, out))
+        return PMS_OK;
     return pys_take(pool, value, out);
 }
 

@@ -114,8 +114,8 @@ static int is_fresh(const struct dict_iter *self)
 {
     const struct pms_pool *pool = pys_core(self->dict);
     if (PMS_LIKELY(pys_writes(pool) == self->writes))
-        return !pool->closed;
-    return self->kind == PYS_KEYS && unchanged(self) && !pool->closed;
+        return pys_is_open(pool);
+    return self->kind == PYS_KEYS && unchanged(self) && pys_is_open(pool);
 }
 
 /* Take the next entries.  PMS_E_CHANGED: *length is what it is now.  The caller keeps dict: while
@@ -219,7 +219,7 @@ static PyObject *dict_iter_next(PyObject *obj)
     if (PMS_UNLIKELY(self->dict == NULL))
         return NULL;
     if (PMS_LIKELY(self->head < self->count && pys_writes(self->pool) == self->writes &&
-                   !self->pool->closed))
+                   pys_is_open(self->pool)))
         return serve(self);
     return next_other(self);
 }

@@ -4,7 +4,7 @@
  * deque whose items came, went or moved: RuntimeError, told by its version and by roll-backs, as
  * in dict_iter.c.  What was taken ahead is served only while nobody has written to the pool.
  */
-#include "slots.h"
+#include "again.h"
 
 #define AHEAD_MAX 32
 
@@ -17,21 +17,31 @@ struct list_iter {
     uint64_t length;          /* when it last looked */
     uint64_t version, aborts; /* when it began */
     uint32_t level;           /* index into owner->aborts */
-    unsigned head, count, batch;
-    struct pys_taken ahead[AHEAD_MAX];
+    unsigned head, count, batch, made;
+    struct pys_taken ahead[AHEAD_MAX]; /* `made` of them are places */
 };
 
 /* A proxy that goes may run Python, which may come back and take more. */
 static void drop_ahead(struct list_iter *self)
 {
     struct pys_taken dropped[AHEAD_MAX];
-    do {
+    while (self->head < self->count) {
         unsigned count = self->count - self->head;
         memcpy(dropped, &self->ahead[self->head], count * sizeof *dropped);
+        memset(&self->ahead[self->head], 0, count * sizeof *dropped);
         self->head = self->count = 0;
         for (unsigned i = 0; i < count; i++)
             pys_taken_drop(&dropped[i]);
-    } while (self->count > 0);
+    }
+    self->head = self->count = 0;
+}
+
+/* The end: nothing is ahead, and nothing will be filled again. */
+static void finish(struct list_iter *self)
+{
+    for (unsigned i = 0; i < self->made; i++)
+        pys_taken_drop(&self->ahead[i]);
+    Py_CLEAR(self->list);
 }
 
 static int measure(struct pys_proxy *list, uint64_t *length)
@@ -54,9 +64,11 @@ PyObject *pys_list_iter(struct pys_proxy *list, int reverse)
         return NULL;
     version = list->handle->version;
     depth = pms_tx_depth(pys_core(list));
-    self = (struct list_iter *)PyType_GenericAlloc(pys.list_iter_type, 0);
+    self = PyObject_GC_New(struct list_iter, pys.list_iter_type);
     if (self == NULL)
         return NULL;
+    memset((char *)self + sizeof(PyObject), 0,
+           offsetof(struct list_iter, ahead) - sizeof(PyObject));
     self->list = (struct pys_proxy *)pys_ref(list);
     self->reverse = reverse;
     self->index = reverse ? (int64_t)length - 1 : 0;
@@ -65,13 +77,14 @@ PyObject *pys_list_iter(struct pys_proxy *list, int reverse)
     self->level = depth < PYS_LEVELS ? depth : PYS_LEVELS - 1;
     self->aborts = list->owner->aborts[self->level];
     self->batch = 4;
+    PyObject_GC_Track((PyObject *)self);
     return (PyObject *)self;
 }
 
 static int is_fresh(const struct list_iter *self)
 {
     const struct pms_handle *handle = self->list->handle;
-    return pys_writes(handle->pool) == self->writes && !handle->pool->closed &&
+    return pys_writes(handle->pool) == self->writes && pys_is_open(handle->pool) &&
            handle->state == PMS_HANDLE_LIVE;
 }
 
@@ -111,7 +124,11 @@ static int look_ahead(struct list_iter *self, struct pys_proxy *list)
     } else if (self->length - index < count) {
         count = self->length - index;
     }
-    memset(self->ahead, 0, (size_t)count * sizeof self->ahead[0]);
+    if (count > self->made) {
+        memset(&self->ahead[self->made], 0,
+               ((size_t)count - self->made) * sizeof self->ahead[0]);
+        self->made = (unsigned)count;
+    }
     self->count = (unsigned)count;
     status = pys_list_take(list, start, count, self->ahead);
     return pys_leave_read(pool, status);
@@ -119,16 +136,16 @@ static int look_ahead(struct list_iter *self, struct pys_proxy *list)
 
 static PyObject *serve(struct list_iter *self)
 {
-    struct pys_proxy *list = (struct pys_proxy *)pys_ref(self->list);
-    struct pys_taken taken;
+    struct pys_taken *place =
+        self->reverse ? &self->ahead[--self->count] : &self->ahead[self->head++];
+    struct pys_proxy *list;
     PyObject *item;
-    if (self->reverse) {
-        taken = self->ahead[--self->count];
-        self->index--;
-    } else {
-        taken = self->ahead[self->head++];
-        self->index++;
-    }
+    self->index += self->reverse ? -1 : 1;
+    if (PMS_LIKELY(pys_is_done(place) && pys_again_may(place->obj)))
+        return pys_ref(place->obj);
+    struct pys_taken taken = *place;
+    memset(place, 0, sizeof *place);
+    list = (struct pys_proxy *)pys_ref(self->list); /* or it might go */
     item = pys_give(list->owner, &taken);
     Py_DECREF(list);
     return item;
@@ -158,7 +175,7 @@ static PyObject *list_iter_next(PyObject *obj)
         if (self->head < self->count)
             item = serve(self);
         else
-            Py_CLEAR(self->list);
+            finish(self);
     } else {
         if (status == PMS_E_CHANGED)
             PyErr_SetString(PyExc_RuntimeError, "deque mutated during iteration");
@@ -195,7 +212,7 @@ static int list_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     struct list_iter *self = (struct list_iter *)obj;
     Py_VISIT(Py_TYPE(obj));
     Py_VISIT(self->list);
-    for (unsigned i = self->head; i < self->count; i++)
+    for (unsigned i = 0; i < self->made; i++)
         Py_VISIT(self->ahead[i].obj);
     return 0;
 }
@@ -206,7 +223,7 @@ static void list_iter_dealloc(PyObject *obj)
     PyTypeObject *type = Py_TYPE(obj);
     PyObject_GC_UnTrack(obj);
     drop_ahead(self);
-    Py_CLEAR(self->list);
+    finish(self);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
 }

@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "slots.h"
+#include "again.h"
 
 Py_ssize_t pys_list_length(PyObject *obj)
 {
@@ -289,7 +289,7 @@ int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
         PMS_TRY(pms_list_run(pool, self->handle->off, start + done, &cell, &cells));
         for (; cells > 0 && done < count; cells--, done++, cell += sizeof(struct pms_cell_pm)) {
             PMS_TRY(pms_cell_read(pool, cell, &val));
-            PMS_TRY(pys_take(pool, &val, &taken[done]));
+            PMS_TRY(pys_take_again(pool, &val, &taken[done]));
         }
     }
     return PMS_OK;

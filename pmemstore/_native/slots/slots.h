@@ -358,7 +358,8 @@ PyObject *pys_list_empty(PyObject *self, PyObject *unused);
 /* Pool entered for writing. */
 int pys_list_put(struct pys_proxy *self, void *unused, const struct pms_val *value);
 int pys_deque_put(struct pys_proxy *self, void *end, const struct pms_val *value);
-/* Pool entered: take items [start, start + count), which must be there. */
+/* Pool entered: take items [start, start + count), which must be there; taken is zeroed, or has
+ * objects that may be filled again (again.h). */
 int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
                   struct pys_taken *taken);
 /* A list of those of the items that are there; None if the list is not `length` long, unless
@@ -395,6 +396,13 @@ PyObject *pys_dict_list(struct pys_proxy *dict, int kind);
 static inline uint64_t pys_writes(const struct pms_pool *pool)
 {
     return __atomic_load_n(&pool->writes, __ATOMIC_RELAXED);
+}
+
+/* May it be served here and now?  Not in the child of a fork. */
+static inline int pys_is_open(const struct pms_pool *pool)
+{
+    return !pool->closed &&
+           pool->fork_epoch == atomic_load_explicit(&pms_fork_epoch, memory_order_relaxed);
 }
 
 static inline struct pms_pool *pys_core(const struct pys_proxy *self)

@@ -122,8 +122,8 @@ static int is_fresh(const struct sorted_iter *self)
 {
     const struct pms_pool *pool = pys_core(self->sorted);
     if (PMS_LIKELY(pys_writes(pool) == self->writes))
-        return !pool->closed;
-    return self->kind == PYS_KEYS && unchanged(self) && !pool->closed;
+        return pys_is_open(pool);
+    return self->kind == PYS_KEYS && unchanged(self) && pys_is_open(pool);
 }
 
 /* ---- taking ---- */
