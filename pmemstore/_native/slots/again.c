@@ -1,7 +1,7 @@
 /* again.c -- how the interpreter lays str and bytes out: looked at, not believed. */
 #include "again.h"
 
-struct pys_again pys_again;
+struct pys_again pys_again = {.state = PYS_AGAIN_NEVER};
 
 #ifdef Py_GIL_DISABLED
 int pys_again_learn(void) { return 0; }
@@ -25,13 +25,13 @@ static int is_known(PyObject *obj, const char *text, size_t at, size_t want)
 }
 
 /* The state of a new str, and that interning shows in it. */
-static int learn_state(PyObject **str)
+static void learn_state(PyObject **str)
 {
     const struct pys_again_head *head = (const struct pys_again_head *)*str;
     uint32_t state = head->state & pys_again.mask;
     PyUnicode_InternInPlace(str);
-    pys_again.state = state;
-    return head == (const void *)*str && (head->state & pys_again.mask) != state;
+    if (head == (const void *)*str && (head->state & pys_again.mask) != state)
+        pys_again.state = state;
 }
 
 int pys_again_learn(void)
@@ -48,8 +48,9 @@ int pys_again_learn(void)
         size_t to_bytes = (size_t)(at_bytes - (const char *)bytes);
         /* interned, kind, compact, ascii, and one more: interned has 16 bits from 3.14 on */
         pys_again.mask = Py_Version < 0x030E0000 ? 0xff : 0x3fffff;
-        if (is_known(str, text, to_str, head) && learn_state(&str))
-            pys_again.str_text = (uint32_t)to_str;
+        pys_again.str_text = (uint32_t)to_str;
+        if (is_known(str, text, to_str, head))
+            learn_state(&str);
         if (is_known(bytes, text, to_bytes, offsetof(struct pys_again_head, state)))
             pys_again.bytes_text = (uint32_t)to_bytes;
     }
@@ -58,6 +59,29 @@ int pys_again_learn(void)
     return PyErr_Occurred() ? -1 : 0;
 }
 #endif
+
+/* Fill the object again that is there, or let it go. */
+static int is_filled(const struct pms_val *value, struct pys_taken *out)
+{
+    if (out->obj == NULL)
+        return 0;
+    if (value->tag == PMS_TAG_STR
+            ? pys_again_str(out->obj, value->data, value->len)
+            : value->tag == PMS_TAG_BYTES && pys_again_bytes(out->obj, value->data, value->len))
+        return 1;
+    Py_CLEAR(out->obj);
+    return 0;
+}
+
+int pys_take_key_anew(struct pms_pool *pool, const struct pms_val *key, struct pys_taken *out)
+{
+    return is_filled(key, out) ? PMS_OK : pys_take_key(pool, key, out);
+}
+
+int pys_take_anew(struct pms_pool *pool, const struct pms_val *value, struct pys_taken *out)
+{
+    return is_filled(value, out) ? PMS_OK : pys_take(pool, value, out);
+}
 
 PyObject *pys_ahead_give_other(struct pys_pool *owner, int kind, struct pys_ahead *ahead)
 {

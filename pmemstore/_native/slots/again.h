@@ -33,9 +33,10 @@ struct pys_again_head { /* of a str or bytes */
     uint64_t wide; /* up to 3.11: the copy; then the text begins here */
 };
 struct pys_again {
-    uint32_t str_text, bytes_text; /* where the text begins; 0: never fill one again */
-    uint32_t state, mask;          /* of a new str; the other bits are not set at all */
+    uint32_t str_text, bytes_text; /* where the text begins; of bytes 0: never fill one again */
+    uint32_t state, mask; /* of a new str, and of which bits; no state has NEVER: no str */
 };
+#define PYS_AGAIN_NEVER 0x80000000u
 extern struct pys_again pys_again;
 
 /* How the interpreter lays str and bytes out.  -1: raised. */
@@ -58,7 +59,7 @@ static inline int pys_again_str(PyObject *old, const unsigned char *text, uint64
     struct pys_again_head *head = (struct pys_again_head *)old;
     unsigned char *to = (unsigned char *)old + pys_again.str_text;
     uint64_t bits = 0, word;
-    if (pys_again.str_text == 0 || Py_REFCNT(old) != 1 || Py_TYPE(old) != &PyUnicode_Type ||
+    if (Py_REFCNT(old) != 1 || Py_TYPE(old) != &PyUnicode_Type ||
         (uint64_t)head->length != len || (head->state & pys_again.mask) != pys_again.state ||
         (pys_again.str_text == sizeof *head && head->wide != 0))
         return 0;
@@ -102,31 +103,24 @@ static inline void pys_ahead_make(struct pys_ahead *ahead, unsigned *made, unsig
     }
 }
 
-/* Pool entered: take a part into a place that may have a kept object. */
-static inline int pys_ahead_reused(const struct pms_val *value, struct pys_taken *out)
-{
-    PyObject *old = out->obj;
-    if (value->tag == PMS_TAG_STR
-            ? pys_again_str(old, value->data, value->len)
-            : value->tag == PMS_TAG_BYTES && pys_again_bytes(old, value->data, value->len))
-        return 1;
-    out->obj = NULL;
-    Py_DECREF(old);
-    return 0;
-}
+/* Pool entered: take a part into a place that may have a kept object.  anew: it mostly has none. */
+int pys_take_key_anew(struct pms_pool *pool, const struct pms_val *key, struct pys_taken *out);
+int pys_take_anew(struct pms_pool *pool, const struct pms_val *value, struct pys_taken *out);
 static inline int pys_take_key_again(struct pms_pool *pool, const struct pms_val *key,
                                      struct pys_taken *out)
 {
-    if (PMS_LIKELY(out->obj != NULL) && pys_ahead_reused(key, out))
+    if (PMS_LIKELY(key->tag == PMS_TAG_STR && out->obj != NULL) &&
+        pys_again_str(out->obj, key->data, key->len))
         return PMS_OK;
-    return pys_take_key(pool, key, out);
+    return pys_take_key_anew(pool, key, out);
 }
 static inline int pys_take_again(struct pms_pool *pool, const struct pms_val *value,
                                  struct pys_taken *out)
 {
-    if (PMS_LIKELY(out->obj != NULL) && pys_ahead_reused(value, out))
+    if (PMS_LIKELY(value->tag == PMS_TAG_BYTES && out->obj != NULL) &&
+        pys_again_bytes(out->obj, value->data, value->len))
         return PMS_OK;
-    return pys_take(pool, value, out);
+    return pys_take_anew(pool, value, out);
 }
 
 /* The same of a str of ASCII, and of bytes.  1; 0: it is another str; -1: no memory. */

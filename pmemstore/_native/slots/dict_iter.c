@@ -118,6 +118,19 @@ static int is_fresh(const struct dict_iter *self)
     return self->kind == PYS_KEYS && unchanged(self) && pys_is_open(pool);
 }
 
+/* In line for each kind. */
+static inline int take_walked(struct dict_iter *self, struct pms_pool *pool,
+                              const struct pms_walked *walked, unsigned count, const int kind)
+{
+    pys_ahead_make(self->ahead, &self->made, count);
+    for (unsigned i = 0; i < count; i++) {
+        self->entries[i] = walked[i].entry;
+        self->count = i + 1;
+        PMS_TRY(pys_ahead_take(pool, kind, &walked[i].key, &walked[i].value, &self->ahead[i]));
+    }
+    return PMS_OK;
+}
+
 /* Take the next entries.  PMS_E_CHANGED: *length is what it is now.  The caller keeps dict: while
  * this thread waits to be let in, others may take entries, serve them and end the iteration. */
 static int look_ahead(struct dict_iter *self, struct pys_proxy *dict, uint64_t *length)
@@ -142,26 +155,29 @@ static int look_ahead(struct dict_iter *self, struct pys_proxy *dict, uint64_t *
     self->writes = pys_writes(pool);
     if (status == PMS_OK)
         status = pms_dict_walk(pool, handle->off, &walk, walked, self->batch);
-    pys_ahead_make(self->ahead, &self->made, walk.count);
-    for (unsigned i = 0; i < walk.count && status == PMS_OK; i++) {
-        self->entries[i] = walked[i].entry;
-        status = pys_ahead_take(pool, self->kind, &walked[i].key, &walked[i].value,
-                                &self->ahead[self->count++]);
-    }
+    if (PMS_LIKELY(status == PMS_OK))
+        status = self->kind == PYS_KEYS ? take_walked(self, pool, walked, walk.count, PYS_KEYS)
+                 : self->kind == PYS_ITEMS
+                     ? take_walked(self, pool, walked, walk.count, PYS_ITEMS)
+                     : take_walked(self, pool, walked, walk.count, PYS_VALUES);
     self->ended = walk.ended;
     return pys_leave_read(pool, status);
+}
+
+/* Python may run: it may come back here, or drop the last other reference to the dict. */
+static PyObject *serve_other(struct dict_iter *self, struct pys_ahead *ahead)
+{
+    struct pys_proxy *dict = (struct pys_proxy *)pys_ref(self->dict);
+    PyObject *result = pys_ahead_give(dict->owner, self->kind, ahead);
+    Py_DECREF(dict);
+    return result;
 }
 
 static inline PyObject *serve(struct dict_iter *self)
 {
     struct pys_ahead *ahead = &self->ahead[self->head++];
-    PyObject *result;
-    if (PMS_LIKELY(ahead->atoms))
-        return pys_ahead_serve(self->kind, &self->pairs, ahead);
-    struct pys_proxy *dict = (struct pys_proxy *)pys_ref(self->dict); /* or it might go */
-    result = pys_ahead_give(dict->owner, self->kind, ahead);
-    Py_DECREF(dict);
-    return result;
+    return PMS_LIKELY(ahead->atoms) ? pys_ahead_serve(self->kind, &self->pairs, ahead)
+                                    : serve_other(self, ahead);
 }
 
 static void raise_changed(const struct pys_proxy *dict, int size)

@@ -199,19 +199,23 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
 
 /* ---- serving ---- */
 
+/* Python may run: it may come back here, or drop the last other reference to the container. */
+static PyObject *serve_other(struct sorted_iter *self, struct pys_ahead *ahead)
+{
+    struct pys_proxy *sorted = (struct pys_proxy *)pys_ref(self->sorted);
+    PyObject *result = pys_ahead_give(sorted->owner, self->kind, ahead);
+    Py_DECREF(sorted);
+    return result;
+}
+
 static inline PyObject *serve(struct sorted_iter *self)
 {
     struct pys_ahead *ahead =
         self->reverse ? &self->ahead[--self->count] : &self->ahead[self->head++];
-    PyObject *result;
     self->next = self->reverse ? self->next - 1 : self->next + 1;
     self->left--;
-    if (PMS_LIKELY(ahead->atoms))
-        return pys_ahead_serve(self->kind, &self->pairs, ahead);
-    struct pys_proxy *sorted = (struct pys_proxy *)pys_ref(self->sorted); /* or it might go */
-    result = pys_ahead_give(sorted->owner, self->kind, ahead);
-    Py_DECREF(sorted);
-    return result;
+    return PMS_LIKELY(ahead->atoms) ? pys_ahead_serve(self->kind, &self->pairs, ahead)
+                                    : serve_other(self, ahead);
 }
 
 static void raise_changed(const struct pys_proxy *sorted, int size)
