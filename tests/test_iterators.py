@@ -1,4 +1,4 @@
-"""Iterators fill str and bytes that nobody has kept once more: nobody can tell, whatever they do."""
+"""Iterators fill str and bytes again that nobody has kept; and nobody can tell."""
 
 from __future__ import annotations
 
