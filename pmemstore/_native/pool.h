@@ -80,14 +80,24 @@ struct pms_handle {
     struct pms_handle *next; /* hash chain */
 };
 
+/* The lock of a pool, lent to a thread: pool_lock.c. */
+struct pms_loan {
+    _Atomic uint32_t
+        inside;      /* its thread holds the lock, whose word is 0; no other thread stores */
+    uintptr_t place; /* pms_thread_place() of its thread, for ever; 0: nobody's yet */
+};
+#define PMS_LOANS 8
+
 struct pms_pool {
     /* hot: looked at by every operation */
-    _Atomic uint32_t lock;   /* 0 free, 1 held, 2 held and awaited */
-    _Atomic uint32_t inside; /* the borrower holds the lock, whose word is 0 */
-    _Atomic uintptr_t lent;  /* who may take it by that, pms_thread_place(); 0: nobody */
-    uint32_t by_loan;        /* of the holder: by `inside` */
-    uint32_t turns;          /* of last_holder in a row; under the lock's word */
+    _Atomic uint32_t lock; /* the word: 0 free, 1 held, 2 held and awaited */
+    struct pms_loan
+        *holding; /* the holder's: the loan by which it has the lock; NULL: the word */
+    _Atomic(struct pms_loan *) lent; /* whose thread may take it by that; NULL: nobody */
+    struct pms_loan loans[PMS_LOANS];
+    struct pms_loan *latest; /* loan; this and what follows: under the word */
     uintptr_t last_holder;
+    uint32_t turns; /* of last_holder in a row */
     uint32_t fork_epoch;
     uint32_t closed;
     uint32_t closing;  /* transactions have been rolled back, and `closed` is on its way */
@@ -155,8 +165,8 @@ int pms_pool_checkpoint(struct pms_pool *pool);
 
 /* The lock itself, for a few instructions: pool_lock.c is the manual.  Waits without limit. */
 void pms_pool_lock(struct pms_pool *pool);
-int pms_pool_lock_word_try(struct pms_pool *pool);   /* the rest of the trying */
-void pms_pool_unlock_awaited(struct pms_pool *pool); /* the rest of the unlocking */
+int pms_pool_lock_word_try(struct pms_pool *pool); /* the rest of the trying */
+void pms_pool_unlock_word(struct pms_pool *pool);  /* and of the unlocking */
 void pms_lock_init(void); /* before the first lock of a pool that is being opened */
 
 /* Not 0, and no two threads that live have the same; 0: nothing is lent. */
@@ -171,17 +181,17 @@ static inline uintptr_t pms_thread_place(void)
 }
 static inline int pms_pool_lock_lent(struct pms_pool *pool)
 {
-    uintptr_t me = pms_thread_place();
-    if (atomic_load_explicit(&pool->lent, memory_order_relaxed) != me || me == 0 ||
-        atomic_load_explicit(&pool->inside, memory_order_relaxed) != 0)
+    struct pms_loan *loan = atomic_load_explicit(&pool->lent, memory_order_acquire);
+    if (loan == NULL || loan->place != pms_thread_place() ||
+        atomic_load_explicit(&loan->inside, memory_order_relaxed) != 0)
         return 0;
-    atomic_store_explicit(&pool->inside, 1, memory_order_relaxed);
+    atomic_store_explicit(&loan->inside, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    if (PMS_UNLIKELY(atomic_load_explicit(&pool->lent, memory_order_acquire) != me)) {
-        atomic_store_explicit(&pool->inside, 0, memory_order_release);
+    if (PMS_UNLIKELY(atomic_load_explicit(&pool->lent, memory_order_acquire) != loan)) {
+        atomic_store_explicit(&loan->inside, 0, memory_order_release);
         return 0;
     }
-    pool->by_loan = 1;
+    pool->holding = loan;
     return 1;
 }
 static inline int pms_pool_lock_try(struct pms_pool *pool)
@@ -191,13 +201,13 @@ static inline int pms_pool_lock_try(struct pms_pool *pool)
 /* Looks at nothing of the pool any more once another thread may have the lock, and free it. */
 static inline void pms_pool_unlock(struct pms_pool *pool)
 {
-    if (PMS_LIKELY(pool->by_loan)) {
-        pool->by_loan = 0;
-        atomic_store_explicit(&pool->inside, 0, memory_order_release);
+    struct pms_loan *loan = pool->holding;
+    if (PMS_LIKELY(loan != NULL)) {
+        pool->holding = NULL;
+        atomic_store_explicit(&loan->inside, 0, memory_order_release);
         return;
     }
-    if (PMS_UNLIKELY(atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2))
-        pms_pool_unlock_awaited(pool);
+    pms_pool_unlock_word(pool);
 }
 
 /* ---- entering ---- */

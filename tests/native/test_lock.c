@@ -1,6 +1,7 @@
 /* test_lock.c -- the pool's lock: one holder at a time, also while it is lent and recalled. */
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
@@ -32,7 +33,7 @@ static void take_turn(struct ring *r, uint32_t me, int waiting)
     uint64_t turn = r->turns[0]++;
     CHECK_EQ(r->turns[1], turn);
     r->turns[1] = turn + 1;
-    r->lent += r->pool->by_loan;
+    r->lent += r->pool->holding != NULL;
     CHECK_EQ(r->holder, me);
     r->holder = 0;
     pms_pool_unlock(r->pool);
@@ -105,10 +106,153 @@ static void test_threads_in_bursts_never_hold_the_lock_together(void)
     fixture_remove(&f);
 }
 
+#if defined(__x86_64__)
+/* A thread that executes one attempt an instruction at a time, and is stopped before one of them. */
+struct stepper {
+    struct pms_pool *pool;
+    pthread_barrier_t round; /* begins an attempt, and ends it */
+    pthread_t thread;
+    int borrows; /* before the attempt */
+    uint32_t stop_at, steps;
+    atomic_int state; /* 0: on its way, 1: stopped, 2: its attempt is over */
+    atomic_int go;
+    int got;
+};
+static struct stepper *stepper;
+
+static void step(int number)
+{
+    (void)number;
+    if (++stepper->steps != stepper->stop_at)
+        return;
+    atomic_store(&stepper->state, 1);
+    while (!atomic_load(&stepper->go))
+        ;
+}
+
+static void take_turns(struct pms_pool *pool)
+{
+    for (uint32_t i = 0; i < 100; i++) {
+        pms_pool_lock(pool);
+        pms_pool_unlock(pool);
+    }
+}
+
+static void *steps(void *argument)
+{
+    struct stepper *s = argument;
+    while (pthread_barrier_wait(&s->round), s->stop_at != 0) {
+        if (s->borrows)
+            take_turns(s->pool);
+        pthread_barrier_wait(&s->round);
+        s->steps = 0;
+        __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+        s->got = pms_pool_lock_try(s->pool);
+        if (s->got)
+            pms_pool_unlock(s->pool);
+        __asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+        atomic_store(&s->state, 2);
+    }
+    return NULL;
+}
+
+/* One attempt, stopped there; 0: it was over before. */
+static int attempt(struct stepper *s, uint32_t stop_at, int borrows)
+{
+    s->stop_at = stop_at;
+    s->borrows = borrows;
+    atomic_store(&s->state, 0);
+    atomic_store(&s->go, 0);
+    pthread_barrier_wait(&s->round);
+    pthread_barrier_wait(&s->round);
+    while (atomic_load(&s->state) == 0)
+        ;
+    return atomic_load(&s->state) == 1;
+}
+
+static void let_go(struct stepper *s)
+{
+    atomic_store(&s->go, 1);
+    while (atomic_load(&s->state) != 2)
+        ;
+}
+
+/* Wherever a borrower is stopped: the next one has the lock, and keeps it, or does not get it. */
+static void test_no_instruction_of_a_borrower_frees_the_lock_of_the_next(struct stepper *s)
+{
+    uint32_t held = 0, refused = 0;
+    for (uint32_t at = 1; attempt(s, at, 1); at++) {
+        uint32_t turns = 0;
+        while (turns < 100 && pms_pool_lock_try(s->pool)) {
+            if (++turns < 100)
+                pms_pool_unlock(s->pool);
+        }
+        CHECK(turns == 0 || turns == 100);
+        held += turns == 100;
+        refused += turns == 0;
+        let_go(s);
+        if (turns == 0) {
+            CHECK_EQ(s->got, 1);
+            continue;
+        }
+        CHECK_EQ(attempt(s, UINT32_MAX, 0), 0);
+        CHECK_EQ(s->got, 0);
+        pms_pool_unlock(s->pool);
+    }
+    CHECK(held > 10);
+    CHECK(!can_lend() || refused > 1);
+}
+
+/* Wherever one is stopped that finds the lock taken: it stays with its holder, and gets free. */
+static void test_no_instruction_of_a_refused_thread_spoils_the_lock(struct stepper *s)
+{
+    for (int early = 0; early < 2; early++) {
+        for (uint32_t at = 1;; at++) {
+            take_turns(s->pool);
+            pms_pool_lock(s->pool);
+            int stopped = attempt(s, at, 0);
+            if (early)
+                pms_pool_unlock(s->pool);
+            let_go(s);
+            if (!early) {
+                CHECK_EQ(s->got, 0);
+                CHECK_EQ(pms_pool_lock_try(s->pool), 0);
+                pms_pool_unlock(s->pool);
+            }
+            CHECK_EQ(pms_pool_lock_try(s->pool), 1);
+            pms_pool_unlock(s->pool);
+            if (!stopped)
+                break;
+        }
+    }
+}
+
+static void test_each_instruction(void)
+{
+    struct fixture f;
+    fixture_make(&f, ".");
+    struct stepper s = {.pool = f.pool};
+    stepper = &s;
+    CHECK_EQ(sigaction(SIGTRAP, &(struct sigaction){.sa_handler = step}, NULL), 0);
+    CHECK_EQ(pthread_barrier_init(&s.round, NULL, 2), 0);
+    CHECK_EQ(pthread_create(&s.thread, NULL, steps, &s), 0);
+    test_no_instruction_of_a_borrower_frees_the_lock_of_the_next(&s);
+    test_no_instruction_of_a_refused_thread_spoils_the_lock(&s);
+    s.stop_at = 0;
+    pthread_barrier_wait(&s.round);
+    CHECK_EQ(pthread_join(s.thread, NULL), 0);
+    CHECK_EQ(pthread_barrier_destroy(&s.round), 0);
+    fixture_remove(&f);
+}
+#else
+static void test_each_instruction(void) {} /* nothing is lent */
+#endif
+
 int main(void)
 {
     test_the_lock_is_lent_to_a_thread_that_always_takes_it();
     test_a_borrower_does_not_get_the_lock_twice();
     test_threads_in_bursts_never_hold_the_lock_together();
+    test_each_instruction();
     return 0;
 }
