@@ -115,7 +115,7 @@ def test_second_reader_finds_the_records_of_the_golden_pools(
 
 
 def test_anchor_of_a_close_says_that_no_frame_follows(medium: Medium, open_pool: Opener) -> None:
-    """As long as the pool is open for writing no anchor says so: a kill leaves a log to be read."""
+    """From the first unit of a session on no anchor says so: a kill leaves a log to be read."""
     path = medium.folder / "t.pool"
     states = []
     for number in range(3):
@@ -125,9 +125,9 @@ def test_anchor_of_a_close_says_that_no_frame_follows(medium: Medium, open_pool:
         states[-1].append(page.Reader(path.read_bytes()))
         pool.close()
         states[-1].append(page.Reader(path.read_bytes()))
-    for readers in states:
+    for number, readers in enumerate(states):
         found = [reader.get("anchor_pm", reader.anchor, "closed") for reader in readers]
-        assert found == [0, 0, 1]
+        assert found == [int(number > 0), 0, 1]
         assert [len(list(reader.chain())) for reader in readers] == [0, 1, 0]
     with pmemstore.open(path, "r") as pool:
         assert pool.root == {"a": 2}

@@ -7,6 +7,7 @@ import hashlib  # here: it takes milliseconds, and the first open would pay them
 import keyword
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from pmemstore._native import lib
@@ -164,6 +165,11 @@ class Info:
         """Return what the schema keeps."""
         items = tuple(item.describe() for item in self.items)
         return (_DESCRIPTION, self.name, version, items)
+
+    @cached_property
+    def stored(self) -> tuple[Any, ...]:
+        """What the first schema of this class has in a pool: one with that need not be revived."""
+        return self.bytes, self.fingerprint(), self.places, pack_value(self.describe(1))[1]
 
 
 def _places(leaves: list[Leaf]) -> tuple[tuple[tuple[int, ...], ...], int]:

@@ -13,7 +13,7 @@ from pmemstore._native import lib
 from pmemstore.containers.kinds import kind_of
 from pmemstore.errors import NotPersistableError, PoolCorruptError, SchemaMismatchError
 from pmemstore.records.layout import FRESH, Info, Mismatch, Plan, plan, revive
-from pmemstore.values import pack_value
+from pmemstore.values import pack_value, unpack
 
 if TYPE_CHECKING:
     from pmemstore._native import _slots
@@ -36,15 +36,25 @@ class Schema(_slots.SchemaBase):
     plan: Plan | None
     version: int
 
-    def read(self) -> None:
+    def read(self, name: str | None = None) -> None:
         """Read what is stored, once; nothing of it is believed.
+
+        Args:
+            name: Under which the pool has it: a class that has it, too, is perhaps the same to the
+                last byte.
 
         Raises:
             PoolCorruptError: The description does not describe the stored layout.
         """
         if hasattr(self, "info"):
             return
-        size, fingerprint, places, text = self._load()
+        size, fingerprint, places, packed, text = self._load()
+        for cls in _known(name) if packed else ():
+            if cls.__record__.stored == (size, fingerprint, places, text):
+                self.info, self.version = cls.__record__, 1
+                return
+        if packed:
+            text = unpack(lib.PMS_TAG_PACKED, text)
         try:
             info, version = revive(text, _generic[0])
         except ValueError as error:
@@ -61,7 +71,7 @@ class Schema(_slots.SchemaBase):
         """
         self.read()
         mine = cls.__record__
-        if mine.key() == self.info.key():
+        if mine is self.info or mine.key() == self.info.key():
             self.plan = None
             self._bind(cls, None, ())
             return
@@ -89,6 +99,12 @@ _declared: dict[str, weakref.WeakValueDictionary[tuple[str, str], Any]] = {}
 _bound: weakref.WeakSet[Schema] = weakref.WeakSet()
 
 
+def _known(name: str | None) -> list[Any]:
+    """Classes of this process with a name, the youngest first."""
+    known = None if name is None else _declared.get(name)
+    return [] if known is None else list(known.values())[::-1]
+
+
 def _place(cls: Any) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
 
@@ -96,6 +112,7 @@ def _place(cls: Any) -> tuple[str, str]:
 def declare(name: str, cls: Any) -> None:
     """Let a class stand for a name, instead of one that was declared in the same place before."""
     known = _declared.setdefault(name, weakref.WeakValueDictionary())
+    _ = cls.__record__.stored  # made here, with the class: open compares it
     known.pop(_place(cls), None)  # the youngest comes last
     known[_place(cls)] = cls
     for schema in list(_bound):
@@ -107,10 +124,16 @@ def declare(name: str, cls: Any) -> None:
             schema._pool._schemas_owner.pop(name, None)
 
 
-def _bind(schema: Schema) -> None:
+def _bind(schema: Schema, name: str | None = None) -> None:
     """Find the class of a schema (hook of the slots)."""
-    schema.read()
-    _bind_to(schema, _candidates(schema) or [_generic[0](schema.info)])
+    schema.read(name)
+    classes = _candidates(schema)
+    if not classes:
+        if not schema.info.generic:  # of a class that is gone
+            del schema.info
+            schema.read()
+        classes = [_generic[0](schema.info)]
+    _bind_to(schema, classes)
 
 
 def _candidates(schema: Schema) -> list[Any]:
@@ -119,8 +142,11 @@ def _candidates(schema: Schema) -> list[Any]:
     owner = schema._pool._schemas_owner.get(name)
     if owner is not None:
         return [owner]
-    known = list(_declared.get(name, {}).values())[::-1]
-    return sorted(known, key=lambda cls: cls.__record__.key() != schema.info.key())
+    info = schema.info
+    return sorted(
+        _known(name),
+        key=lambda cls: cls.__record__ is not info and cls.__record__.key() != info.key(),
+    )
 
 
 def _bind_to(schema: Schema, classes: list[Any]) -> None:
@@ -213,9 +239,10 @@ def verify(pool: Any) -> None:
     names = pool._schemas(False)
     if names is None:
         return
-    for name, schema in names.items():
-        if _declared.get(name):
-            _bind(schema)
+    for name, known in list(_declared.items()):
+        schema = names.get(name) if known else None
+        if schema is not None:
+            _bind(schema, name)
 
 
 def schemas(pool: Any) -> dict[str, str]:

@@ -54,7 +54,7 @@ static PyObject *leaves_tuple(const struct pms_shape *shape)
     return leaves;
 }
 
-/* _load() -> (bytes, fingerprint, leaves, text) */
+/* _load() -> (bytes, fingerprint, leaves, packed, text): packed bytes, or the object itself */
 static PyObject *schema_load(PyObject *obj, PyObject *unused)
 {
     struct pys_schema *self = (struct pys_schema *)obj;
@@ -63,7 +63,7 @@ static PyObject *schema_load(PyObject *obj, PyObject *unused)
     struct pms_shape *shape = NULL;
     struct pms_val val;
     PyObject *text, *leaves;
-    int status = pys_enter_read(pool, self->base.handle);
+    int status = pys_enter_read(pool, self->base.handle), packed;
     (void)unused;
     if (status == PMS_OK) {
         status = pms_shape_read(pool, self->base.handle->off, &shape);
@@ -83,14 +83,16 @@ static PyObject *schema_load(PyObject *obj, PyObject *unused)
         self->shape = shape;
     else
         free(shape);
-    text = pys_give(self->base.owner, &taken);
+    packed = taken.handle == NULL && taken.tag == PMS_TAG_PACKED;
+    text = packed ? taken.obj : pys_give(self->base.owner, &taken);
     leaves = text != NULL ? leaves_tuple(self->shape) : NULL;
     if (leaves == NULL) {
         Py_XDECREF(text);
         return NULL;
     }
-    return Py_BuildValue("(KKNN)", (unsigned long long)self->shape->bytes,
-                         (unsigned long long)self->shape->fingerprint, leaves, text);
+    return Py_BuildValue("(KKNNN)", (unsigned long long)self->shape->bytes,
+                         (unsigned long long)self->shape->fingerprint, leaves,
+                         PyBool_FromLong(packed), text);
 }
 
 /* ---- binding ---- */
@@ -221,7 +223,7 @@ static PyObject *schema_outdated(PyObject *obj, void *closure)
 }
 
 static PyMethodDef schema_methods[] = {
-    {"_load", schema_load, METH_NOARGS, "Read it: (bytes, fingerprint, leaves, text)."},
+    {"_load", schema_load, METH_NOARGS, "Read it: (bytes, fingerprint, leaves, packed, text)."},
     {"_bind", schema_bind, METH_VARARGS,
      "_bind(type, from, fallback): the class of its records."},
     {"_unbind", schema_unbind, METH_NOARGS, "Forget the class."},
