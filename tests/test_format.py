@@ -7,7 +7,6 @@ The golden pools are what a killed process left; every release must open copies 
 
 from __future__ import annotations
 
-import ast
 import copy
 import importlib.util
 import lzma
@@ -164,31 +163,6 @@ def hash64(data: bytes, seed: int) -> int:
     return mix(h ^ p1, len(data) ^ p2)
 
 
-def core_hash(data: bytes, seed: int) -> int:
-    """Return what the core makes of the same: the hash of a bytes key in a pool with this seed."""
-    pool, key = ffi.new("struct pms_pool *"), ffi.new("struct pms_key *")
-    held = ffi.from_buffer(data)
-    key.tag, key.data, key.len = lib.PMS_TAG_BYTES, held, len(data)
-    pool.super.hash_seed = seed ^ lib.PMS_TAG_BYTES
-    return int(lib.pms_key_hash(pool, key))
-
-
-def test_hash_vectors() -> None:
-    rows = re.findall(r"^\| `(\"[^`]*)` \| (\w+) \| (0x[0-9a-f]{16}) \|$", PAGE_TEXT, re.MULTILINE)
-    assert len(rows) >= 7
-    for text, seed, expected in rows:
-        quoted, _, times = text.partition(" * ")
-        data = ast.literal_eval("b" + quoted) * int(times or 1)
-        assert hash64(data, int(seed, 0)) == int(expected, 16)
-        assert core_hash(data, int(seed, 0)) == int(expected, 16)
-
-
-@pytest.mark.parametrize("length", [*range(70), 1000, 4095])
-def test_hash_of_every_length(length: int) -> None:
-    data = bytes((i * 37 + 11) & 255 for i in range(length))
-    assert core_hash(data, length * 0x9E3779B9) == hash64(data, length * 0x9E3779B9)
-
-
 # ---- a second reader ----
 
 
@@ -295,7 +269,8 @@ class Reader:
 
     # -- values
 
-    def cell(self, at: int) -> Any:
+    def cell(self, at: int, end: int = 0) -> Any:
+        """The value; in an entry, whose block has an end, its bytes may follow."""
         head, length = self.get("cell_pm", at, "head"), self.get("cell_pm", at, "len")
         word = self.get("cell_pm", at, "word")
         tag, flags = head & 255, head >> 8
@@ -319,7 +294,10 @@ class Reader:
             assert length > 8
             if flags == 0:
                 self.block(word, length)
-            return self.scalar(tag, self.data[word : word + length])
+                return self.scalar(tag, self.data[word : word + length])
+            assert flags == CONSTANTS["CELL_INNER"]
+            assert at + 8 + length <= end
+            return self.scalar(tag, self.data[at + 8 : at + 8 + length])
         assert (flags, length) == (0, 0)
         return self.scalar(tag, self.data[at + 8 : at + 16])
 
@@ -427,10 +405,12 @@ class Reader:
         found: dict[Any, Any] = {}
         before, entry = 0, self.get("dict_pm", off, "first")
         while entry:
-            self.block(entry, size_of("entry_pm"))
+            end = entry + self.block(entry, CONSTANTS["ENTRY_MIN"])
             assert entry in in_buckets
             assert self.get("entry_pm", entry, "prev") == before // 16
-            found[self.key(entry)[0]] = self.cell(entry + field("entry_pm", "value"))
+            length = self.get("entry_pm", entry, "next") >> 48
+            value = entry + size_of("entry_pm") + -(-length // 8) * 8
+            found[self.key(entry)[0]] = self.cell(value, end)
             before = entry
             entry = (self.get("entry_pm", entry, "next") & ((1 << 40) - 1)) * 16
         assert before == self.get("dict_pm", off, "last")
@@ -498,8 +478,11 @@ class Reader:
         assert (len(found), bool(found)) == (self.get("sorted_pm", off, "count"), bool(order))
         images = [self.order_image(entry, order) for entry in found]
         assert images == sorted(set(images))
-        value = field("sorted_entry_pm", "value")
-        return {self.cell(entry): self.cell(entry + value) for entry in found}
+        ends = [entry + self.block(entry, CONSTANTS["SORTED_ENTRY_MIN"]) for entry in found]
+        return {
+            self.cell(entry, end): self.cell(self.sorted_parts(entry)[1], end)
+            for entry, end in zip(found, ends, strict=True)
+        }
 
     def prefixed(self, entry: int, prefix: int, order: int, common: bytes) -> int:
         image, skip = self.order_image(entry, order), len(common)
@@ -537,14 +520,22 @@ class Reader:
             self.prefixed(below[0], self.get("sorted_kid_pm", kid, "prefix"), order, common)
             yield from below
 
+    def sorted_parts(self, entry: int) -> tuple[bytes, int]:
+        """The image that an entry has, if any, and the place of its value."""
+        head, length = self.get("cell_pm", entry, "head"), self.get("cell_pm", entry, "len")
+        inner = head >> 8 == CONSTANTS["CELL_INNER"]
+        after = entry + 8 + (-(-length // 8) * 8 if inner else 8)
+        if head & 255 not in (CONSTANTS["TAG_BIGINT"], CONSTANTS["TAG_PACKED"]):
+            return b"", after
+        length = self.number(after)
+        return bytes(self.data[after + 8 : after + 8 + length]), after + 8 + -(-length // 8) * 8
+
     def order_image(self, entry: int, order: int) -> bytes:
         """The image of an entry's key: stored, or made by the page alone."""
-        size = self.block(entry, size_of("sorted_entry_pm"))
-        key, after = self.cell(entry), entry + size_of("sorted_entry_pm")
-        if self.number(entry, 1) in (CONSTANTS["TAG_BIGINT"], CONSTANTS["TAG_PACKED"]):
-            assert 8 + self.number(after) <= size - size_of("sorted_entry_pm")
-            image = self.data[after + 8 : after + 8 + self.number(after)]
-        else:
+        end = entry + self.block(entry, CONSTANTS["SORTED_ENTRY_MIN"])
+        key, (image, value) = self.cell(entry, end), self.sorted_parts(entry)
+        assert value + size_of("cell_pm") <= end
+        if self.number(entry, 1) not in (CONSTANTS["TAG_BIGINT"], CONSTANTS["TAG_PACKED"]):
             image = (
                 images.item_image(key)[1:] if type(key) not in (str, bytes) else images.in_utf8(key)
             )

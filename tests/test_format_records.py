@@ -32,10 +32,10 @@ CONSTANTS, STRUCTS, field, size_of = page.CONSTANTS, page.STRUCTS, page.field, p
 class RecordReader(page.Reader):
     """A reader that knows records, too."""
 
-    def cell(self, at: int) -> Any:
+    def cell(self, at: int, end: int = 0) -> Any:
         if self.get("cell_pm", at, "head") & 255 == CONSTANTS["TAG_RECORD"]:
             return self.record(self.get("cell_pm", at, "word"))
-        return super().cell(at)
+        return super().cell(at, end)
 
     def record(self, off: int) -> tuple[Any, ...]:
         """The name of the class, and its leaves."""

@@ -19,7 +19,7 @@ void pms_check_array(struct pms_check *c, uint64_t array)
     uint64_t word = pms_get(c->pool, type);
     pms_check_zero(c, array + offsetof(struct pms_array_pm, zero), 16,
                    "the reserve of an array");
-    pms_check_cell(c, type, 0, 0);
+    pms_check_cell(c, type, 0);
     if (PMS_CELL_TAG(word) != PMS_TAG_STR || PMS_CELL_LEN(word) == 0 ||
         PMS_CELL_LEN(word) > PMS_ARRAY_TYPE_MAX)
         pms_check_problem(c,

@@ -73,6 +73,13 @@ static int far_key(struct pms_check *c, uint64_t entry)
            key_bytes(c, entry, off + sizeof(struct pms_far_key_pm), image, tag == PMS_TAG_STR);
 }
 
+/* Is the cell behind a key of this length still in the entry's block? */
+static int cell_fits(uint64_t entry, uint32_t len, uint64_t capacity)
+{
+    uint64_t cell = PMS_ENTRY_KEY(entry) + PMS_PAD8(len);
+    return cell + sizeof(struct pms_cell_pm) <= entry + capacity;
+}
+
 /* Is there a key that can be hashed? */
 static int check_key(struct pms_check *c, uint64_t entry, uint64_t capacity)
 {
@@ -84,7 +91,7 @@ static int check_key(struct pms_check *c, uint64_t entry, uint64_t capacity)
         want = len <= PMS_KEY_INNER_MAX ? len : 0;
     else if (tag != PMS_TAG_INT && tag != PMS_TAG_FLOAT && tag != PMS_KEY_FAR)
         want = len + 1;
-    if (len != want || sizeof(struct pms_entry_pm) + PMS_PAD8(len) > capacity) {
+    if (len != want || !cell_fits(entry, len, capacity)) {
         bad_key(c, entry, "has a wrong tag or length");
         return 0;
     }
@@ -259,19 +266,17 @@ static int check_table(struct pms_check *c, struct dict *dict)
 
 /* ---- order ---- */
 
-static void check_entry(struct pms_check *c, uint64_t entry, uint64_t capacity)
+/* The value of an entry, if the length of its key, which check_key has looked at, leads to it. */
+static void check_value(struct pms_check *c, const struct dict *dict, uint64_t entry,
+                        uint64_t capacity)
 {
-    uint32_t extra = PMS_LINK_EXTRA(pms_get(c->pool, PMS_ENTRY_NEXT(entry)));
-    uint64_t inner = PMS_ENTRY_KEY(entry) + PMS_PAD8(extra >> 8);
-    if (inner > entry + capacity)
-        inner = entry + capacity;
-    pms_check_cell(c, PMS_ENTRY_VALUE(entry), inner, entry + capacity);
-}
-
-static void check_element(struct pms_check *c, const struct dict *dict, uint64_t entry)
-{
-    uint64_t word = pms_get(c->pool, PMS_ENTRY_VALUE(entry));
-    if (word != PMS_CELL_WORD0(PMS_TAG_NONE, 0, 0))
+    uint32_t len = PMS_LINK_EXTRA(pms_get(c->pool, PMS_ENTRY_NEXT(entry))) >> 8;
+    uint64_t cell = PMS_ENTRY_KEY(entry) + PMS_PAD8(len);
+    if (!cell_fits(entry, len, capacity))
+        return;
+    uint64_t word = pms_get(c->pool, cell);
+    pms_check_cell(c, cell, entry + capacity - cell - 8);
+    if (dict->is_set && word != PMS_CELL_WORD0(PMS_TAG_NONE, 0, 0))
         pms_check_problem(c,
                           "the entry at offset %" PRIu64 " of the set at offset %" PRIu64
                           " has a value: %#" PRIx64,
@@ -302,9 +307,7 @@ static uint64_t check_order(struct pms_check *c, const struct dict *dict, int wh
                               "the entry at offset %" PRIu64 " of the dict at offset %" PRIu64
                               " has the predecessor %#" PRIx64 ", not the entry at %" PRIu64,
                               entry, dict->off, prev, before);
-        check_entry(c, entry, capacity);
-        if (dict->is_set)
-            check_element(c, dict, entry);
+        check_value(c, dict, entry, capacity);
         n++;
         before = entry;
         from = PMS_ENTRY_NEXT(entry);

@@ -69,7 +69,7 @@ static uint64_t check_leaf(struct pms_check *c, const struct walk *w, uint64_t o
     pms_check_zero(c, off + 8, 8, "the second word of a leaf");
     check_fill(c, w, 0, off, used, right_edge);
     for (uint32_t i = 0; i < used && !pms_check_over(c); i++)
-        pms_check_cell(c, pms_vec_item(off, i), 0, 0);
+        pms_check_cell(c, pms_vec_item(off, i), 0);
     return used;
 }
 

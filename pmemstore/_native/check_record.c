@@ -74,7 +74,7 @@ void pms_check_schema(struct pms_check *c, uint64_t schema)
             c, "the schema at offset %" PRIu64 " has a description with tag %" PRIu32, schema,
             tag);
     else
-        pms_check_cell(c, PMS_SCHEMA_TEXT(schema), 0, 0);
+        pms_check_cell(c, PMS_SCHEMA_TEXT(schema), 0);
 }
 
 /* ---- records ---- */
@@ -107,7 +107,7 @@ static void check_field(struct pms_check *c, struct body *b, uint64_t i,
         bad_field(c, b, i, "has bytes before it that are not zero");
     b->end = f->off + pms_field_bytes(f);
     if (f->kind == PMS_FIELD_CELL) {
-        pms_check_cell(c, b->off + f->off, 0, 0);
+        pms_check_cell(c, b->off + f->off, 0);
         return;
     }
     if (f->bit) {

@@ -86,20 +86,21 @@ static void check_order(struct pms_check *c, struct walk *w, uint64_t entry,
     w->last = entry;
 }
 
-/* The bytes of the key and its image; returns 0 if there is no image to compare. */
+/* The bytes of the key and its image; returns 0 if there is no image to compare.  *value: the
+ * place of the value's cell, or 0. */
 static int check_key(struct pms_check *c, const struct walk *w, uint64_t entry,
-                     uint64_t capacity, uint64_t *inner)
+                     uint64_t capacity, uint64_t *value)
 {
     struct pms_sorted_parts parts;
-    if (pms_sorted_parts(c->pool, entry, &parts) != PMS_OK || parts.inner > entry + capacity) {
+    *value = 0;
+    if (pms_sorted_parts(c->pool, entry, &parts) != PMS_OK ||
+        parts.value + sizeof(struct pms_cell_pm) > entry + capacity) {
         bad_entry(c, w, entry, "has a key that cannot be read");
-        *inner = entry + capacity;
         return 0;
     }
-    *inner = parts.inner;
-    int here = pms_tag_is_bytes(parts.tag) && !parts.far && parts.key != entry + 8;
+    *value = parts.value;
     uint64_t problems = c->out->problems;
-    pms_check_cell(c, entry, here ? parts.key : 0, here ? parts.inner : 0);
+    pms_check_cell(c, entry, parts.value - entry - 8); /* the value is behind all bytes */
     return c->out->problems == problems; /* bytes that another entry has are not read again */
 }
 
@@ -121,14 +122,14 @@ static int fits_block(const struct pms_check *c, uint64_t block, uint32_t common
 static void check_entry(struct pms_check *c, struct walk *w, uint64_t leaf, uint32_t common,
                         uint64_t ref)
 {
-    uint64_t entry = pms_get(c->pool, ref), inner;
+    uint64_t entry = pms_get(c->pool, ref), value;
     struct pms_image image;
-    uint64_t capacity = pms_check_use(c, entry, sizeof(struct pms_sorted_entry_pm),
-                                      "an entry of a sorted dict", ref);
+    uint64_t capacity =
+        pms_check_use(c, entry, PMS_SORTED_ENTRY_MIN, "an entry of a sorted dict", ref);
     if (!capacity)
         return;
     c->out->entries++;
-    if (check_key(c, w, entry, capacity, &inner)) {
+    if (check_key(c, w, entry, capacity, &value)) {
         uint32_t tag = PMS_CELL_TAG(pms_get(c->pool, entry));
         if (pms_sorted_image(c->pool, entry, &image) != PMS_OK ||
             !fits_order(w->order, tag, image.bytes, image.len)) {
@@ -139,9 +140,11 @@ static void check_entry(struct pms_check *c, struct walk *w, uint64_t leaf, uint
             check_order(c, w, entry, image.bytes, image.len);
         }
     }
-    if (w->is_set && pms_get(c->pool, PMS_SORTED_VALUE(entry)) != PMS_TAG_NONE)
+    if (!value)
+        return;
+    if (w->is_set && pms_get(c->pool, value) != PMS_TAG_NONE)
         bad_entry(c, w, entry, "has a value, but is one of a set");
-    pms_check_cell(c, PMS_SORTED_VALUE(entry), inner, entry + capacity);
+    pms_check_cell(c, value, entry + capacity - value - 8);
 }
 
 /* ---- blocks ---- */

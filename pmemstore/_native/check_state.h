@@ -90,8 +90,8 @@ void pms_check_sorted(struct pms_check *c, uint64_t sorted);
 void pms_check_record(struct pms_check *c, uint64_t record);
 void pms_check_schema(struct pms_check *c, uint64_t schema);
 /* ---- check_cell.c ---- */
-/* The cell at off.  [inner, inner_end): where INNER bytes may lie; both 0 for lists. */
-void pms_check_cell(struct pms_check *c, uint64_t off, uint64_t inner, uint64_t inner_end);
+/* The cell at off.  inner: so many INNER bytes may begin in its word; 0 for lists. */
+void pms_check_cell(struct pms_check *c, uint64_t off, uint64_t inner);
 int pms_check_utf8(const uint8_t *text, uint64_t len);
 
 /* Bits. */

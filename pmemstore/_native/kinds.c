@@ -11,9 +11,9 @@
 
 #define AT(tag) [(tag) - PMS_TAG_OBJECT_MIN]
 
-#define ENTRY sizeof(struct pms_entry_pm)
+#define ENTRY PMS_ENTRY_MIN
 #define CELL sizeof(struct pms_cell_pm)
-#define SORTED_ENTRY sizeof(struct pms_sorted_entry_pm)
+#define SORTED_ENTRY PMS_SORTED_ENTRY_MIN
 
 const struct pms_kind pms_kinds[PMS_TAG_OBJECTS] = {
     AT(PMS_TAG_DICT) = {"dict", sizeof(struct pms_dict_pm), ENTRY, pms_dict_create,

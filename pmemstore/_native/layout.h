@@ -212,7 +212,7 @@ enum pms_tag {
 struct pms_cell_pm {
     uint32_t head; /* tag | flags << 8 */
     uint32_t len;
-    uint64_t word;
+    uint64_t word; /* PMS_CELL_INNER: the first of the bytes; they go on behind the cell */
 };
 static_assert(sizeof(struct pms_cell_pm) == 16, "two words");
 
@@ -263,17 +263,18 @@ static_assert(sizeof(struct pms_dict_pm) == 2 * PMS_LINE, "two lines, the second
 #define PMS_DICT_TAG_BITS 23u
 #define PMS_LINK_MORE (1u << PMS_DICT_TAG_BITS)
 
-/* Dict entry: 32 bytes, the key, then room for the value's bytes up to the block's end. */
+/* Dict entry: 16 bytes, the key, then the value's cell, whose bytes may take all room up to the
+ * block's end. */
 struct pms_entry_pm {
     uint64_t next; /* link: next in insertion order, extra = own key tag | length << 8 */
     uint64_t prev; /* link: previous in insertion order, extra = 0 */
-    struct pms_cell_pm value;
     /* key: NONE FALSE TRUE 0 bytes; INT FLOAT 8 bytes; STR BYTES of up to PMS_KEY_INNER_MAX
      * bytes: the bytes, padded with zeroes to 8.  PMS_KEY_FAR (STR or BYTES that are longer,
      * and all compound keys): a word with the offset of a block, struct pms_far_key_pm.  The
      * key length is that of the key's bytes in the entry: for far keys 8. */
 };
-static_assert(sizeof(struct pms_entry_pm) == 32, "no padding");
+static_assert(sizeof(struct pms_entry_pm) == 16, "no padding");
+#define PMS_ENTRY_MIN 40u /* bytes of the smallest: a key of a word, and a cell */
 #define PMS_KEY_INNER_MAX 1024u
 #define PMS_KEY_FAR 63u /* key tag: the key is out of line */
 
@@ -362,14 +363,15 @@ enum pms_order {
     PMS_ORDER_UUID = 11
 };
 
-/* Entry: 32 bytes; if the key is BIGINT or PACKED a word with the length of its image and the
- * image, padded to 8; if the key's bytes are INNER these, padded to 8; then room for the value's
- * bytes up to the block's end.  An entry's key never changes. */
+/* Entry: the key's cell; the rest of its bytes, if they are INNER, padded to 8; if the key is
+ * BIGINT or PACKED a word with the length of its image and the image, padded to 8; then the
+ * value's cell, whose bytes may take all room up to the block's end.  An entry's key never
+ * changes. */
 struct pms_sorted_entry_pm {
     struct pms_cell_pm key;
-    struct pms_cell_pm value;
 };
-static_assert(sizeof(struct pms_sorted_entry_pm) == 32, "a size class");
+static_assert(sizeof(struct pms_sorted_entry_pm) == 16, "two words");
+#define PMS_SORTED_ENTRY_MIN 32u /* bytes of the smallest: two cells */
 
 /* A leaf has room for 2, 10, 26 or 58 references; only a leaf that is the root has less than 58.
  * The images of all its keys begin with the same `common` bytes. */

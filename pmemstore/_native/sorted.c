@@ -14,8 +14,8 @@
  *   S4  images ascend from the first leaf's first entry to the last leaf's last
  *   S5  every block has at least one item; off the right edge at least pms_sorted_fill
  *   S6  a leaf that is not the root has room for PMS_SORTED_REFS; a root node has two kids
- *   S7  an entry's key, and with it everything before `inner`, is written once, when the entry's
- *       block is allocated: it is never in the overlay, and is read from the mapping
+ *   S7  an entry's key, and with it everything before the value's cell, is written once, when
+ *       the entry's block is allocated: it is never in the overlay, and is read from the mapping
  *   S8  order[0..used) of a leaf names each of refs[0..used) once
  */
 #include "sorted_tree.h"
@@ -212,26 +212,21 @@ static int bad_entry(uint64_t entry, uint64_t want, uint64_t have)
     return PMS_FAIL(PMS_E_CORRUPT, "entry of a sorted dict", entry, want, have);
 }
 
-/* Where the key's bytes are; out->inner: where they would be if they are INNER. */
+/* Where the key's bytes are, and what is behind them. */
 static inline int key_bytes(struct pms_pool *pool, uint64_t entry, uint64_t word0,
                             struct pms_sorted_parts *out)
 {
     uint32_t flags = PMS_CELL_FLAGS(word0);
-    uint64_t word = pms_get(pool, entry + 8);
     out->key_len = PMS_CELL_LEN(word0);
-    out->key = entry + 8;
     if (flags & PMS_CELL_SHORT)
         return out->key_len <= 8 ? PMS_OK : bad_entry(entry, 8, out->key_len);
-    out->key = word;
-    if (!pms_off_ok(&pool->heap, word, out->key_len))
-        return bad_entry(entry, out->key_len, word);
-    if (!(flags & PMS_CELL_INNER)) {
+    out->key = pms_cell_at(entry, flags, pms_get(pool, entry + 8));
+    if (!pms_off_ok(&pool->heap, out->key, out->key_len))
+        return bad_entry(entry, out->key_len, out->key);
+    if (!(flags & PMS_CELL_INNER))
         out->far = 1;
-        return PMS_OK;
-    }
-    if (word != out->inner)
-        return bad_entry(entry, out->inner, word);
-    out->inner += PMS_PAD8(out->key_len);
+    else if (out->key_len > 8)
+        out->value = out->key + PMS_PAD8(out->key_len);
     return PMS_OK;
 }
 
@@ -239,11 +234,11 @@ static inline int key_bytes(struct pms_pool *pool, uint64_t entry, uint64_t word
 static inline int parts_of(struct pms_pool *pool, uint64_t entry, struct pms_sorted_parts *out)
 {
     *out = (struct pms_sorted_parts){.key = entry + 8};
-    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm))))
+    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, PMS_SORTED_ENTRY_MIN)))
         return PMS_FAIL(PMS_E_CORRUPT, "place of a sorted dict's entry", entry, 0, 0);
     uint64_t word0 = pms_get(pool, entry);
     out->tag = PMS_CELL_TAG(word0);
-    out->inner = entry + sizeof(struct pms_sorted_entry_pm);
+    out->value = entry + sizeof(struct pms_sorted_entry_pm);
     switch (out->tag) {
     case PMS_TAG_FALSE:
     case PMS_TAG_TRUE:
@@ -252,20 +247,25 @@ static inline int parts_of(struct pms_pool *pool, uint64_t entry, struct pms_sor
         return PMS_OK;
     case PMS_TAG_STR:
     case PMS_TAG_BYTES:
-        return key_bytes(pool, entry, word0, out);
+        PMS_TRY(key_bytes(pool, entry, word0, out));
+        break;
     case PMS_TAG_BIGINT:
     case PMS_TAG_PACKED:
-        if (!pms_off_ok(&pool->heap, out->inner, 8))
+        PMS_TRY(key_bytes(pool, entry, word0, out));
+        if (!pms_off_ok(&pool->heap, out->value, 8))
             return bad_entry(entry, 8, 0);
-        out->image = out->inner + 8;
-        out->image_len = pms_get(pool, out->inner);
+        out->image = out->value + 8;
+        out->image_len = pms_get(pool, out->value);
         if (out->image_len > UINT32_MAX || !pms_off_ok(&pool->heap, out->image, out->image_len))
             return bad_entry(entry, UINT32_MAX, out->image_len);
-        out->inner = out->image + PMS_PAD8(out->image_len);
-        return key_bytes(pool, entry, word0, out);
+        out->value = out->image + PMS_PAD8(out->image_len);
+        break;
     default:
         return bad_entry(entry, PMS_TAG_INT, out->tag);
     }
+    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, out->value, sizeof(struct pms_cell_pm))))
+        return bad_entry(entry, sizeof(struct pms_cell_pm), out->value);
+    return PMS_OK;
 }
 
 int pms_sorted_parts(struct pms_pool *pool, uint64_t entry, struct pms_sorted_parts *out)
@@ -318,7 +318,7 @@ int pms_sorted_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
         key->len = bytes ? parts.key_len : 0;
         key->data = !bytes ? NULL : key->len ? pms_view_block(pool, parts.key) : "";
     }
-    return value ? pms_cell_read(pool, PMS_SORTED_VALUE(entry), value) : PMS_OK;
+    return value ? pms_cell_read(pool, parts.value, value) : PMS_OK;
 }
 
 /* ---- order ---- */
@@ -497,14 +497,14 @@ int pms_sorted_get(struct pms_pool *pool, uint64_t off, const struct pms_order_k
 {
     struct pms_sorted sorted;
     struct pms_sorted_path path;
+    struct pms_sorted_parts parts;
     int status = look_up(pool, off, key, &sorted, &path);
     uint64_t entry;
     if (PMS_UNLIKELY(status != PMS_OK))
         return status;
     PMS_TRY(pms_sorted_here(pool, &path, &entry));
-    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm))))
-        return PMS_FAIL(PMS_E_CORRUPT, "place of a sorted dict's entry", entry, 0, 0);
-    return pms_cell_read(pool, PMS_SORTED_VALUE(entry), out);
+    PMS_TRY(parts_of(pool, entry, &parts));
+    return pms_cell_read(pool, parts.value, out);
 }
 
 int pms_sorted_index(struct pms_pool *pool, uint64_t off, const struct pms_order_key *key,

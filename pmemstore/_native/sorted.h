@@ -69,9 +69,9 @@ struct pms_sorted_run {
 };
 int pms_sorted_run(struct pms_pool *pool, uint64_t sorted, uint64_t index, uint64_t most,
                    struct pms_sorted_run *out);
-/* Does the entry lie in the heap and is it what most are: the key (if it is wanted) a str behind
- * the cells, the value bytes, and nothing in the overlay?  0: pms_sorted_entry reads it, or says
- * what is wrong with it. */
+/* Does the entry lie in the heap and is it what most are: the key a str of more than 8 bytes in
+ * the entry (or a number, if it is not wanted), the value more bytes than that, and nothing in
+ * the overlay?  0: pms_sorted_entry reads it, or says what is wrong with it. */
 struct pms_sorted_plain {
     const uint8_t *key, *value;
     uint64_t key_len, value_len;
@@ -81,25 +81,27 @@ static inline int pms_sorted_is_plain(const struct pms_pool *pool, uint64_t entr
 {
     const uint8_t *base = pool->ws.medium->base;
     const uint32_t kind = 0xffu | PMS_CELL_SHORT << 8 | PMS_CELL_INNER << 8;
-    uint64_t inner = entry + sizeof(struct pms_sorted_entry_pm), cell[2];
-    if (!pms_off_ok(&pool->heap, entry, sizeof(struct pms_sorted_entry_pm)) ||
-        pool->ws.overlay.count != 0)
+    uint64_t head, cell[2], at = entry + sizeof(struct pms_sorted_entry_pm);
+    if (!pms_off_ok(&pool->heap, entry, PMS_SORTED_ENTRY_MIN) || pool->ws.overlay.count != 0)
         return 0;
-    if (keys) {
-        memcpy(cell, base + entry, sizeof cell);
-        out->key = base + inner;
-        out->key_len = PMS_CELL_LEN(cell[0]);
-        if ((cell[0] & kind) != (PMS_TAG_STR | PMS_CELL_INNER << 8) || cell[1] != inner ||
-            out->key_len > pool->super.size - inner)
+    memcpy(&head, base + entry, sizeof head);
+    if (PMS_LIKELY((head & kind) == (PMS_TAG_STR | PMS_CELL_INNER << 8))) {
+        out->key = base + entry + 8;
+        out->key_len = PMS_CELL_LEN(head);
+        at = entry + 8 + PMS_PAD8(out->key_len);
+        if (out->key_len <= 8 || !pms_off_ok(&pool->heap, at, sizeof cell))
             return 0;
+    } else if (keys || head - PMS_TAG_FALSE > PMS_TAG_FLOAT - PMS_TAG_FALSE) {
+        return 0;
     }
     if (values) {
-        memcpy(cell, base + entry + offsetof(struct pms_sorted_entry_pm, value), sizeof cell);
-        out->value = base + cell[1];
+        memcpy(cell, base + at, sizeof cell);
+        uint32_t flags = PMS_CELL_FLAGS(cell[0]);
+        uint64_t from = pms_cell_at(at, flags, cell[1]);
+        out->value = base + from;
         out->value_len = PMS_CELL_LEN(cell[0]);
-        if (PMS_CELL_TAG(cell[0]) != PMS_TAG_BYTES ||
-            (PMS_CELL_FLAGS(cell[0]) & PMS_CELL_SHORT) ||
-            !pms_off_ok(&pool->heap, cell[1], out->value_len))
+        if (PMS_CELL_TAG(cell[0]) != PMS_TAG_BYTES || (flags & PMS_CELL_SHORT) ||
+            !pms_off_ok(&pool->heap, from, out->value_len))
             return 0;
     }
     return 1;

@@ -64,20 +64,34 @@ static void put_count(struct pms_pool *pool, const struct pms_sorted *sorted, ui
 
 /* ---- entries ---- */
 
-/* The cell of a key's bytes, which are far, or, if longer than 8, at `inner`. */
-static int key_cell(struct pms_pool *pool, const struct pms_val *key, uint64_t inner,
-                    uint64_t cell[2])
+/* A cell to come: its bytes are INNER, and follow its head, or it is two words. */
+struct draft {
+    const struct pms_val *value;
+    int inner;
+    uint64_t cell[2];
+    uint64_t bytes; /* in the entry */
+};
+
+static int draft_cell(struct pms_pool *pool, const struct pms_val *value, uint64_t most,
+                      struct draft *out)
 {
-    if (!inner)
-        return pms_cell_make(pool, key, cell);
-    cell[0] = PMS_CELL_WORD0(key->tag, PMS_CELL_INNER, key->len);
-    cell[1] = inner;
+    out->value = value;
+    out->inner = pms_val_is_inner(value, most);
+    if (!out->inner) {
+        out->bytes = sizeof out->cell;
+        return pms_cell_make(pool, value, out->cell);
+    }
+    out->bytes = PMS_CELL_INNER_BYTES(value->len);
+    out->cell[0] = PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len);
     return PMS_OK;
 }
 
-static int is_inner(const struct pms_val *value, uint64_t most)
+/* Into a new entry. */
+static void init_cell(struct pms_pool *pool, uint64_t at, const struct draft *draft)
 {
-    return pms_tag_is_bytes(value->tag) && value->len > 8 && value->len <= most;
+    pms_init_bytes(&pool->ws, at, draft->cell, draft->inner ? 8 : sizeof draft->cell);
+    if (draft->inner)
+        pms_init_bytes(&pool->ws, at + 8, draft->value->data, (size_t)draft->value->len);
 }
 
 static int make_entry(struct pms_pool *pool, const struct pms_order_key *key,
@@ -85,26 +99,20 @@ static int make_entry(struct pms_pool *pool, const struct pms_order_key *key,
 {
     const struct pms_val *stored = &key->stored;
     int imaged = stored->tag == PMS_TAG_BIGINT || stored->tag == PMS_TAG_PACKED;
-    int key_inner = is_inner(stored, PMS_KEY_INNER_MAX);
-    int value_inner = is_inner(value, PMS_VALUE_INNER_MAX);
-    uint64_t cell[4], entry, at = sizeof(struct pms_sorted_entry_pm);
-    uint64_t key_at = at + (imaged ? 8 + PMS_PAD8(key->len) : 0);
-    uint64_t value_at = key_at + (key_inner ? PMS_PAD8(stored->len) : 0);
+    struct draft first, second;
+    uint64_t entry;
     if (stored->tag < PMS_TAG_FALSE || stored->tag > PMS_TAG_PACKED || key->len >= UINT32_MAX)
         return PMS_FAIL(PMS_E_INVAL, "key of a sorted dict", 0, key->len, stored->tag);
-    PMS_TRY(
-        pms_alloc(&pool->heap, value_at + (value_inner ? PMS_PAD8(value->len) : 0), &entry));
-    PMS_TRY(key_cell(pool, stored, key_inner ? entry + key_at : 0, cell));
-    PMS_TRY(key_cell(pool, value, value_inner ? entry + value_at : 0, cell + 2));
+    PMS_TRY(draft_cell(pool, stored, PMS_KEY_INNER_MAX, &first));
+    PMS_TRY(draft_cell(pool, value, PMS_VALUE_INNER_MAX, &second));
+    uint64_t image_at = first.bytes, value_at = image_at + (imaged ? 8 + PMS_PAD8(key->len) : 0);
+    PMS_TRY(pms_alloc(&pool->heap, value_at + second.bytes, &entry));
+    init_cell(pool, entry, &first);
     if (imaged) {
-        pms_init_bytes(&pool->ws, entry + at, &key->len, 8);
-        pms_init_bytes(&pool->ws, entry + at + 8, key->image, (size_t)key->len);
+        pms_init_bytes(&pool->ws, entry + image_at, &key->len, 8);
+        pms_init_bytes(&pool->ws, entry + image_at + 8, key->image, (size_t)key->len);
     }
-    if (key_inner)
-        pms_init_bytes(&pool->ws, entry + key_at, stored->data, (size_t)stored->len);
-    if (value_inner)
-        pms_init_bytes(&pool->ws, entry + value_at, value->data, (size_t)value->len);
-    pms_init_bytes(&pool->ws, entry, cell, sizeof cell);
+    init_cell(pool, entry + value_at, &second);
     *out = entry;
     return PMS_OK;
 }
@@ -112,17 +120,22 @@ static int make_entry(struct pms_pool *pool, const struct pms_order_key *key,
 static int replace(struct pms_pool *pool, uint64_t entry, const struct pms_val *value)
 {
     struct pms_sorted_parts parts;
-    uint64_t cell[2], capacity, cell_at = PMS_SORTED_VALUE(entry);
+    struct draft draft;
+    uint64_t capacity;
     PMS_TRY(pms_sorted_parts(pool, entry, &parts));
     PMS_TRY(pms_block(&pool->heap, entry, &capacity));
-    int inner =
-        is_inner(value, PMS_VALUE_INNER_MAX) && parts.inner + value->len <= entry + capacity;
-    PMS_TRY(key_cell(pool, value, inner ? parts.inner : 0, cell));
-    PMS_TRY(pms_cell_drop(pool, cell_at));
-    if (inner)
-        pms_wr_bytes(&pool->ws, parts.inner, value->data, (size_t)value->len);
-    pms_put(pool, cell_at, cell[0]);
-    pms_put(pool, cell_at + 8, cell[1]);
+    uint64_t used = parts.value + 8 - entry; /* up to the cell's word */
+    if (used + 8 > capacity)
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a sorted dict's key", entry, capacity, used);
+    uint64_t room = capacity - used;
+    PMS_TRY(draft_cell(pool, value, room < PMS_VALUE_INNER_MAX ? room : PMS_VALUE_INNER_MAX,
+                       &draft));
+    PMS_TRY(pms_cell_drop(pool, parts.value));
+    pms_put(pool, parts.value, draft.cell[0]);
+    if (draft.inner)
+        pms_wr_bytes(&pool->ws, parts.value + 8, value->data, (size_t)value->len);
+    else
+        pms_put(pool, parts.value + 8, draft.cell[1]);
     return PMS_OK;
 }
 
@@ -132,7 +145,7 @@ static int drop_entry(struct pms_pool *pool, uint64_t entry)
     PMS_TRY(pms_sorted_parts(pool, entry, &parts));
     if (parts.far)
         PMS_TRY(pms_free(&pool->heap, parts.key));
-    PMS_TRY(pms_cell_drop(pool, PMS_SORTED_VALUE(entry)));
+    PMS_TRY(pms_cell_drop(pool, parts.value));
     return pms_free(&pool->heap, entry);
 }
 

@@ -65,7 +65,7 @@ struct pms_sorted_parts {
     uint32_t far;              /* its bytes have a block of their own */
     uint64_t key, key_len;     /* its bytes, or the number */
     uint64_t image, image_len; /* if it has one; else 0 */
-    uint64_t inner;            /* the value's bytes, if they are inner */
+    uint64_t value;            /* the value's cell */
 };
 
 struct pms_image {
@@ -103,7 +103,6 @@ static inline uint64_t pms_sorted_kid(uint64_t node, uint32_t at)
 #define PMS_KID_COUNT 8
 #define PMS_KID_LEAST 16
 #define PMS_KID_PREFIX 24
-#define PMS_SORTED_VALUE(entry) ((entry) + offsetof(struct pms_sorted_entry_pm, value))
 
 /* ---- sorted.c ---- */
 /* Read and check the header. */

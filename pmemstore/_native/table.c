@@ -8,8 +8,8 @@
  *   D3  the tag of a link has the bits of its entry's hash from pms_tag_from(level) on, with
  *       the level of its bucket: at least 8 of them are not in the bucket's number
  *   D4  buckets == 1 or 2 * buckets <= count; count <= PMS_DICT_LOAD * (buckets + 1)
- *   D5  an entry's block holds, from its start: struct pms_entry_pm, the key padded to 8,
- *       the value's bytes if the cell is INNER
+ *   D5  an entry's block holds, from its start: struct pms_entry_pm, the key padded to 8, the
+ *       value's cell, and its bytes from the cell's word on if it is INNER
  *
  * Lines are followed no further than the dict's count may have filled them.
  */
@@ -201,8 +201,10 @@ int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
                  struct pms_val *out)
 {
     struct pms_place place;
+    uint64_t cell;
     PMS_TRY(look_up(pool, dict, key, &place));
-    return pms_cell_read(pool, PMS_ENTRY_VALUE(place.entry), out);
+    PMS_TRY(pms_entry_value(pool, place.entry, &cell));
+    return pms_cell_read(pool, cell, out);
 }
 
 int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key *key)

@@ -38,7 +38,7 @@ static int make_far_key(struct pms_pool *pool, const struct pms_key *key, uint64
 
 struct draft { /* of a new entry: the bytes it starts with */
     struct pms_entry_pm head;
-    uint8_t bytes[PMS_KEY_INNER_MAX + PMS_VALUE_INNER_MAX];
+    uint8_t bytes[PMS_KEY_INNER_MAX + PMS_CELL_INNER_BYTES(PMS_VALUE_INNER_MAX)];
     uint32_t key_extra;
     uint64_t key_len;
 };
@@ -127,27 +127,26 @@ static int insert(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *he
 {
     struct draft draft;
     uint64_t cell[2], entry, end_at, end = 0;
-    uint64_t len = sizeof draft.head;
+    uint64_t len = sizeof draft.head; /* up to the cell; then of all */
     PMS_TRY(order_end(pool, head, &end_at, &end));
     PMS_TRY(draft_key(pool, key, &draft));
     PMS_TRY(grow(pool, dict, head, hash, place));
     len += draft.key_len;
-    int inner =
-        pms_tag_is_bytes(value->tag) && value->len > 8 && value->len <= PMS_VALUE_INNER_MAX;
-    if (!inner)
-        PMS_TRY(pms_cell_make(pool, value, cell));
-    uint64_t bytes = len + (inner ? PMS_PAD8(value->len) : 0);
-    PMS_TRY(pms_alloc(&pool->heap, bytes < PMS_ENTRY_MIN ? PMS_ENTRY_MIN : bytes, &entry));
-    if (inner) {
+    uint8_t *at = draft.bytes + draft.key_len;
+    if (pms_val_is_inner(value, PMS_VALUE_INNER_MAX)) {
         cell[0] = PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len);
-        cell[1] = entry + len;
-        memset(draft.bytes + draft.key_len + PMS_PAD8(value->len) - 8, 0, 8);
-        memcpy(draft.bytes + draft.key_len, value->data, value->len);
-        len += PMS_PAD8(value->len);
+        len += PMS_CELL_INNER_BYTES(value->len);
+        memcpy(at, cell, 8);
+        memset(at + PMS_PAD8(value->len), 0, 8); /* the last word: its padding */
+        memcpy(at + 8, value->data, value->len);
+    } else {
+        PMS_TRY(pms_cell_make(pool, value, cell));
+        len += sizeof cell;
+        memcpy(at, cell, sizeof cell);
     }
+    PMS_TRY(pms_alloc(&pool->heap, len < PMS_ENTRY_MIN ? PMS_ENTRY_MIN : len, &entry));
     draft.head.next = PMS_LINK(0, draft.key_extra);
     draft.head.prev = PMS_LINK(head->last, 0);
-    memcpy(&draft.head.value, cell, sizeof cell);
     pms_init_bytes(&pool->ws, entry, &draft, len);
     uint32_t tag = pms_dict_tag(hash, place->bucket.level);
     PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(entry, tag)));
@@ -161,34 +160,35 @@ static int insert(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *he
     return PMS_OK;
 }
 
-/* Room for a value's bytes inside the entry, behind its key. */
-static int inner_room(struct pms_pool *pool, uint64_t entry, uint64_t *at, uint64_t *room)
+/* Do so many bytes of a value have room in the entry, from its cell's word on? */
+static int has_room(struct pms_pool *pool, uint64_t entry, uint64_t cell, uint64_t len,
+                    int *inner)
 {
-    uint64_t capacity;
+    uint64_t capacity, used = cell + 8 - entry;
     PMS_TRY(pms_block(&pool->heap, entry, &capacity));
-    uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
-    uint64_t used = sizeof(struct pms_entry_pm) + PMS_PAD8(extra >> 8);
-    *at = entry + used;
-    *room = used < capacity ? capacity - used : 0;
+    if (used + 8 > capacity)
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry's key", entry, capacity, used);
+    *inner = len <= capacity - used;
     return PMS_OK;
 }
 
 static int replace(struct pms_pool *pool, uint64_t entry, const struct pms_val *value)
 {
-    uint64_t cell[2], at = 0, room = 0, cell_at = PMS_ENTRY_VALUE(entry);
-    int bytes = pms_tag_is_bytes(value->tag) && value->len > 8;
-    if (bytes)
-        PMS_TRY(inner_room(pool, entry, &at, &room));
-    if (bytes && value->len <= room) {
-        cell[0] = PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len);
-        cell[1] = at;
-        pms_wr_bytes(&pool->ws, at, value->data, value->len);
-    } else {
+    uint64_t cell[2], at;
+    int inner = 0;
+    PMS_TRY(pms_entry_value(pool, entry, &at));
+    if (pms_val_is_inner(value, UINT64_MAX))
+        PMS_TRY(has_room(pool, entry, at, value->len, &inner));
+    if (!inner)
         PMS_TRY(pms_cell_make(pool, value, cell));
+    PMS_TRY(pms_cell_drop(pool, at));
+    if (inner) {
+        pms_put(pool, at, PMS_CELL_WORD0(value->tag, PMS_CELL_INNER, value->len));
+        pms_wr_bytes(&pool->ws, at + 8, value->data, value->len);
+        return PMS_OK;
     }
-    PMS_TRY(pms_cell_drop(pool, cell_at));
-    pms_put(pool, cell_at, cell[0]);
-    pms_put(pool, cell_at + 8, cell[1]);
+    pms_put(pool, at, cell[0]);
+    pms_put(pool, at + 8, cell[1]);
     return PMS_OK;
 }
 
@@ -242,12 +242,13 @@ static int delete(struct pms_pool *pool, uint64_t dict, const struct pms_place *
 {
     uint64_t entry = place->entry;
     struct pms_far_key far;
-    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
+    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count)), cell;
     if (count == 0)
         return PMS_FAIL(PMS_E_CORRUPT, "length of a dict", dict, 1, 0);
     PMS_TRY(pms_bucket_remove(pool, dict, place));
     PMS_TRY(unlink_order(pool, dict, entry));
-    PMS_TRY(pms_cell_drop(pool, PMS_ENTRY_VALUE(entry)));
+    PMS_TRY(pms_entry_value(pool, entry, &cell));
+    PMS_TRY(pms_cell_drop(pool, cell));
     if ((PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu) == PMS_KEY_FAR) {
         PMS_TRY(pms_entry_far_key(pool, entry, &far));
         PMS_TRY(pms_free(&pool->heap, far.off));

@@ -14,11 +14,7 @@
 #define PMS_DICT_AT(dict, field) ((dict) + offsetof(struct pms_dict_pm, field))
 #define PMS_ENTRY_NEXT(entry) ((entry) + offsetof(struct pms_entry_pm, next))
 #define PMS_ENTRY_PREV(entry) ((entry) + offsetof(struct pms_entry_pm, prev))
-#define PMS_ENTRY_VALUE(entry) ((entry) + offsetof(struct pms_entry_pm, value))
 #define PMS_ENTRY_KEY(entry) ((entry) + sizeof(struct pms_entry_pm))
-
-/* The smallest entry's block, and with it the first word of the key, if there is a key. */
-#define PMS_ENTRY_MIN (sizeof(struct pms_entry_pm) + 8)
 
 #define PMS_LINK_RETARGET(link, off) PMS_LINK(off, PMS_LINK_EXTRA(link))
 #define PMS_LINK_IS_MORE(link) (PMS_LINK_EXTRA(link) == PMS_LINK_MORE)
@@ -210,6 +206,16 @@ static inline int pms_entry_ok(const struct pms_pool *pool, uint64_t entry)
 {
     if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, entry, PMS_ENTRY_MIN)))
         return PMS_FAIL(PMS_E_CORRUPT, "place of a dict entry", entry, PMS_ENTRY_MIN, 0);
+    return PMS_OK;
+}
+
+/* The cell with the value of an entry that pms_entry_ok has passed: behind its key. */
+static inline int pms_entry_value(const struct pms_pool *pool, uint64_t entry, uint64_t *cell)
+{
+    uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
+    *cell = PMS_ENTRY_KEY(entry) + PMS_PAD8(extra >> 8);
+    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, *cell, sizeof(struct pms_cell_pm))))
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry's key", entry, 0, extra);
     return PMS_OK;
 }
 

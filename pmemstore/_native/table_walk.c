@@ -81,44 +81,37 @@ static int entry_key(struct pms_pool *pool, uint64_t entry, struct pms_val *out)
 
 /* Do the key's bytes and the value's both lie in the entry, with a part in the overlay?  Then
  * two views would share the scratch memory: take one view of both. */
-static int entry_both(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
-                      struct pms_val *value)
+static int entry_both(struct pms_pool *pool, uint64_t entry, uint64_t cell,
+                      struct pms_val *key, struct pms_val *value)
 {
-    uint64_t cell = PMS_ENTRY_VALUE(entry), word0 = pms_get(pool, cell);
-    uint64_t word_at = cell + 8, from = PMS_ENTRY_KEY(entry), to = from + key->len;
-    uint64_t value_at =
-        PMS_CELL_FLAGS(word0) & PMS_CELL_SHORT ? word_at : pms_get(pool, word_at);
-    const void *bytes;
-    if (value_at == word_at)
-        from = word_at;
-    else
-        to = value_at + value->len;
-    if (from > to || to - from > 2 * UINT16_MAX + PMS_VALUE_INNER_MAX)
-        return PMS_FAIL(PMS_E_CORRUPT, "value inside an entry", entry, from, value_at);
-    if (!pms_off_ok(&pool->heap, from, to - from))
-        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry", entry, from, to);
-    PMS_TRY(pms_key_view(pool, from, to - from, &bytes));
-    key->data = (const char *)bytes + (PMS_ENTRY_KEY(entry) - from);
-    value->data = (const char *)bytes + (value_at - from);
+    uint64_t from = PMS_ENTRY_KEY(entry), bytes = cell + 8 - from;
+    const void *both;
+    if (!pms_off_ok(&pool->heap, from, bytes + value->len))
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry", entry, bytes, value->len);
+    PMS_TRY(pms_key_view(pool, from, bytes + value->len, &both));
+    key->data = both;
+    value->data = (const char *)both + bytes;
     return PMS_OK;
 }
 
 int pms_dict_entry(struct pms_pool *pool, uint64_t entry, struct pms_val *key,
                    struct pms_val *value)
 {
+    uint64_t cell;
     PMS_TRY(pms_entry_ok(pool, entry));
+    PMS_TRY(pms_entry_value(pool, entry, &cell));
     if (key)
         PMS_TRY(entry_key(pool, entry, key));
     if (value)
-        PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(entry), value));
+        PMS_TRY(pms_cell_read(pool, cell, value));
     if (PMS_LIKELY(!key || !value || pool->ws.overlay.count == 0 ||
                    !pms_tag_is_bytes(key->tag) || !pms_tag_is_bytes(value->tag)))
         return PMS_OK;
     uint32_t tag = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu;
-    uint32_t flags = PMS_CELL_FLAGS(pms_get(pool, PMS_ENTRY_VALUE(entry)));
+    uint32_t flags = PMS_CELL_FLAGS(pms_get(pool, cell));
     if (tag == PMS_KEY_FAR || !(flags & (PMS_CELL_SHORT | PMS_CELL_INNER)))
         return PMS_OK;
-    return entry_both(pool, entry, key, value);
+    return entry_both(pool, entry, cell, key, value);
 }
 
 /* ---- many entries ---- */
@@ -152,7 +145,7 @@ static inline int walk_many(struct pms_pool *pool, uint64_t to, struct pms_walk 
 {
     const uint8_t *base = pool->ws.medium->base;
     const uint64_t size = pool->super.size;
-    uint64_t from = walk->entry, bytes = 0;
+    uint64_t from = walk->entry, bytes = 0, cell;
     unsigned n = 0;
     for (; to && n < room && bytes <= PMS_WALK_BYTES; out++, n++) {
         PMS_TRY(pms_entry_ok(pool, to));
@@ -177,7 +170,8 @@ static inline int walk_many(struct pms_pool *pool, uint64_t to, struct pms_walk 
             }
         }
         if (values) {
-            PMS_TRY(pms_cell_read(pool, PMS_ENTRY_VALUE(from), &out->value));
+            PMS_TRY(pms_entry_value(pool, from, &cell));
+            PMS_TRY(pms_cell_read(pool, cell, &out->value));
             bytes += out->value.len;
             /* Asked for ahead: read only when all entries have been walked over. */
             if (pms_tag_is_bytes(out->value.tag)) {

@@ -1,12 +1,15 @@
 /* value.c -- values into cells and back.
  *
  *   word 0: tag | flags << 8 | length << 32        word 1: number, bytes or offset
+ *                                                  (INNER: the first of the bytes)
  *
  * Invariants:
  *   V1  a cell with bytes is SHORT exactly if they are no more than 8
- *   V2  bytes that are neither SHORT nor INNER are a heap block that this cell alone refers to;
+ *   V2  INNER bytes begin in word 1 and end inside the block of the entry that holds the cell;
+ *       who makes such a cell has looked for the room
+ *   V3  bytes that are neither SHORT nor INNER are a heap block that this cell alone refers to;
  *       it is written once, when it is allocated, and freed with the cell
- *   V3  a cell with an object counts one reference of it
+ *   V4  a cell with an object counts one reference of it
  *
  * Nothing that is read here is trusted: each offset is checked against the heap's bounds, an
  * object's kind against the tag.
@@ -65,19 +68,15 @@ int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t c
 
 static int read_bytes(struct pms_pool *pool, uint64_t off, uint64_t word0, struct pms_val *out)
 {
-    uint64_t at = off + 8;
     uint32_t flags = PMS_CELL_FLAGS(word0);
+    uint64_t at = pms_cell_at(off, flags, pms_get(pool, off + 8));
     out->num = 0;
     out->len = PMS_CELL_LEN(word0);
     out->data = "";
-    if (flags & PMS_CELL_SHORT) {
-        if (out->len > 8)
-            return PMS_FAIL(PMS_E_CORRUPT, "length of a short value", off, 8, out->len);
-    } else {
-        at = pms_get(pool, at);
-        if (!pms_off_ok(&pool->heap, at, out->len))
-            return PMS_FAIL(PMS_E_CORRUPT, "place of a value", off, out->len, at);
-    }
+    if (flags & PMS_CELL_SHORT && out->len > 8)
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a short value", off, 8, out->len);
+    if (!pms_off_ok(&pool->heap, at, out->len))
+        return PMS_FAIL(PMS_E_CORRUPT, "place of a value", off, out->len, at);
     if (out->len == 0)
         return PMS_OK;
     out->data = flags & (PMS_CELL_SHORT | PMS_CELL_INNER) ? pms_view(pool, at, out->len)

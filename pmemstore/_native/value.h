@@ -53,8 +53,15 @@ static inline void pms_key_image_float(uint64_t bits, uint32_t *tag, uint64_t *n
     }
 }
 
-/* Values longer than this have a block of their own also in dict entries. */
+/* Values longer than this have a block of their own also in new dict entries. */
 #define PMS_VALUE_INNER_MAX 1024u
+
+/* Are these bytes to lie in an entry, if it has room?  Up to 8 do in every cell. */
+static inline int pms_val_is_inner(const struct pms_val *value, uint64_t most)
+{
+    return value->tag - PMS_TAG_STR <= PMS_TAG_PACKED - PMS_TAG_STR && value->len > 8 &&
+           value->len <= most;
+}
 
 #define PMS_PAD8(len) (((uint64_t)(len) + 7u) & ~(uint64_t)7u)
 
@@ -109,6 +116,14 @@ static inline const struct pms_kind *pms_kind_of(uint32_t tag)
 #define PMS_CELL_FLAGS(w) ((uint32_t)((w) >> 8 & 0xffu))
 #define PMS_CELL_LEN(w) ((w) >> 32)
 
+/* Where the bytes of a cell at off are. */
+static inline uint64_t pms_cell_at(uint64_t off, uint32_t flags, uint64_t word)
+{
+    return flags & (PMS_CELL_SHORT | PMS_CELL_INNER) ? off + 8 : word;
+}
+/* Room for INNER bytes that a cell takes in its entry: its first word, and they. */
+#define PMS_CELL_INNER_BYTES(len) (8 + PMS_PAD8(len))
+
 /* What cells need of the objects that they refer to: object.h, which stands above this module,
  * tells. */
 int pms_object_check(struct pms_pool *pool, uint64_t off, uint32_t tag);
@@ -118,7 +133,7 @@ int pms_object_unref(struct pms_pool *pool, uint64_t off);
 /* Make the two words of a cell for value, allocating a block for its bytes if they are longer
  * than 8.  Objects: the offset must be one; its reference count goes up. */
 int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t cell[2]);
-/* Read a cell that lies at off.  other: any cell; whatever is to be refused is refused there. */
+/* Read a cell that lies at off, all of it in the heap.  other: any cell; whatever is to be refused is refused there. */
 int pms_cell_read_other(struct pms_pool *pool, uint64_t off, struct pms_val *out);
 static inline int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out)
 {
@@ -129,13 +144,10 @@ static inline int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_
     memcpy(word, base + off, sizeof word);
     uint32_t tag = PMS_CELL_TAG(word[0]);
     if (PMS_LIKELY(pms_tag_is_bytes(tag))) {
-        uint64_t len = PMS_CELL_LEN(word[0]), at = word[1];
-        int ok = pms_off_ok(&pool->heap, at, len);
-        if (PMS_CELL_FLAGS(word[0]) & PMS_CELL_SHORT) {
-            at = off + 8;
-            ok = len <= 8;
-        }
-        if (PMS_LIKELY(ok)) {
+        uint32_t flags = PMS_CELL_FLAGS(word[0]);
+        uint64_t len = PMS_CELL_LEN(word[0]), at = pms_cell_at(off, flags, word[1]);
+        if (PMS_LIKELY(pms_off_ok(&pool->heap, at, len) &&
+                       (len <= 8 || !(flags & PMS_CELL_SHORT)))) {
             *out = (struct pms_val){.tag = tag, .data = base + at, .len = len};
             return PMS_OK;
         }

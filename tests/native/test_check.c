@@ -293,6 +293,13 @@ static void aim_at_dict(void)
     aim("further line of one link", further + 8, word(further + 8));
 }
 
+static uint64_t value_of(uint64_t entry)
+{
+    uint64_t cell;
+    CHECK_EQ(pms_entry_value(fx.pool, entry, &cell), PMS_OK);
+    return cell;
+}
+
 static void aim_at_entry(const char *name, uint64_t entry)
 {
     aim(name, FIELD(pms_entry_pm, entry, next), 1);
@@ -301,8 +308,10 @@ static void aim_at_entry(const char *name, uint64_t entry)
     aim(name, FIELD(pms_entry_pm, entry, next), 1ull << 45);
     aim(name, FIELD(pms_entry_pm, entry, prev), 1);
     aim(name, FIELD(pms_entry_pm, entry, prev), 1ull << 50);
-    aim(name, FIELD(pms_entry_pm, entry, value), 0x80);
-    aim(name, FIELD(pms_entry_pm, entry, value), 0xf0000);
+    aim(name, value_of(entry), 0x80);
+    aim(name, value_of(entry), 0xf0000);
+    if (PMS_CELL_FLAGS(word(value_of(entry))) == PMS_CELL_INNER)
+        aim("length of inner bytes", value_of(entry), 1ull << 42);
 }
 
 static void aim_at_entries(void)
@@ -382,10 +391,8 @@ static void aim_at_set_and_deque(void)
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(pms_dict_next(fx.pool, set, &entry), PMS_OK);
         aim_at_entry("element", entry);
-        aim("value of an element", FIELD(pms_entry_pm, entry, value),
-            PMS_TAG_NONE ^ PMS_TAG_TRUE);
-        aim("value of an element", FIELD(pms_entry_pm, entry, value),
-            PMS_TAG_NONE ^ PMS_TAG_INT);
+        aim("value of an element", value_of(entry), PMS_TAG_NONE ^ PMS_TAG_TRUE);
+        aim("value of an element", value_of(entry), PMS_TAG_NONE ^ PMS_TAG_INT);
     }
 }
 

@@ -522,7 +522,7 @@ static void expect_refusal(uint64_t off, uint64_t word)
 static void test_damaged_words_are_refused(void)
 {
     static const uint64_t wild[] = {8, 1ull << 40, UINT64_MAX, 4096, 0x7fff0000};
-    uint64_t entry = 0;
+    uint64_t entry = 0, cell;
     new_dict("damaged");
     for (uint32_t id = 0; id < 40; id++)
         do_set(id);
@@ -530,13 +530,14 @@ static void test_damaged_words_are_refused(void)
     for (int i = 0; i < 20; i++)
         CHECK_EQ(pms_dict_next(fx.pool, dict, &entry), PMS_OK);
     uint64_t next = pms_get(fx.pool, PMS_ENTRY_NEXT(entry));
+    CHECK_EQ(pms_entry_value(fx.pool, entry, &cell), PMS_OK);
     pms_leave_read(fx.pool);
     for (size_t i = 0; i < sizeof wild / sizeof *wild; i++) {
         expect_refusal(PMS_DICT_AT(dict, first), wild[i]);
         expect_refusal(PMS_DICT_AT(dict, line), wild[i]);
         expect_refusal(PMS_ENTRY_NEXT(entry), wild[i]);
         expect_refusal(PMS_ENTRY_PREV(entry), wild[i]);
-        expect_refusal(PMS_ENTRY_VALUE(entry), wild[i] & ~31ull);
+        expect_refusal(cell, wild[i] & ~31ull);
     }
     expect_refusal(PMS_DICT_AT(dict, shape), 7); /* 128 buckets: block 6 is not there */
     expect_refusal(PMS_DICT_AT(dict, shape), PMS_LEVEL_MAX + 1);

@@ -315,7 +315,7 @@ static int take_item(struct pms_pool *pool, const struct pms_walk *walk,
 /* Pool entered. */
 static int take_items(struct pms_pool *pool, uint64_t dict, struct items *items)
 {
-    uint64_t most = pool->super.size / sizeof(struct pms_entry_pm);
+    uint64_t most = pool->super.size / PMS_ENTRY_MIN;
     struct pms_walked walked[AHEAD_MAX];
     struct pms_walk walk = {.keys = items->kind != PYS_VALUES,
                             .values = items->kind != PYS_KEYS};

@@ -355,7 +355,7 @@ PyObject *pys_sorted_slice(struct pys_proxy *self, int kind, PyObject *slice)
     status = pys_enter_read(pool, self->handle);
     if (status == PMS_OK) {
         uint64_t length = pms_sorted_len(pool, self->handle->off), off = self->handle->off;
-        uint64_t most = pool->super.size / sizeof(struct pms_sorted_entry_pm);
+        uint64_t most = pool->super.size / PMS_SORTED_ENTRY_MIN;
         if (length > most)
             status = PMS_FAIL(PMS_E_CORRUPT, "count of a sorted dict", off, most, length);
         else
