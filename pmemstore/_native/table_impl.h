@@ -213,9 +213,10 @@ static inline int pms_entry_ok(const struct pms_pool *pool, uint64_t entry)
 static inline int pms_entry_value(const struct pms_pool *pool, uint64_t entry, uint64_t *cell)
 {
     uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
-    *cell = PMS_ENTRY_KEY(entry) + PMS_PAD8(extra >> 8);
-    if (PMS_UNLIKELY(!pms_off_ok(&pool->heap, *cell, sizeof(struct pms_cell_pm))))
-        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry's key", entry, 0, extra);
+    uint64_t before = sizeof(struct pms_entry_pm) + PMS_PAD8(extra >> 8);
+    if (PMS_UNLIKELY(before > pool->super.size - entry - sizeof(struct pms_cell_pm)))
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry's key", entry, before, extra);
+    *cell = entry + before;
     return PMS_OK;
 }
 
