@@ -30,7 +30,8 @@ def core_hash(data: bytes, seed: int) -> int:
 
 
 def test_hash_vectors() -> None:
-    rows = re.findall(r"^\| `(\"[^`]*)` \| (\w+) \| (0x[0-9a-f]{16}) \|$", page.PAGE_TEXT, re.MULTILINE)
+    row = r"^\| `(\"[^`]*)` \| (\w+) \| (0x[0-9a-f]{16}) \|$"
+    rows = re.findall(row, page.PAGE_TEXT, re.MULTILINE)
     assert len(rows) >= 7
     for text, seed, expected in rows:
         quoted, _, times = text.partition(" * ")

@@ -105,7 +105,8 @@ static int make_entry(struct pms_pool *pool, const struct pms_order_key *key,
         return PMS_FAIL(PMS_E_INVAL, "key of a sorted dict", 0, key->len, stored->tag);
     PMS_TRY(draft_cell(pool, stored, PMS_KEY_INNER_MAX, &first));
     PMS_TRY(draft_cell(pool, value, PMS_VALUE_INNER_MAX, &second));
-    uint64_t image_at = first.bytes, value_at = image_at + (imaged ? 8 + PMS_PAD8(key->len) : 0);
+    uint64_t image_at = first.bytes,
+             value_at = image_at + (imaged ? 8 + PMS_PAD8(key->len) : 0);
     PMS_TRY(pms_alloc(&pool->heap, value_at + second.bytes, &entry));
     init_cell(pool, entry, &first);
     if (imaged) {

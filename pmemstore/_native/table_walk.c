@@ -81,8 +81,8 @@ static int entry_key(struct pms_pool *pool, uint64_t entry, struct pms_val *out)
 
 /* Do the key's bytes and the value's both lie in the entry, with a part in the overlay?  Then
  * two views would share the scratch memory: take one view of both. */
-static int entry_both(struct pms_pool *pool, uint64_t entry, uint64_t cell,
-                      struct pms_val *key, struct pms_val *value)
+static int entry_both(struct pms_pool *pool, uint64_t entry, uint64_t cell, struct pms_val *key,
+                      struct pms_val *value)
 {
     uint64_t from = PMS_ENTRY_KEY(entry), bytes = cell + 8 - from;
     const void *both;
