@@ -245,9 +245,9 @@ static_assert(sizeof(struct pms_bucket_pm) == PMS_LINE, "a line");
 struct pms_dict_pm {
     struct pms_object_pm obj;
     uint64_t count;
-    uint64_t first; /* offset of the oldest entry */
-    uint64_t last;  /* offset of the youngest entry */
+    uint64_t last;  /* offset of the youngest entry; what an insert changes lies side by side */
     uint64_t shape; /* level | split << 8 */
+    uint64_t first; /* offset of the oldest entry */
     uint64_t line[PMS_BUCKET_LINKS];
 };
 static_assert(sizeof(struct pms_dict_pm) == 2 * PMS_LINE, "two lines, the second a bucket's");

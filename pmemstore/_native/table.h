@@ -1,8 +1,8 @@
 /* table.h -- the persistent dict.  Works on offsets, inside enter/leave of pool.h.
  *
  *   header (2 lines)         blocks, segments        buckets: a line each
- *   count first last    +--> [ ][ ]                  [tag,link  tag,link  ...  0 0]
- *   shape               |    [ ][ ]                       |         |
+ *   count last shape    +--> [ ][ ]                  [tag,link  tag,link  ...  0 0]
+ *   first               |    [ ][ ]                       |         |
  *   line[0..6] ---------+    [ ][ ][ ][ ]                 v         v
  *   line[7] --> nodes -----> [ ] ... [ ] 64          entries, linked next/prev (insertion order)
  *

@@ -268,7 +268,7 @@ static void test_damage_is_refused(void)
     CHECK_EQ(OP(fx.pool, del_root("ring")), PMS_OK);
     const uint64_t place[] = {
         REFS(live),        REFS(node[0]),   node[0] + offsetof(struct pms_dict_pm, count),
-        live + 32,         fx.root + 40,    PMS_ROOT_OFF + offsetof(struct pms_root_pm, root),
+        live + 32,         fx.root + 56,    PMS_ROOT_OFF + offsetof(struct pms_root_pm, root),
         PMS_RESERVED_OFF,  REFS(fx.root),   node[1],
         PMS_ROOT_OFF + 24, node[2] + 8 * 9, live + 16,
     };
