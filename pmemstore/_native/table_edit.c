@@ -209,54 +209,71 @@ int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     return insert(pool, dict, &head, key, value, hash, &place);
 }
 
-/* Take the entry out of the order list. */
-static int unlink_order(struct pms_pool *pool, uint64_t dict, uint64_t entry)
+/* The neighbours of an entry in the order, and the first's link to it. */
+struct neighbours {
+    uint64_t prev, next; /* 0: none */
+    uint64_t link;
+};
+
+static int find_neighbours(struct pms_pool *pool, uint64_t dict, uint64_t entry,
+                           struct neighbours *out)
 {
-    uint64_t next = entry, prev = entry;
-    PMS_TRY(pms_dict_next(pool, dict, &next));
-    PMS_TRY(pms_dict_prev(pool, dict, &prev));
-    if (prev) {
-        uint64_t at = PMS_ENTRY_NEXT(prev);
-        pms_put(pool, at, PMS_LINK_RETARGET(pms_get(pool, at), next));
-    } else {
-        pms_put(pool, PMS_DICT_AT(dict, first), next);
-    }
-    pms_put(pool, next ? PMS_ENTRY_PREV(next) : PMS_DICT_AT(dict, last),
-            next ? PMS_LINK(prev, 0) : prev);
+    *out = (struct neighbours){.prev = entry, .next = entry};
+    PMS_TRY(pms_dict_next(pool, dict, &out->next));
+    PMS_TRY(pms_dict_prev(pool, dict, &out->prev));
+    if (out->prev)
+        out->link = pms_get(pool, PMS_ENTRY_NEXT(out->prev));
     return PMS_OK;
 }
 
-static int shrink(struct pms_pool *pool, uint64_t dict, uint64_t count)
+static void put_neighbours(struct pms_pool *pool, uint64_t dict, const struct neighbours *of)
 {
-    struct pms_dict_shape shape;
+    if (of->prev)
+        pms_put(pool, PMS_ENTRY_NEXT(of->prev), PMS_LINK_RETARGET(of->link, of->next));
+    else
+        pms_put(pool, PMS_DICT_AT(dict, first), of->next);
+    if (of->next)
+        pms_put(pool, PMS_ENTRY_PREV(of->next), PMS_LINK(of->prev, 0));
+    else
+        pms_put(pool, PMS_DICT_AT(dict, last), of->prev);
+}
+
+static int shrink(struct pms_pool *pool, uint64_t dict, struct pms_dict_shape *shape,
+                  uint64_t count)
+{
     for (int i = 0; i < MERGES_MAX; i++) {
-        PMS_TRY(pms_dict_shape(pool, dict, &shape));
-        if (!pms_dict_is_roomy(pms_dict_buckets(&shape), count))
+        if (!pms_dict_is_roomy(pms_dict_buckets(shape), count))
             break;
         PMS_TRY(pms_dict_merge(pool, dict));
+        PMS_TRY(pms_dict_shape(pool, dict, shape));
     }
     return PMS_OK;
 }
 
-static int delete(struct pms_pool *pool, uint64_t dict, const struct pms_place *place)
+/* What is to be read is read first, as far as it can be: a word costs little to read as long as
+ * nothing has been written. */
+static int delete(struct pms_pool *pool, uint64_t dict, struct pms_dict_shape *shape,
+                  const struct pms_place *place)
 {
     uint64_t entry = place->entry;
-    struct pms_far_key far;
+    struct pms_far_key far = {.off = 0};
+    struct neighbours neighbours;
     uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count)), cell;
     if (count == 0)
         return PMS_FAIL(PMS_E_CORRUPT, "length of a dict", dict, 1, 0);
-    PMS_TRY(pms_bucket_remove(pool, dict, place));
-    PMS_TRY(unlink_order(pool, dict, entry));
+    PMS_TRY(find_neighbours(pool, dict, entry, &neighbours));
     PMS_TRY(pms_entry_value(pool, entry, &cell));
-    PMS_TRY(pms_cell_drop(pool, cell));
-    if ((PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu) == PMS_KEY_FAR) {
+    if ((PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry))) & 0xffu) == PMS_KEY_FAR)
         PMS_TRY(pms_entry_far_key(pool, entry, &far));
-        PMS_TRY(pms_free(&pool->heap, far.off));
-    }
+    PMS_TRY(pms_cell_drop(pool, cell));
     PMS_TRY(pms_free(&pool->heap, entry));
+    if (far.off)
+        PMS_TRY(pms_free(&pool->heap, far.off));
+    PMS_TRY(pms_bucket_remove(pool, dict, place));
+    put_neighbours(pool, dict, &neighbours);
     pms_put(pool, PMS_DICT_AT(dict, count), count - 1);
     pms_object_changed(pool, dict);
-    return shrink(pool, dict, count - 1);
+    return shrink(pool, dict, shape, count - 1);
 }
 
 int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key)
@@ -267,7 +284,7 @@ int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
     key = pms_key_normal(key, &room);
     PMS_TRY(pms_dict_find(pool, dict, &shape, key, pms_image_key_hash(pool, key), &place));
-    return delete(pool, dict, &place);
+    return delete(pool, dict, &shape, &place);
 }
 
 int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry)
@@ -283,7 +300,7 @@ int pms_dict_del_entry(struct pms_pool *pool, uint64_t dict, uint64_t entry)
         return PMS_FAIL(PMS_E_CORRUPT, "entry in no bucket of its dict", dict, entry,
                         place.bucket.number);
     PMS_TRY(status);
-    return delete(pool, dict, &place);
+    return delete(pool, dict, &shape, &place);
 }
 
 int pms_dict_clear(struct pms_pool *pool, uint64_t dict)
