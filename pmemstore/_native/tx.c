@@ -27,9 +27,9 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
 {
     *tx =
         (struct pms_tx){.medium = &map->medium, .log = log, .ws = ws, .heap = heap, .map = map};
-    /* A full overlay should still fit one frame: a line needs at most 12 words there. */
+    /* A full overlay should still fit one frame. */
     tx->frame_words = frame_words(log);
-    uint64_t lines = tx->frame_words / 12;
+    uint64_t lines = tx->frame_words / PMS_LINE_WORDS;
     tx->spill_lines = lines > 16384 ? 16384 : lines < 4 ? 4 : (uint32_t)lines;
     tx->piece_pages =
         map->medium.tier == PMS_TIER_VOLATILE ? PMS_PIECE_PAGES_MEMORY : PMS_PIECE_PAGES;
@@ -73,8 +73,9 @@ static int by_offset(const void *a, const void *b)
     return x->off < y->off ? -1 : x->off > y->off;
 }
 
-static void sort_fresh(struct pms_wset *ws)
+void pms_tx_sort_fresh(struct pms_tx *tx)
 {
+    struct pms_wset *ws = tx->ws;
     if (ws->fresh_count < 2)
         return;
     qsort(ws->fresh, ws->fresh_count, sizeof *ws->fresh, by_offset);
@@ -135,23 +136,38 @@ static void place_line(struct pms_tx *tx, struct pms_line_ov *line, size_t f)
     }
 }
 
+struct bounds { /* of all fresh extents, which are sorted */
+    uint64_t first, end;
+};
+
+static inline struct bounds fresh_bounds(const struct pms_wset *ws)
+{
+    if (!ws->fresh_count)
+        return (struct bounds){UINT64_MAX, 0};
+    const struct pms_fresh *last = &ws->fresh[ws->fresh_count - 1];
+    return (struct bounds){ws->fresh[0].off & ~63ull, last->off + last->len};
+}
+
+static inline void place_if_fresh(struct pms_tx *tx, struct pms_line_ov *line,
+                                  const struct bounds *fresh)
+{
+    if (line->off < fresh->first || line->off >= fresh->end)
+        return;
+    size_t f = fresh_behind(tx->ws, line->off);
+    if (tx->ws->fresh[f].off < line->off + PMS_LINE)
+        place_line(tx, line, f);
+}
+
 uint64_t pms_tx_place_fresh(struct pms_tx *tx)
 {
     struct pms_wset *ws = tx->ws;
     const uint8_t *base = tx->medium->base;
-    uint64_t words = 0, first = UINT64_MAX, end = 0;
-    sort_fresh(ws);
-    if (ws->fresh_count) {
-        first = ws->fresh[0].off & ~63ull;
-        end = ws->fresh[ws->fresh_count - 1].off + ws->fresh[ws->fresh_count - 1].len;
-    }
+    uint64_t words = 0;
+    pms_tx_sort_fresh(tx);
+    struct bounds fresh = fresh_bounds(ws);
     for (uint32_t n = 0; n < ws->overlay.count; n++) {
         struct pms_line_ov *line = &ws->overlay.line[n];
-        if (line->off >= first && line->off < end) {
-            size_t f = fresh_behind(ws, line->off);
-            if (ws->fresh[f].off < line->off + PMS_LINE)
-                place_line(tx, line, f);
-        }
+        place_if_fresh(tx, line, &fresh);
         uint32_t mask = line->mask;
         for (uint32_t left = mask; left; left &= left - 1) {
             uint32_t i = (uint32_t)__builtin_ctz(left);
@@ -164,6 +180,42 @@ uint64_t pms_tx_place_fresh(struct pms_tx *tx)
         words += entry_words(mask);
     }
     return words;
+}
+
+/* The words of a line that the mapping does not have: an entry for each run. */
+static inline uint64_t *take_line(const uint8_t *base, struct pms_line_ov *line, uint64_t *out)
+{
+    uint32_t mask = 0, next = 0; /* next: the word that would go on with the run */
+    uint64_t *head = out;
+    for (uint32_t left = line->mask; left; left &= left - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(left);
+        uint64_t off = line->off + 8u * i, now;
+        memcpy(&now, base + off, 8);
+        if (now == line->word[i])
+            continue;
+        if (i != next || mask == 0) {
+            head = out++;
+            *head = PMS_ENTRY(off, PMS_ENTRY_BYTES, 0);
+        }
+        *head += PMS_ENTRY(0, 0, 1);
+        *out++ = line->word[i];
+        mask |= 1u << i;
+        next = i + 1;
+    }
+    line->mask = mask;
+    return out;
+}
+
+uint64_t *pms_tx_overlay_take(struct pms_tx *tx, uint64_t *out)
+{
+    struct pms_linemap *overlay = &tx->ws->overlay;
+    const uint8_t *base = tx->medium->base;
+    struct bounds fresh = fresh_bounds(tx->ws);
+    for (uint32_t n = 0; n < overlay->count; n++) {
+        place_if_fresh(tx, &overlay->line[n], &fresh);
+        out = take_line(base, &overlay->line[n], out);
+    }
+    return out;
 }
 
 uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out)

@@ -141,6 +141,11 @@ int pms_tx_wants_flush(const struct pms_tx *tx);
 /* Words of the overlay that lie in fresh blocks go there; words that change nothing are dropped.
  * Returns the payload words that the rest needs as BYTES entries.  Sorts the fresh extents. */
 uint64_t pms_tx_place_fresh(struct pms_tx *tx);
+void pms_tx_sort_fresh(struct pms_tx *tx);
+/* Place and fill in one pass, the fresh extents sorted: returns the end of what it has filled, at
+ * most PMS_LINE_WORDS for each line of the overlay. */
+#define PMS_LINE_WORDS 12u
+uint64_t *pms_tx_overlay_take(struct pms_tx *tx, uint64_t *out);
 uint64_t *pms_tx_overlay_fill(const struct pms_tx *tx, uint64_t *out);
 void pms_tx_store(struct pms_tx *tx, const struct pms_line_ov *line);
 void pms_tx_see(struct pms_tx *tx, uint64_t off, uint64_t len);

@@ -231,7 +231,7 @@ int pms_direct_spill(struct pms_tx *tx)
     size_t first = tx->range_count;
     for (uint32_t n = 0; n < overlay->count; n++) {
         int status = PMS_OK;
-        if (words + 12 > tx->frame_words) {
+        if (words + PMS_LINE_WORDS > tx->frame_words) {
             status = append_undo(tx, first);
             if (status == PMS_OK) {
                 first = tx->range_count;
@@ -330,24 +330,47 @@ static void unit_done(struct pms_tx *tx, uint64_t seq)
         (void)pms_log_checkpoint(log); /* durable with the next frame's fence, for free */
 }
 
-/* The whole unit, whose overlay needs so many words, in one frame.  PMS_MISSING: too large, take
- * the other way. */
-static int commit_redo(struct pms_tx *tx, uint64_t bytes_words)
+/* Nothing reachable has changed. */
+static int commit_nothing(struct pms_tx *tx)
+{
+    pms_wset_reset(tx->ws);
+    pms_heap_abort(tx->heap, 0);
+    pms_wset_reset(tx->ws);
+    return PMS_OK;
+}
+
+/* The whole unit in one frame, {fresh extents, bytes}.  PMS_MISSING: too large, take the other
+ * way. */
+static int commit_redo(struct pms_tx *tx)
 {
     struct pms_log *log = tx->log;
     struct pms_linemap *overlay = &tx->ws->overlay;
-    uint64_t fresh_words = 3 * tx->ws->fresh_count, most = tx->frame_words, seq, pos;
-    if (bytes_words > most)
+    uint64_t most = tx->frame_words, room = (uint64_t)PMS_LINE_WORDS * overlay->count, seq, pos;
+    pms_tx_sort_fresh(tx);
+    uint64_t fresh_words = 3 * tx->ws->fresh_count;
+    int fence_first = fresh_words > most || fresh_bytes(tx) > HASHED_FRESH;
+    if (fence_first)
+        fresh_words = 0;
+    if (room > most && (room = pms_tx_place_fresh(tx)) > most)
         return PMS_MISSING;
-    int fence_first = bytes_words + fresh_words > most || fresh_bytes(tx) > HASHED_FRESH;
-    uint64_t words = bytes_words + (fence_first ? 0 : fresh_words);
-    PMS_TRY(make_room(tx, words, 0));
-    uint64_t *payload = pms_log_payload(log, words);
+    uint64_t *payload = pms_log_payload(log, fresh_words + room);
     if (!payload)
-        return PMS_FAIL_NOMEM("make a log frame", words * 8);
+        return PMS_FAIL_NOMEM("make a log frame", (fresh_words + room) * 8);
+    uint64_t *bytes = payload + fresh_words;
+    uint64_t words = (uint64_t)(pms_tx_overlay_take(tx, bytes) - bytes);
+    if (words == 0)
+        return commit_nothing(tx);
+    if (words > most)
+        return PMS_MISSING;
+    if (words + fresh_words > most) {
+        fence_first = 1;
+        memmove(payload, bytes, words * 8);
+    } else {
+        words += fresh_words;
+    }
+    PMS_TRY(make_room(tx, words, 0)); /* without UNDO frames, so it needs no frame's memory */
     if (!fence_first)
-        payload = fill_fresh(tx, payload);
-    pms_tx_overlay_fill(tx, payload);
+        fill_fresh(tx, payload);
     flush_fresh(tx);
     if (fence_first)
         fence_frames(tx); /* fresh contents, before the frame that makes them reachable */
@@ -407,14 +430,7 @@ static int commit_undo(struct pms_tx *tx)
 int pms_direct_commit(struct pms_tx *tx)
 {
     if (!tx->txid) {
-        uint64_t words = pms_tx_place_fresh(tx);
-        if (words == 0) { /* nothing reachable has changed */
-            pms_wset_reset(tx->ws);
-            pms_heap_abort(tx->heap, 0);
-            pms_wset_reset(tx->ws);
-            return PMS_OK;
-        }
-        int status = commit_redo(tx, words);
+        int status = commit_redo(tx);
         if (status != PMS_MISSING)
             return status;
         PMS_TRY(pms_direct_spill(tx));
