@@ -98,11 +98,11 @@ static inline int pms_sorted_is_plain(const struct pms_pool *pool, uint64_t entr
         memcpy(cell, base + at, sizeof cell);
         uint32_t flags = PMS_CELL_FLAGS(cell[0]);
         uint64_t from = pms_cell_at(at, flags, cell[1]);
-        out->value = base + from;
         out->value_len = PMS_CELL_LEN(cell[0]);
         if (PMS_CELL_TAG(cell[0]) != PMS_TAG_BYTES || (flags & PMS_CELL_SHORT) ||
             !pms_off_ok(&pool->heap, from, out->value_len))
             return 0;
+        out->value = base + from;
     }
     return 1;
 }

@@ -189,7 +189,8 @@ class SortedDict(_Base[K, V]):
         Complexity:
             O(log n) to begin; then O(1) for each key.
         """
-        return self._irange(_KEYS, minimum, maximum, *inclusive, reverse)
+        low, high = inclusive
+        return self._irange(_KEYS, minimum, maximum, low, high, reverse)
 
     def islice(
         self, start: int | None = None, stop: int | None = None, reverse: bool = False
@@ -437,7 +438,8 @@ class _View(MapView[T]):
         reverse: bool = False,
     ) -> Iterator[T]:
         """Iterate over what belongs to the keys from minimum to maximum; see SortedDict.irange."""
-        return self._mapping._irange(self._kind, minimum, maximum, *inclusive, reverse)
+        low, high = inclusive
+        return self._mapping._irange(self._kind, minimum, maximum, low, high, reverse)
 
     def islice(
         self, start: int | None = None, stop: int | None = None, reverse: bool = False

@@ -144,7 +144,8 @@ class SortedSet(_Base[T]):
         Complexity:
             O(log n) to begin; then O(1) for each item.
         """
-        return self._irange(_KEYS, minimum, maximum, *inclusive, reverse)
+        low, high = inclusive
+        return self._irange(_KEYS, minimum, maximum, low, high, reverse)
 
     def islice(
         self, start: int | None = None, stop: int | None = None, reverse: bool = False

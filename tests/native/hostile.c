@@ -166,6 +166,27 @@ static int order_key(struct walk *w, uint64_t sorted, uint64_t entry, struct pms
     return PMS_OK;
 }
 
+/* A part that is plain is read in two ways. */
+static int see_plain(struct walk *w, uint64_t entry)
+{
+    struct pms_sorted_plain plain;
+    struct pms_val part;
+    if (pms_sorted_is_plain(w->pool, entry, 1, 0, &plain)) {
+        RULE(pms_sorted_entry(w->pool, entry, &part, NULL) == PMS_OK, "a plain key is refused");
+        RULE(part.tag == PMS_TAG_STR && part.len == plain.key_len &&
+                 (part.data == plain.key || part.len == 0),
+             "a plain key is another one");
+    }
+    if (pms_sorted_is_plain(w->pool, entry, 0, 1, &plain)) {
+        RULE(pms_sorted_entry(w->pool, entry, NULL, &part) == PMS_OK,
+             "a plain value is refused");
+        RULE(part.tag == PMS_TAG_BYTES && part.data == plain.value &&
+                 part.len == plain.value_len,
+             "a plain value is another one");
+    }
+    return PMS_OK;
+}
+
 /* The entry at `at`: its key is found there; of many entries, some are looked for. */
 static int see_entry(struct walk *w, uint64_t sorted, uint64_t at, uint64_t entry)
 {
@@ -174,6 +195,7 @@ static int see_entry(struct walk *w, uint64_t sorted, uint64_t at, uint64_t entr
     struct pms_val value;
     uint64_t index, after = 0;
     PMS_TRY(step(w));
+    PMS_TRY(see_plain(w, entry));
     PMS_TRY(order_key(w, sorted, entry, &image, &key));
     see_value(w, &key.stored);
     mix(&w->look->shape, entry);

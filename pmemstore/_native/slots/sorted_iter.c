@@ -14,6 +14,7 @@
 
 #define AHEAD_MAX 64
 #define AHEAD_BYTES 65536u
+#define RUNS 3        /* leaves whose entries are asked for before the first is read */
 #define AHEAD_FIRST 8 /* then twice as many each time, so that a short look takes few */
 
 struct sorted_iter {
@@ -157,13 +158,20 @@ static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t c
                     struct pys_ahead *out, uint64_t *taken, uint64_t *bytes)
 {
     struct pms_pool *pool = pys_core(self);
-    struct pms_sorted_run run;
+    struct pms_sorted_run run[RUNS];
     for (*taken = *bytes = 0; *taken < count;) {
-        PMS_TRY(pms_sorted_run(pool, self->handle->off, start + *taken, count - *taken, &run));
-        for (uint32_t i = 0; i < run.count; i++)
-            pms_sorted_prefetch(pool, run.entry[i]);
-        for (uint32_t i = 0; i < run.count; i++)
-            PMS_TRY(take_entry(pool, kind, run.entry[i], &out[(*taken)++], bytes));
+        uint64_t found = *taken;
+        unsigned runs = 0;
+        while (runs < RUNS && found < count) {
+            PMS_TRY(pms_sorted_run(pool, self->handle->off, start + found, count - found,
+                                   &run[runs]));
+            for (uint32_t i = 0; i < run[runs].count; i++)
+                pms_sorted_prefetch(pool, run[runs].entry[i]);
+            found += run[runs++].count;
+        }
+        for (unsigned n = 0; n < runs; n++)
+            for (uint32_t i = 0; i < run[n].count; i++)
+                PMS_TRY(take_entry(pool, kind, run[n].entry[i], &out[(*taken)++], bytes));
     }
     return PMS_OK;
 }
