@@ -20,7 +20,7 @@ import pmemstore
 from pmemstore import Pool, PoolClosedError
 
 #: Interpreters in which they are filled again.
-FILLS = sys.version_info < (3, 15) and not sysconfig.get_config_var("Py_GIL_DISABLED")
+FILLS = sys.version_info < (3, 14) and not sysconfig.get_config_var("Py_GIL_DISABLED")
 #: Of any iterator: it takes no more ahead.
 AHEAD_MAX = 64
 COUNT = 600

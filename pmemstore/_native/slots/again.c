@@ -10,7 +10,7 @@ static_assert(sizeof(PyObject) == 16 && sizeof(Py_hash_t) == 8,
               "the head is what again.h says");
 static_assert(sizeof(struct pys_again_head) == 48, "the text of a str up to 3.11");
 
-#define LATEST 0x030E0000 /* the last interpreter whose layout and caches were looked at */
+#define BEYOND 0x030E0000 /* the first interpreter that was not looked at */
 
 /* Is the object laid out as the head says, with its text at `at`? */
 static int is_known(PyObject *obj, const char *text, size_t at, size_t want)
@@ -41,13 +41,12 @@ int pys_again_learn(void)
     PyObject *bytes = PyBytes_FromStringAndSize(text, sizeof text - 1);
     const char *at_str = str != NULL ? PyUnicode_AsUTF8AndSize(str, NULL) : NULL;
     const char *at_bytes = bytes != NULL ? PyBytes_AsString(bytes) : NULL;
-    if (at_str != NULL && at_bytes != NULL && Py_Version < LATEST + 0x10000) {
+    if (at_str != NULL && at_bytes != NULL && Py_Version < BEYOND) {
         size_t head = Py_Version < 0x030C0000 ? sizeof(struct pys_again_head)
                                               : offsetof(struct pys_again_head, wide);
         size_t to_str = (size_t)(at_str - (const char *)str);
         size_t to_bytes = (size_t)(at_bytes - (const char *)bytes);
-        /* interned, kind, compact, ascii, and one more: interned has 16 bits from 3.14 on */
-        pys_again.mask = Py_Version < 0x030E0000 ? 0xff : 0x3fffff;
+        pys_again.mask = 0xff; /* interned, kind, compact, ascii, and one more */
         pys_again.str_text = (uint32_t)to_str;
         if (is_known(str, text, to_str, head))
             learn_state(&str);
