@@ -27,6 +27,7 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
 {
     *tx =
         (struct pms_tx){.medium = &map->medium, .log = log, .ws = ws, .heap = heap, .map = map};
+    tx->waited_in = UINT64_MAX;
     /* A full overlay should still fit one frame. */
     tx->frame_words = frame_words(log);
     uint64_t lines = tx->frame_words / PMS_LINE_WORDS;
@@ -257,6 +258,7 @@ static uint64_t pieces_ready(struct pms_tx *tx, uint64_t page, uint64_t end)
     }
     pms_tx_populated(tx, first * PMS_PAGE, (last - first) * PMS_PAGE);
     tx->made_writable = 1;
+    tx->waited_in = tx->commits;
     return last - page;
 }
 
@@ -276,15 +278,19 @@ void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes)
     uint64_t at = tx->ring_ready, piece = tx->piece_pages * PMS_PAGE;
     uint64_t left = log->bytes - log->head % log->bytes; /* a frame may skip the ring's end */
     uint64_t end = log->head + (bytes > left ? left + bytes : bytes);
+    if (end <= at && tx->waited_in == tx->commits)
+        return;
     if (at < log->head)
         at = tx->ring_first = log->head;
-    while (at < end && tx->ahead) {
+    while (at < end + piece && tx->ahead) {
         uint64_t place = at % log->bytes, rest = log->bytes - place;
         uint64_t len = piece < rest ? piece : rest;
         pms_tx_ready(tx, log->off + place, len);
         at += len;
     }
-    tx->ring_ready = !tx->ahead || at >= tx->ring_first + log->bytes ? UINT64_MAX : at;
+    int all = !tx->ahead || at >= tx->ring_first + log->bytes;
+    tx->ring_ready = all ? UINT64_MAX : at;
+    tx->ring_due = all ? UINT64_MAX : at - piece;
 }
 
 static void see_page(struct pms_tx *tx, uint64_t page)
@@ -326,7 +332,7 @@ void pms_tx_unpopulated(struct pms_tx *tx)
     if (tx->any_seen) /* else it was just opened, and a large map of zeroes need not be touched */
         memset(tx->page_seen, 0, tx->page_words * 8);
     tx->any_seen = 0;
-    tx->ring_ready = 0;
+    tx->ring_ready = tx->ring_due = 0;
     tx->heap->ready_round++;
 }
 

@@ -85,7 +85,9 @@ struct pms_tx {
     int any_seen;        /* direct: page_seen is not all zero */
     int made_writable;   /* some were since it was last cleared: that moves the file's times */
     uint64_t ring_ready; /* direct: so far the ring's pages are writable, as log positions go */
+    uint64_t ring_due;   /* a frame that ends behind this has the next piece made writable */
     uint64_t ring_first; /* where that began: after one turn all of it is */
+    uint64_t waited_in;  /* `commits` while the last unit that waited for pages was open */
 
     uint64_t commits, aborts, write_faults; /* since open */
     uint32_t spill_lines;                   /* overlay size that triggers a spill */
@@ -110,7 +112,8 @@ void pms_tx_unpopulated(struct pms_tx *tx);
 /* Make the pages of a range writable that are not yet, with those of the same pieces, if tx->ahead.
  * What cannot be is left to the write faults. */
 void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len);
-/* The same for the ring, from its head on: a frame of so many bytes. */
+/* The same for the ring, from its head on: a frame of so many bytes, and a piece ahead of it, which
+ * is left to a later unit while there is room if this one has waited for pages. */
 void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes);
 
 /* A unit opens.  transaction: keep a journal. */

@@ -65,7 +65,7 @@ static int overflow(struct pms_tx *tx);
 static int make_room(struct pms_tx *tx, uint64_t words, uint64_t reserve)
 {
     struct pms_log *log = tx->log;
-    if (PMS_UNLIKELY(log->head + pms_frame_bytes(words) > tx->ring_ready))
+    if (PMS_UNLIKELY(log->head + pms_frame_bytes(words) > tx->ring_due))
         pms_tx_ready_ring(tx, pms_frame_bytes(words));
     if ((!reserve && pms_log_fits_here(log, words)) || pms_log_fits(log, words, reserve))
         return PMS_OK;
