@@ -138,13 +138,13 @@ static inline uint64_t word(const uint8_t *at)
     return word;
 }
 
-/* Nothing is in the overlay: all words are those of the mapping.  In line for each wish. */
+/* Nothing is in the overlay: all words are those of the mapping. */
 static inline int walk_many(struct pms_pool *pool, uint64_t to, struct pms_walk *walk,
-                            struct pms_walked *out, unsigned room, const int reverse,
-                            const int keys, const int values)
+                            struct pms_walked *out, unsigned room)
 {
     const uint8_t *base = pool->ws.medium->base;
     const uint64_t size = pool->super.size;
+    const int reverse = walk->reverse, keys = walk->keys, values = walk->values;
     uint64_t from = walk->entry, bytes = 0, cell;
     unsigned n = 0;
     for (; to && n < room && bytes <= PMS_WALK_BYTES; out++, n++) {
@@ -198,10 +198,7 @@ int pms_dict_walk(struct pms_pool *pool, uint64_t dict, struct pms_walk *walk,
         to = PMS_LINK_OFF(pms_get(pool, reverse ? PMS_ENTRY_PREV(from) : PMS_ENTRY_NEXT(from)));
     else
         to = pms_get(pool, reverse ? PMS_DICT_AT(dict, last) : PMS_DICT_AT(dict, first));
-    PMS_TRY(reverse ? walk_many(pool, to, walk, out, room, 1, walk->keys, walk->values)
-            : walk->keys && walk->values ? walk_many(pool, to, walk, out, room, 0, 1, 1)
-            : walk->keys                 ? walk_many(pool, to, walk, out, room, 0, 1, 0)
-                                         : walk_many(pool, to, walk, out, room, 0, 0, 1));
+    PMS_TRY(walk_many(pool, to, walk, out, room));
     /* At the end the header must name the entry that the walk has come to. */
     return !walk->ended
                ? PMS_OK
