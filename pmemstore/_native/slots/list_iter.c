@@ -134,20 +134,29 @@ static int look_ahead(struct list_iter *self, struct pys_proxy *list)
     return pys_leave_read(pool, status);
 }
 
+/* Python may run: it may come back here, or drop the last other reference to the list. */
+static PyObject *serve_other(struct list_iter *self, struct pys_taken *place)
+{
+    struct pys_proxy *list = (struct pys_proxy *)pys_ref(self->list);
+    struct pys_taken taken = *place;
+    PyObject *item;
+    memset(place, 0, sizeof *place);
+    item = pys_give(list->owner, &taken);
+    Py_DECREF(list);
+    return item;
+}
+
 static PyObject *serve(struct list_iter *self)
 {
     struct pys_taken *place =
         self->reverse ? &self->ahead[--self->count] : &self->ahead[self->head++];
-    struct pys_proxy *list;
-    PyObject *item;
+    PyObject *item = place->obj;
     self->index += self->reverse ? -1 : 1;
-    if (PMS_LIKELY(pys_is_done(place) && pys_again_may(place->obj)))
-        return pys_ref(place->obj);
-    struct pys_taken taken = *place;
-    memset(place, 0, sizeof *place);
-    list = (struct pys_proxy *)pys_ref(self->list); /* or it might go */
-    item = pys_give(list->owner, &taken);
-    Py_DECREF(list);
+    if (PMS_UNLIKELY(!pys_is_done(place)))
+        return serve_other(self, place);
+    if (pys_again_may(item))
+        return pys_ref(item);
+    place->obj = NULL;
     return item;
 }
 
