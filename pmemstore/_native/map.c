@@ -18,6 +18,30 @@
 /* Start of the mapping is aligned to this, so that DAX can use huge pages. */
 #define PMS_MAP_ALIGN ((uint64_t)PMS_HUGE)
 
+static uint8_t *reserve_bytes(uint64_t len)
+{
+    void *at = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+/* len bytes at a multiple of PMS_MAP_ALIGN; NULL: there are not so many.  Newer kernels place a
+ * reservation so by themselves, and then it takes one call. */
+static uint8_t *reserve_aligned(uint64_t len)
+{
+    uint8_t *at = reserve_bytes(len);
+    if (!at || ((uintptr_t)at & (PMS_MAP_ALIGN - 1)) == 0)
+        return at;
+    munmap(at, len);
+    at = reserve_bytes(len + PMS_MAP_ALIGN);
+    if (!at)
+        return NULL;
+    uint64_t head = (uint64_t)-(uintptr_t)at & (PMS_MAP_ALIGN - 1);
+    if (head)
+        munmap(at, head);
+    munmap(at + head + len, PMS_MAP_ALIGN - head);
+    return at + head;
+}
+
 /* Reserve limit bytes of address space, or half of it, ..., at least size. */
 static int map_reserve(struct pms_map *map, uint64_t size, uint64_t limit)
 {
@@ -25,15 +49,9 @@ static int map_reserve(struct pms_map *map, uint64_t size, uint64_t limit)
     uint64_t len = pms_page_up(limit);
     len = len < least ? least : len;
     for (;;) {
-        uint64_t whole = len + PMS_MAP_ALIGN;
-        uint8_t *at =
-            mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (at != MAP_FAILED) {
-            uint64_t head = (uint64_t)-(uintptr_t)at & (PMS_MAP_ALIGN - 1);
-            if (head)
-                munmap(at, head);
-            munmap(at + head + len, PMS_MAP_ALIGN - head);
-            map->medium.base = at + head;
+        uint8_t *at = reserve_aligned(len);
+        if (at) {
+            map->medium.base = at;
             map->limit = len;
             return PMS_OK;
         }
