@@ -234,7 +234,10 @@ static int later_between(const struct pms_medium *medium, uint64_t log_off, uint
 int pms_frame_later(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
                     uint64_t pos, uint64_t seq, uint64_t salt)
 {
-    return later_between(medium, log_off, log_bytes, pos, pos + LATER_WITHIN, seq, salt) ||
+    if (later_between(medium, log_off, log_bytes, pos, pos + LATER_WITHIN, seq, salt))
+        return 1;
+    /* The next lap, where the frame that is damaged and the one behind it may reach the end. */
+    return pos + 2 * (uint64_t)LATER_WITHIN > log_bytes &&
            later_between(medium, log_off, log_bytes, 0, LATER_WITHIN, seq, salt);
 }
 
