@@ -118,6 +118,7 @@ def open(
     if protect is not None and flag == "r":
         raise ValueError("protect is for pools that are open for writing, not for flag 'r'")
     name = os.fsencode(path)
+    text = os.fsdecode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
     options = ffi.new(_OPTIONS, _DEFAULTS[0])
@@ -134,7 +135,6 @@ def open(
     if recorder is not None:
         recorder._record_pool(options)
 
-    text = os.fsdecode(name)
     out = ffi.new(_POOL)
     # "n" renames a new file into place: where the link points to, not over the link.  And the
     # process may change its directory.

@@ -3,9 +3,15 @@
  * One interpreter only: the core knows one set of hooks.  A second interpreter of the process
  * is refused with ImportError.
  */
+#include <sys/mman.h>
+
 #include "../persist_cpu.h"
 #include "again.h"
 #include "slots_sorted.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 
 struct pys_state pys;
 static int64_t interpreter = -1;
@@ -167,6 +173,20 @@ static int make_types(PyObject *module)
     return 0;
 }
 
+/* Set by the linker: our first byte, and the end of what is executed. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char etext[] __attribute__((visibility("hidden")));
+
+/* What takes its time once in a process is done now, so that the first open does not wait for it: the
+ * CPU is asked what it can (which leaves a virtual machine), and our code is mapped. */
+static void warm_up(void)
+{
+    uintptr_t from = (uintptr_t)__ehdr_start & ~(uintptr_t)(PMS_PAGE - 1);
+    (void)pms_cpu_best_flush();
+    (void)madvise((void *)from, (uintptr_t)etext - from,
+                  MADV_POPULATE_READ); /* older kernels: no */
+}
+
 static int exec_module(PyObject *module)
 {
     int64_t id = PyInterpreterState_GetID(PyInterpreterState_Get());
@@ -177,7 +197,7 @@ static int exec_module(PyObject *module)
         return -1;
     }
     interpreter = id;
-    (void)pms_cpu_best_flush(); /* asking takes its time on virtual machines: not in open */
+    warm_up();
     if (*types[TYPES - 1].slot == NULL && (make_types(module) < 0 || pys_again_learn() < 0))
         return -1;
     for (size_t i = 0; i < TYPES; i++)
