@@ -121,11 +121,17 @@ static void writer_put(struct writer *w, struct pms_pool *pool, uint64_t *more)
     uint64_t have[PMS_BUCKET_LINKS];
     read_line(pool, w->off, have);
     uint64_t last = have[PMS_BUCKET_LINKS - 1];
+    uint32_t first = PMS_BUCKET_LINKS, end = 0; /* of what changes */
     for (uint32_t i = 0; i < PMS_BUCKET_LINKS; i++) {
-        uint64_t link = i < w->count ? w->link[i] : 0;
-        if (have[i] != link)
-            pms_put(pool, w->off + 8 * i, link);
+        if (i >= w->count)
+            w->link[i] = 0;
+        if (have[i] == w->link[i])
+            continue;
+        first = i < first ? i : first;
+        end = i + 1;
     }
+    if (end)
+        pms_wr_bytes(&pool->ws, w->off + 8 * first, w->link + first, 8 * (end - first));
     *more = w->again && PMS_LINK_IS_MORE(last) ? PMS_LINK_OFF(last) : 0;
 }
 

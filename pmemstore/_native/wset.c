@@ -275,10 +275,10 @@ const void *pms_rd_bytes(struct pms_wset *ws, uint64_t off, size_t len)
 
 /* ---- writing ---- */
 
-/* Room for one more entry. */
-static int journal_reserve(struct pms_wset *ws)
+/* Room for as many more entries as a line has words. */
+static inline int journal_reserve(struct pms_wset *ws)
 {
-    if (PMS_LIKELY(ws->journal_count < ws->journal_room))
+    if (PMS_LIKELY(ws->journal_count + 8 <= ws->journal_room))
         return PMS_OK;
     size_t room = ws->journal_room ? ws->journal_room * 2 : 256;
     struct pms_journal_entry *j = realloc(ws->journal, room * sizeof *j);
@@ -349,18 +349,58 @@ void pms_wr(struct pms_wset *ws, uint64_t off, uint64_t word)
     write_word(ws, off, word, ws->journaling);
 }
 
+/* n words of one line, with one look-up. */
+static inline void write_run(struct pms_wset *ws, uint64_t off, const uint8_t *src, uint32_t n,
+                             int journaling)
+{
+    const uint8_t *now = ws->medium->base + off;
+    uint32_t first = (uint32_t)(off >> 3) & 7u;
+    struct pms_line_ov *line = pms_linemap_get(&ws->overlay, off & ~63ull);
+    if (!line || (journaling && journal_reserve(ws) != PMS_OK)) {
+        ws->failed = 1;
+        return;
+    }
+    for (uint32_t i = 0; journaling && i < n; i++) {
+        struct pms_journal_entry *entry = &ws->journal[ws->journal_count++];
+        entry->off = off + 8u * i;
+        const void *old = now + 8u * i;
+        if (line->mask >> (first + i) & 1u)
+            old = &line->word[first + i];
+        memcpy(&entry->old, old, 8);
+    }
+    memcpy(&line->word[first], src, 8u * n);
+    line->mask |= ((1u << n) - 1u) << first;
+}
+
+/* Does the newest fresh extent reach into [off, off+len)? */
+static inline int meets_newest_fresh(const struct pms_wset *ws, uint64_t off, uint64_t len)
+{
+    if (ws->fresh_count == 0)
+        return 0;
+    const struct pms_fresh *f = &ws->fresh[ws->fresh_count - 1];
+    return f->off < off + len && off < f->off + f->len;
+}
+
 void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len)
 {
     const uint8_t *p = src;
     uint64_t word;
-    for (; len >= 8; len -= 8, p += 8, off += 8) {
+    int journaling = ws->journaling, single = meets_newest_fresh(ws, off, len);
+    while (len >= 8) {
+        uint32_t n = single ? 1 : 8 - ((uint32_t)(off >> 3) & 7u);
+        if (n > len / 8)
+            n = (uint32_t)(len / 8);
         memcpy(&word, p, 8);
-        write_word(ws, off, word, ws->journaling);
+        if (n == 1)
+            write_word(ws, off, word, journaling);
+        else
+            write_run(ws, off, p, n, journaling);
+        len -= 8u * n, p += 8u * n, off += 8u * n;
     }
     if (len) {
         word = 0;
         memcpy(&word, p, len);
-        write_word(ws, off, word, ws->journaling);
+        write_word(ws, off, word, journaling);
     }
 }
 
