@@ -77,6 +77,13 @@ def direct(request: pytest.FixtureRequest) -> Medium:
 
 
 @pytest.fixture
+def written_back(direct: Medium, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each line stored and flushed: some CPUs write whole lines past their caches."""
+    with pmemstore.Mapping.open(direct.folder / "flush", 1 << 20, create=True) as mapping:
+        monkeypatch.setenv("PMEMSTORE_FLUSH", mapping.flush_instruction)
+
+
+@pytest.fixture
 def file_medium(request: pytest.FixtureRequest) -> Medium:
     return make_medium("file", request)
 

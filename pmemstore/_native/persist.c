@@ -47,11 +47,12 @@ const char *pms_tier_name(enum pms_tier tier)
     return (unsigned)tier < PMS_TIERS ? persist_tier_names[tier] : "?";
 }
 
-/* AUTO: what PMEMSTORE_FLUSH says, or the best of the CPU. */
-static int persist_choose(enum pms_flush_kind *kind)
+/* AUTO: what PMEMSTORE_FLUSH names, or the best of the CPU. */
+static int persist_choose(enum pms_flush_kind *kind, int *named)
 {
     const char *name = getenv("PMEMSTORE_FLUSH");
-    if (!name || !*name || !strcmp(name, "auto")) {
+    *named = name && *name && strcmp(name, "auto") != 0;
+    if (!*named) {
         *kind = pms_cpu_best_flush();
         if (*kind == PMS_FLUSH_AUTO)
             return PMS_FAIL(PMS_E_INVAL, "this CPU has no cache-line flush", 0, 0, 0);
@@ -71,13 +72,16 @@ int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind)
 {
     memset(m, 0, sizeof *m);
     m->fd = fd;
-    if (kind == PMS_FLUSH_AUTO)
-        PMS_TRY(persist_choose(&kind));
+    int named = kind != PMS_FLUSH_AUTO;
+    if (!named)
+        PMS_TRY(persist_choose(&kind, &named));
     if (!pms_cpu_has_flush(kind))
         return PMS_FAIL(PMS_E_INVAL, "this CPU lacks the flush instruction asked for", 0, kind,
                         pms_cpu_best_flush());
     m->flush_kind = kind;
     pms_cpu_bind(m, kind);
+    if (named)
+        m->nt_lines_min = SIZE_MAX;
     return PMS_OK;
 }
 

@@ -107,6 +107,13 @@ static void test_environment_chooses_the_flush(void)
     CHECK_EQ(m.flush_kind, PMS_FLUSH_NONE);
     CHECK_EQ(setenv("PMEMSTORE_FLUSH", "sideways", 1), 0);
     CHECK_EQ(pms_medium_init(&m, -1, PMS_FLUSH_AUTO), PMS_E_INVAL);
+    CHECK_EQ(setenv("PMEMSTORE_FLUSH", "auto", 1), 0);
+    CHECK_EQ(pms_medium_init(&m, -1, PMS_FLUSH_AUTO), PMS_OK);
+    const char *best = pms_flush_name(m.flush_kind);
+    CHECK_EQ(setenv("PMEMSTORE_FLUSH", best, 1), 0);
+    CHECK_EQ(pms_medium_init(&m, -1, PMS_FLUSH_AUTO), PMS_OK);
+    CHECK(!strcmp(pms_flush_name(m.flush_kind), best));
+    CHECK_EQ(m.nt_lines_min, SIZE_MAX); /* named: each line is flushed */
     CHECK_EQ(unsetenv("PMEMSTORE_FLUSH"), 0);
     CHECK(!strcmp(pms_flush_name(PMS_FLUSH_CLWB), "clwb"));
     CHECK(!strcmp(pms_tier_name(PMS_TIER_DAX_FSYNC), "dax-fsync"));

@@ -131,6 +131,7 @@ def test_a_confirmation_before_the_commit_is_found(
     assert found.found == "{}"
 
 
+@pytest.mark.usefixtures("written_back")
 @pytest.mark.parametrize(
     ("medium", "kind", "how", "event"),
     [

@@ -53,6 +53,7 @@ def without_numbers(report: str) -> str:
     return report.strip()
 
 
+@pytest.mark.usefixtures("written_back")
 @pytest.mark.parametrize("number", PROGRAMS)
 def test_programs_do_what_the_guide_says(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

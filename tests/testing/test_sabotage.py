@@ -75,6 +75,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures("written_back")
 @pytest.mark.parametrize("which", range(5))
 @pytest.mark.parametrize("case", CASES)
 def test_each_of_them_is_missed(case: str, which: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +86,7 @@ def test_each_of_them_is_missed(case: str, which: int, monkeypatch: pytest.Monke
     assert found.value.missing
 
 
+@pytest.mark.usefixtures("written_back")
 @pytest.mark.parametrize("case", CASES)
 def test_the_workload_has_so_many(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases above are all there are; and the copy by itself breaks nothing."""
