@@ -214,9 +214,9 @@ static inline int pms_entry_value(const struct pms_pool *pool, uint64_t entry, u
 {
     uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
     uint64_t before = sizeof(struct pms_entry_pm) + PMS_PAD8(extra >> 8);
+    *cell = entry + before;
     if (PMS_UNLIKELY(before > pool->super.size - entry - sizeof(struct pms_cell_pm)))
         return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry's key", entry, before, extra);
-    *cell = entry + before;
     return PMS_OK;
 }
 
