@@ -40,6 +40,14 @@ int pms_entry_far_key(struct pms_pool *pool, uint64_t entry, struct pms_far_key 
     return PMS_OK;
 }
 
+/* May a key with this tag have this length?  The value stands behind it. */
+static inline int length_fits(uint32_t tag, uint64_t len)
+{
+    if (tag == PMS_TAG_STR || tag == PMS_TAG_BYTES)
+        return len <= PMS_KEY_INNER_MAX;
+    return len == (tag <= PMS_TAG_TRUE ? 0 : 8);
+}
+
 int pms_entry_image(struct pms_pool *pool, uint64_t entry, struct pms_key *out)
 {
     struct pms_far_key far;
@@ -47,6 +55,8 @@ int pms_entry_image(struct pms_pool *pool, uint64_t entry, struct pms_key *out)
     uint64_t len = extra >> 8, at = PMS_ENTRY_KEY(entry);
     memset(out, 0, sizeof *out);
     out->tag = PMS_TAG_INT;
+    if (!length_fits(extra & 0xffu, len))
+        return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry's key", entry, 0, extra);
     switch (extra & 0xffu) {
     case PMS_TAG_NONE:
         out->tag = PMS_TAG_NONE;
@@ -89,21 +99,22 @@ int pms_entry_hash(struct pms_pool *pool, uint64_t entry, uint64_t *hash)
     return PMS_OK;
 }
 
-/* Is it the key of the entry?  PMS_OK or PMS_MISSING.  The usual kinds go first. */
-static inline int compare(struct pms_pool *pool, uint64_t entry, const struct pms_key *key)
+/* Is it the key of the entry?  PMS_OK or PMS_MISSING.  The usual kinds go first.  *value: the
+ * entry's cell. */
+static inline int compare(struct pms_pool *pool, uint64_t entry, const struct pms_key *key,
+                          uint64_t *value)
 {
     struct pms_key image;
     uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
     uint32_t tag = extra & 0xffu;
     uint64_t at = PMS_ENTRY_KEY(entry);
     int same;
-    if (tag == PMS_TAG_INT) {
+    PMS_TRY(pms_entry_value_of(pool, entry, extra, value));
+    if (extra == PMS_KEY_EXTRA(PMS_TAG_INT, 8)) {
         same = key->tag == PMS_TAG_INT && pms_get(pool, at) == key->num;
     } else if (tag == PMS_TAG_STR) {
         if (key->tag != PMS_TAG_STR || extra >> 8 != key->len)
             return PMS_MISSING;
-        if (!pms_off_ok(&pool->heap, at, key->len))
-            return PMS_FAIL(PMS_E_CORRUPT, "key of a dict entry", entry, key->len, extra);
         const void *bytes = pms_view(pool, at, key->len);
         if (!bytes)
             return PMS_FAIL(PMS_E_NOMEM, "reading a key", at, key->len, 0);
@@ -152,7 +163,7 @@ static inline int find_in_line(struct pms_pool *pool, const uint64_t *link,
         }
         ask_for(pool, place->entry);
         PMS_TRY(pms_entry_ok(pool, place->entry));
-        int status = compare(pool, place->entry, key);
+        int status = compare(pool, place->entry, key, &place->value);
         if (PMS_LIKELY(status != PMS_MISSING))
             return status;
     }
@@ -211,10 +222,8 @@ int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
                  struct pms_val *out)
 {
     struct pms_place place;
-    uint64_t cell;
     PMS_TRY(look_up(pool, dict, key, &place));
-    PMS_TRY(pms_entry_value(pool, place.entry, &cell));
-    return pms_cell_read(pool, cell, out);
+    return pms_cell_read(pool, place.value, out);
 }
 
 int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key *key)

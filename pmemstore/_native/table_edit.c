@@ -172,11 +172,12 @@ static int has_room(struct pms_pool *pool, uint64_t entry, uint64_t cell, uint64
     return PMS_OK;
 }
 
-static int replace(struct pms_pool *pool, uint64_t entry, const struct pms_val *value)
+/* at: the entry's cell. */
+static int replace(struct pms_pool *pool, uint64_t entry, uint64_t at,
+                   const struct pms_val *value)
 {
-    uint64_t cell[2], at;
+    uint64_t cell[2];
     int inner = 0;
-    PMS_TRY(pms_entry_value(pool, entry, &at));
     if (pms_val_is_inner(value, UINT64_MAX))
         PMS_TRY(has_room(pool, entry, at, value->len, &inner));
     if (!inner)
@@ -203,7 +204,7 @@ int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     uint64_t hash = pms_image_key_hash(pool, key);
     int status = pms_dict_find(pool, dict, &head.shape, key, hash, &place);
     if (status == PMS_OK)
-        return replace(pool, place.entry, value);
+        return replace(pool, place.entry, place.value, value);
     if (status != PMS_MISSING)
         return status;
     return insert(pool, dict, &head, key, value, hash, &place);

@@ -209,15 +209,22 @@ static inline int pms_entry_ok(const struct pms_pool *pool, uint64_t entry)
     return PMS_OK;
 }
 
-/* The cell with the value of an entry that pms_entry_ok has passed: behind its key. */
-static inline int pms_entry_value(const struct pms_pool *pool, uint64_t entry, uint64_t *cell)
+/* The cell with the value of an entry that pms_entry_ok has passed: behind its key, all of which
+ * is in the pool then.  extra: that of its `next`. */
+static inline int pms_entry_value_of(const struct pms_pool *pool, uint64_t entry,
+                                     uint32_t extra, uint64_t *cell)
 {
-    uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
     uint64_t before = sizeof(struct pms_entry_pm) + PMS_PAD8(extra >> 8);
     *cell = entry + before;
     if (PMS_UNLIKELY(before > pool->super.size - entry - sizeof(struct pms_cell_pm)))
         return PMS_FAIL(PMS_E_CORRUPT, "length of a dict entry's key", entry, before, extra);
     return PMS_OK;
+}
+
+static inline int pms_entry_value(const struct pms_pool *pool, uint64_t entry, uint64_t *cell)
+{
+    uint32_t extra = PMS_LINK_EXTRA(pms_get(pool, PMS_ENTRY_NEXT(entry)));
+    return pms_entry_value_of(pool, entry, extra, cell);
 }
 
 static inline uint64_t pms_image_hash(const struct pms_pool *pool, uint32_t tag,
@@ -275,6 +282,7 @@ struct pms_place {
     uint64_t before; /* the line that leads to it; 0: it is the bucket's first */
     uint32_t index;  /* PMS_BUCKET_LINKS: the line is full, and is the bucket's last */
     uint64_t entry;
+    uint64_t value; /* its cell, if it was looked for by its key */
     struct pms_bucket bucket;
 };
 /* hash is that of the key, and the key is normal.  PMS_MISSING: the place behind the bucket's
