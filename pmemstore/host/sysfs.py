@@ -24,6 +24,7 @@ __all__ = ["ROOT", "Device", "Dimm", "device_of", "may_count_shutdowns", "shutdo
 
 #: Where sysfs is mounted; tests put a recorded tree here.
 ROOT = Path("/sys")
+os.fspath(ROOT)  # a path makes its text once: not in the first open()
 
 _SECTOR: Final = 512
 #: Directories of a module's own attributes: ACPI, CXL, Power.
@@ -136,9 +137,12 @@ def may_count_shutdowns(number: int) -> bool:
     Args:
         number: ``st_dev`` of a file.
     """
-    link = f"{ROOT}/dev/block/{os.major(number)}:{os.minor(number)}"
+    major = os.major(number)
+    if major == 0:  # no device's: tmpfs, overlay, NFS, btrfs
+        return False
+    link = f"{ROOT}/dev/block/{major}:{os.minor(number)}"
     try:
-        where = os.readlink(link)  # there is none of tmpfs, overlay, NFS, btrfs
+        where = os.readlink(link)
         # What lies on other devices (mapper, md) is not below a bus.
         return "/ndbus" in where or ("/virtual/" in where and bool(os.listdir(f"{link}/slaves")))
     except OSError:
