@@ -25,6 +25,9 @@ __all__ = ["ROOT", "Device", "Dimm", "device_of", "may_count_shutdowns", "shutdo
 #: Where sysfs is mounted; tests put a recorded tree here.
 ROOT = Path("/sys")
 os.fspath(ROOT)  # a path makes its text once: not in the first open()
+#: Major number of file systems that are on no device: tmpfs, overlay, NFS, btrfs; tests give those
+#: one in their tree.
+NO_DEVICE: int | None = 0
 
 _SECTOR: Final = 512
 #: Directories of a module's own attributes: ACPI, CXL, Power.
@@ -138,7 +141,7 @@ def may_count_shutdowns(number: int) -> bool:
         number: ``st_dev`` of a file.
     """
     major = os.major(number)
-    if major == 0:  # no device's: tmpfs, overlay, NFS, btrfs
+    if major == NO_DEVICE:
         return False
     link = f"{ROOT}/dev/block/{major}:{os.minor(number)}"
     try:
