@@ -1,8 +1,12 @@
 /* test_lock.c -- the pool's lock: one holder at a time, also while it is lent and recalled. */
+#include <errno.h>
+#include <linux/filter.h>
 #include <linux/membarrier.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "pool_fixture.h"
@@ -102,6 +106,49 @@ static void test_threads_in_bursts_never_hold_the_lock_together(void)
     CHECK_EQ(r.turns[0], THREADS * BURSTS * BURST);
     CHECK_EQ(r.turns[1], r.turns[0]);
     CHECK(can_lend() ? r.lent > 0 : r.lent == 0);
+    fixture_sound(f.pool);
+    fixture_remove(&f);
+}
+
+/* From now on the kernel refuses the barrier, to this thread and to those that it starts. */
+static int refuse_barriers(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = sizeof code / sizeof code[0], .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+static void *take_turns_of_its_own(void *argument)
+{
+    for (uint32_t i = 0; i < 1000; i++)
+        take_turn(argument, 2, 1);
+    return NULL;
+}
+
+/* A sandbox that is set up while the lock is lent: the loan is recalled, and was the last one. */
+static void test_nothing_is_lent_once_the_barrier_is_refused(void)
+{
+    struct fixture f;
+    pthread_t other;
+    fixture_make(&f, ".");
+    struct ring r = {.pool = f.pool};
+    for (uint32_t i = 0; i < 1000; i++)
+        take_turn(&r, 1, 0);
+    uint64_t lent = r.lent;
+    if (refuse_barriers()) { /* else the kernel has no such filters */
+        CHECK_EQ(pthread_create(&other, NULL, take_turns_of_its_own, &r), 0);
+        CHECK_EQ(pthread_join(other, NULL), 0);
+        for (uint32_t i = 0; i < 1000; i++)
+            take_turn(&r, 1, 0);
+        CHECK_EQ(r.turns[0], 3000);
+        CHECK_EQ(r.lent, lent);
+    }
     fixture_sound(f.pool);
     fixture_remove(&f);
 }
@@ -254,5 +301,6 @@ int main(void)
     test_a_borrower_does_not_get_the_lock_twice();
     test_threads_in_bursts_never_hold_the_lock_together();
     test_each_instruction();
+    test_nothing_is_lent_once_the_barrier_is_refused(); /* the last: refused it stays */
     return 0;
 }
