@@ -163,7 +163,8 @@ static int slow(void *context, const struct pms_event *event)
     return 0;
 }
 
-/* Those who come while a frame is written share the next one: two frames for three commits. */
+/* Those who come while a frame is written share the next one: mostly two frames for three commits,
+ * and no more than four for five. */
 static void test_threads_that_commit_at_once_share_frames(void)
 {
     struct crew c = {.list = 0};
