@@ -77,9 +77,9 @@ struct pms_heap {
     void (*settle)(void *context);
     void *settle_context; /* of ready too */
     /* Direct media: pages of which a first block is about to be handed out, so that nothing is
-     * stored to pages that take write faults.  So many at a time.  NULL: nobody cares. */
+     * stored to pages that take write faults.  NULL: nobody cares. */
     void (*ready)(void *context, uint64_t off, uint64_t len);
-    uint32_t ready_pages;
+    uint32_t ready_pages; /* of a piece: all of it is made ready */
     uint32_t ready_round; /* grows when pages have to be made ready again */
 
     uint64_t *page_avail;   /* bit per page of the file: known free and available */

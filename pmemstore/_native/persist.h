@@ -118,8 +118,9 @@ struct pms_medium {
 
 /* Choose flush, fence and nt-copy for this CPU.  kind AUTO takes the best that CPUID (or
  * HWCAP) offers; a kind that this CPU lacks is PMS_E_INVAL.  Environment PMEMSTORE_FLUSH
- * (clwb, clflushopt, clflush, none) overrides AUTO.  A kind that was named flushes each line;
- * AUTO may write whole lines past the caches. */
+ * (clwb, clflushopt, clflush, none) overrides AUTO.  With a kind that was named what is short is
+ * flushed, line by line; AUTO may write its whole lines past the caches.  Long copies (1 KiB) go past
+ * them with any kind. */
 int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind);
 const char *pms_flush_name(enum pms_flush_kind kind);
 const char *pms_tier_name(enum pms_tier tier); /* "eadr", "flush", "dax-fsync", ... */

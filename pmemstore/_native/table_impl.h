@@ -1,7 +1,7 @@
 /* table_impl.h -- inside the dict: where a bucket is, what the key of an entry is.
  *
- * For table.c, table_edit.c and table_grow.c, and for those who must understand a dict without trusting it
- * (check.c).  All of it only reads.
+ * For table.c and the files of the dict beside it (table_*.c), and for those who must understand a
+ * dict without trusting it (check_dict.c).  All of it only reads.
  */
 #ifndef PMS_TABLE_IMPL_H
 #define PMS_TABLE_IMPL_H

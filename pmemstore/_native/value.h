@@ -53,14 +53,19 @@ static inline void pms_key_image_float(uint64_t bits, uint32_t *tag, uint64_t *n
     }
 }
 
+/* Do values with this tag consist of bytes? */
+static inline int pms_tag_is_bytes(uint32_t tag)
+{
+    return tag >= PMS_TAG_STR && tag <= PMS_TAG_PACKED;
+}
+
 /* Values longer than this have a block of their own also in new dict entries. */
 #define PMS_VALUE_INNER_MAX 1024u
 
 /* Are these bytes to lie in an entry, if it has room?  Up to 8 do in every cell. */
 static inline int pms_val_is_inner(const struct pms_val *value, uint64_t most)
 {
-    return value->tag - PMS_TAG_STR <= PMS_TAG_PACKED - PMS_TAG_STR && value->len > 8 &&
-           value->len <= most;
+    return pms_tag_is_bytes(value->tag) && value->len > 8 && value->len <= most;
 }
 
 #define PMS_PAD8(len) (((uint64_t)(len) + 7u) & ~(uint64_t)7u)
@@ -78,12 +83,6 @@ static inline const void *pms_view(struct pms_pool *pool, uint64_t off, uint64_t
 static inline const void *pms_view_block(const struct pms_pool *pool, uint64_t off)
 {
     return (const char *)pool->ws.medium->base + off;
-}
-
-/* Do values with this tag consist of bytes? */
-static inline int pms_tag_is_bytes(uint32_t tag)
-{
-    return tag >= PMS_TAG_STR && tag <= PMS_TAG_PACKED;
 }
 
 /* A kind of object: kinds.c, above all of them, has the table. */
@@ -133,7 +132,8 @@ int pms_object_unref(struct pms_pool *pool, uint64_t off);
 /* Make the two words of a cell for value, allocating a block for its bytes if they are longer
  * than 8.  Objects: the offset must be one; its reference count goes up. */
 int pms_cell_make(struct pms_pool *pool, const struct pms_val *value, uint64_t cell[2]);
-/* Read a cell that lies at off, all of it in the heap.  other: any cell; whatever is to be refused is refused there. */
+/* Read a cell that lies at off, all of it in the heap.  other: any cell; whatever is to be refused
+ * is refused there. */
 int pms_cell_read_other(struct pms_pool *pool, uint64_t off, struct pms_val *out);
 static inline int pms_cell_read(struct pms_pool *pool, uint64_t off, struct pms_val *out)
 {

@@ -8,7 +8,8 @@
  * nothing; so values taken ahead are served only while nobody has written to the pool.
  *
  * Entries are taken in one pass under the lock, as finished objects where that needs no Python: up
- * to AHEAD_MAX, fewer if they are large (pms_dict_walk).
+ * to AHEAD_MAX, fewer if they are large (pms_dict_walk).  Small ones that have been served keep
+ * their place, and are filled again (again.h).
  */
 #include <stdlib.h>
 

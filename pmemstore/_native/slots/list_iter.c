@@ -2,7 +2,8 @@
  *
  * A list: items that are appended meanwhile are seen; one that shrinks ends the iteration.  A
  * deque whose items came, went or moved: RuntimeError, told by its version and by roll-backs, as
- * in dict_iter.c.  What was taken ahead is served only while nobody has written to the pool.
+ * in dict_iter.c.  What was taken ahead is served only while nobody has written to the pool.  Small
+ * items that have been served keep their place, and are filled again (again.h).
  */
 #include "again.h"
 

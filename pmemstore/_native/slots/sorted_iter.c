@@ -5,7 +5,9 @@
  *   ahead[head..count)   entries taken but not yet served; in reverse from the end
  *
  * As strict as the iterator of a dict (dict_iter.c says how): RuntimeError once a key came or
- * went.  One entry into the core takes a run of up to AHEAD_MAX entries.
+ * went.  One entry into the core takes a run of up to AHEAD_MAX entries; once their values had more
+ * than AHEAD_BYTES, one at a time.  Small ones that have been served keep their place, and are
+ * filled again (again.h).
  */
 #include <stdlib.h>
 
