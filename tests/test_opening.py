@@ -61,13 +61,15 @@ def test_first_unit_takes_the_pool_once(medium: Medium) -> None:
     path, recorder = closed_pool(medium), Recorder()
     with pmemstore.open(path, "w", recorder=recorder) as pool:
         pool.root["b"] = 2
-        first = written(recorder.events())
+        first, fences = written(recorder.events()), [pool.stats().fences]
         pool.root["b"] = 3
+        fences.append(pool.stats().fences)
         second = written(recorder.events()) - first
         assert pool.root == {"d": {"a": 1}, "b": 3}
         assert pool.check().problems == ()
     assert first["sync of the directory"] == 1
     assert second["sync of the directory"] == 0
+    assert fences == ([3, 4] if medium.is_direct else [0, 0])
     if not medium.is_direct:
         assert first == {"sync of the directory": 1, "write": 2, "sync": 1, "synchronous write": 2}
         assert second == {"synchronous write": 1}
