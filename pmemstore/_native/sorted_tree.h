@@ -1,4 +1,4 @@
-/* sorted_tree.h -- inside the sorted dict: the tree as sorted.c and sorted_edit.c see it.
+/* sorted_tree.h -- inside the sorted dict: the tree, for sorted.c and the sorted_*.c beside it.
  *
  * An item of a block is a branch, whatever its level: what is below it, how many entries these
  * are, and the least of them.  A leaf keeps two words of it, because the other two say nothing

@@ -11,7 +11,8 @@
  *   owner    the Python object of the pool (a PoolBase), which every proxy keeps alive
  *
  * Between enter and leave nothing may run Python code: no object that the collector tracks is
- * made, no reference is dropped that could be the last one to a foreign object.
+ * made, no reference is dropped that could be the last one to a foreign object: one to a str,
+ * bytes or number runs nothing.
  *
  * The lock of a pool and the GIL.  A thread that has to wait releases the GIL and comes back
  * with the pool entered, then takes the GIL: it holds the pool's lock while it waits for the
