@@ -94,11 +94,11 @@ struct pys_ahead {
     struct pys_taken key, value; /* obj of a part that is neither there nor kept: NULL */
     int atoms;                   /* both parts are done, and no proxies; and small */
 };
-/* An iterator has made `made` places; it wants `count`. */
-static inline void pys_ahead_make(struct pys_ahead *ahead, unsigned *made, unsigned count)
+/* An iterator has made `made` places of so many bytes; it wants `count`. */
+static inline void pys_places_make(void *places, size_t bytes, unsigned *made, unsigned count)
 {
     if (PMS_UNLIKELY(count > *made)) {
-        memset(&ahead[*made], 0, (count - *made) * sizeof *ahead);
+        memset((char *)places + *made * bytes, 0, (count - *made) * bytes);
         *made = count;
     }
 }

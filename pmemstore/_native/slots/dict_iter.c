@@ -123,7 +123,7 @@ static int is_fresh(const struct dict_iter *self)
 static inline int take_walked(struct dict_iter *self, struct pms_pool *pool,
                               const struct pms_walked *walked, unsigned count, const int kind)
 {
-    pys_ahead_make(self->ahead, &self->made, count);
+    pys_places_make(self->ahead, sizeof self->ahead[0], &self->made, count);
     for (unsigned i = 0; i < count; i++) {
         self->entries[i] = walked[i].entry;
         self->count = i + 1;

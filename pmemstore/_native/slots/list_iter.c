@@ -125,11 +125,7 @@ static int look_ahead(struct list_iter *self, struct pys_proxy *list)
     } else if (self->length - index < count) {
         count = self->length - index;
     }
-    if (count > self->made) {
-        memset(&self->ahead[self->made], 0,
-               ((size_t)count - self->made) * sizeof self->ahead[0]);
-        self->made = (unsigned)count;
-    }
+    pys_places_make(self->ahead, sizeof self->ahead[0], &self->made, (unsigned)count);
     self->count = (unsigned)count;
     status = pys_list_take(list, start, count, self->ahead);
     return pys_leave_read(pool, status);

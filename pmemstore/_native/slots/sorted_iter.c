@@ -197,7 +197,7 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
         *length = pms_sorted_len(pool, handle->off);
         status = PMS_E_CHANGED;
     } else if (count) {
-        pys_ahead_make(self->ahead, &self->made, (unsigned)count);
+        pys_places_make(self->ahead, sizeof self->ahead[0], &self->made, (unsigned)count);
         status =
             take_run(sorted, self->kind, self->reverse ? self->next + 1 - count : self->next,
                      count, self->ahead, &taken, &bytes);
