@@ -390,11 +390,12 @@ void pms_wr_bytes(struct pms_wset *ws, uint64_t off, const void *src, size_t len
         uint32_t n = single ? 1 : 8 - ((uint32_t)(off >> 3) & 7u);
         if (n > len / 8)
             n = (uint32_t)(len / 8);
-        memcpy(&word, p, 8);
-        if (n == 1)
+        if (n == 1) {
+            memcpy(&word, p, 8);
             write_word(ws, off, word, journaling);
-        else
+        } else {
             write_run(ws, off, p, n, journaling);
+        }
         len -= 8u * n, p += 8u * n, off += 8u * n;
     }
     if (len) {
