@@ -4,7 +4,7 @@
  *   loan    a thread that has taken the word LEND_AFTER times in a row need not any more: it takes
  *           the lock by a store to its `inside` and a look at `lent`, and gives it back by a store
  *   recall  whoever else has got the word clears `lent`, has every running thread pass a barrier,
- *           and waits until the borrower's `inside` is 0
+ *           waits until the borrower's `inside` is 0, and has a barrier passed again
  *
  * Why.  An atomic instruction waits until all stores before it have left the CPU, and with them the
  * write-backs of a commit: measured, a single put of 620 ns waits 140 ns for that, in which the
@@ -20,7 +20,8 @@
  *       the recall: it then sees that nothing is lent to it, and takes nothing of the next borrower
  *   L4  what a holder has written back without a fence is ordered before the stores of the next
  *       holder, if that is another thread: by the atomic instruction that gives the word back, or by
- *       the barrier of the recall.  (Thread B's fence says nothing of thread A's write-backs, and
+ *       a second barrier, when the recall has seen `inside` 0.  (The first may have met the borrower
+ *       in the middle of its unit.  Thread B's fence says nothing of thread A's write-backs, and
  *       a frame of B makes the unit before it count as settled: docs/design.md.)
  *
  * x86-64 alone: its stores become visible in their order, and its write-backs heed atomic
@@ -60,8 +61,9 @@ void pms_lock_init(void)
     atomic_store(&lock_barrier, there ? epoch : 0);
 }
 
-/* L2.  It has been there when it was registered.  If it is refused later, by a sandbox that was set
- * up since, time has to do: a store is visible long before.  But nothing is lent any more. */
+/* L2, L4.  It has been there when it was registered.  If it is refused later, by a sandbox that was
+ * set up since, time has to do: a store is visible long before, and a write-back done.  But nothing is
+ * lent any more. */
 static void pass_barrier(void)
 {
     if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0)
@@ -93,6 +95,7 @@ static int recall(struct pms_pool *pool, int wait)
         if (i >= LOOKS)
             sleep_ns(SLEEP_NS);
     }
+    pass_barrier(); /* L4 */
     pool->latest = NULL;
     return 1;
 }

@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -107,6 +108,102 @@ static void test_threads_in_bursts_never_hold_the_lock_together(void)
     CHECK_EQ(r.turns[1], r.turns[0]);
     CHECK(can_lend() ? r.lent > 0 : r.lent == 0);
     fixture_sound(f.pool);
+    fixture_remove(&f);
+}
+
+/* ---- barriers ---- */
+
+/* A borrower that stays inside until it is told to leave. */
+struct guest {
+    struct pms_pool *pool;
+    pthread_t thread;
+    atomic_int inside, leave;
+    int lent;             /* it has the lock by a loan */
+    int leave_at_barrier; /* the first barrier tells it to leave, and waits for that */
+    uint32_t barriers, barriers_out; /* of them, when it had left */
+};
+static struct guest *guest;
+
+static void let_leave(struct guest *g)
+{
+    atomic_store(&g->leave, 1);
+    while (atomic_load(&g->inside))
+        ;
+}
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+    va_list args;
+    long a[6] = {0};
+    int given = number == SYS_futex ? 6 : number == SYS_gettid ? 0 : 3;
+    va_start(args, number);
+    for (int i = 0; i < given; i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    long result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (guest && number == SYS_membarrier && a[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED) {
+        guest->barriers++;
+        guest->barriers_out += !atomic_load(&guest->inside);
+        if (guest->leave_at_barrier)
+            let_leave(guest);
+    }
+    return result;
+}
+
+static void *visit(void *argument)
+{
+    struct guest *g = argument;
+    struct ring r = {.pool = g->pool};
+    for (uint32_t i = 0; i < 1000; i++)
+        take_turn(&r, 1, 0);
+    pms_pool_lock(g->pool);
+    g->lent = g->pool->holding != NULL;
+    atomic_store(&g->inside, 1);
+    while (!atomic_load(&g->leave))
+        ;
+    pms_pool_unlock(g->pool);
+    atomic_store(&g->inside, 0);
+    return NULL;
+}
+
+static void invite(struct guest *g)
+{
+    CHECK_EQ(pthread_create(&g->thread, NULL, visit, g), 0);
+    while (!atomic_load(&g->inside))
+        ;
+    CHECK_EQ(g->lent, 1);
+    guest = g;
+}
+
+static void dismiss(struct guest *g)
+{
+    guest = NULL;
+    pms_pool_unlock(g->pool);
+    CHECK_EQ(pthread_join(g->thread, NULL), 0);
+}
+
+/* What a borrower has written back is ordered before the next holder's stores (L4) only by a barrier
+ * that comes when it has left: the one that found it inside says nothing of what it did then. */
+static void test_a_barrier_follows_what_a_borrower_did(void)
+{
+    struct fixture f;
+    fixture_make(&f, ".");
+    struct guest refusing = {.pool = f.pool};
+    struct guest leaving = {.pool = f.pool, .leave_at_barrier = 1};
+    invite(&refusing);
+    CHECK_EQ(pms_pool_lock_try(f.pool), 0);
+    CHECK_EQ(refusing.barriers, 1);
+    CHECK_EQ(refusing.barriers_out, 0);
+    let_leave(&refusing);
+    CHECK_EQ(pms_pool_lock_try(f.pool), 1);
+    CHECK_EQ(refusing.barriers_out, 1);
+    dismiss(&refusing);
+    invite(&leaving);
+    pms_pool_lock(f.pool);
+    CHECK_EQ(leaving.barriers, 2);
+    CHECK_EQ(leaving.barriers_out, 1);
+    dismiss(&leaving);
     fixture_remove(&f);
 }
 
@@ -300,6 +397,8 @@ int main(void)
     test_the_lock_is_lent_to_a_thread_that_always_takes_it();
     test_a_borrower_does_not_get_the_lock_twice();
     test_threads_in_bursts_never_hold_the_lock_together();
+    if (can_lend())
+        test_a_barrier_follows_what_a_borrower_did();
     test_each_instruction();
     test_nothing_is_lent_once_the_barrier_is_refused(); /* the last: refused it stays */
     return 0;
