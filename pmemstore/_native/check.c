@@ -106,10 +106,13 @@ static const char *region_fault(const struct pms_super_pm *s, uint32_t i)
     return NULL;
 }
 
-/* One of two, by a crash, and nobody has written it again. */
-static int may_be_torn(const struct pms_check *c)
+/* One of two, torn or of another generation: open for writing mends it before anything else. */
+static int superblock_left_by_crash(const struct pms_check *c, const struct pms_super_pm *s)
 {
-    return c->pool->read_only || c->pool->untaken;
+    const struct pms_super_pm *other = &c->pool->super;
+    int torn = s->csum != pms_hash(s, offsetof(struct pms_super_pm, csum), PMS_MAGIC);
+    return c->pool->read_only && memcmp(s, other, sizeof *s) != 0 &&
+           (torn || s->gen != other->gen);
 }
 
 static void check_super(struct pms_check *c)
@@ -121,8 +124,7 @@ static void check_super(struct pms_check *c)
         if (!read_bytes(c, off, sizeof slot[i], &slot[i]))
             return;
         const char *fault = super_fault(&slot[i]);
-        if (may_be_torn(c) && memcmp(&slot[i], &c->pool->super, sizeof slot[i]) != 0 &&
-            left_by_crash++ == 0)
+        if (superblock_left_by_crash(c, &slot[i]) && left_by_crash++ == 0)
             continue;
         if (fault)
             pms_check_problem(c, "the superblock at offset %" PRIu64 " %s", off, fault);
@@ -162,6 +164,7 @@ static const char *anchor_fault(const struct pms_anchor_pm *a, uint64_t log_byte
 
 static void check_anchors(struct pms_check *c)
 {
+    int may_be_torn = c->pool->read_only || c->pool->untaken; /* nobody has written it again */
     int left_by_crash = 0;
     for (uint32_t i = 0; i < 2; i++) {
         struct pms_anchor_pm anchor;
@@ -169,7 +172,7 @@ static void check_anchors(struct pms_check *c)
         if (!read_bytes(c, off, sizeof anchor, &anchor))
             return;
         const char *fault = anchor_fault(&anchor, c->pool->super.log_bytes);
-        if (fault && may_be_torn(c) && left_by_crash++ == 0)
+        if (fault && may_be_torn && left_by_crash++ == 0)
             continue;
         if (fault)
             pms_check_problem(c, "the anchor at offset %" PRIu64 " %s", off, fault);
