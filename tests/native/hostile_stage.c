@@ -229,11 +229,16 @@ static void again(struct hostile_stage *stage, uint64_t state)
     close_pool(pool, 1);
 }
 
-/* R7 */
-static void refuses_to_collect(struct pms_pool *pool, struct told told)
+/* R7.  What open has left to the first write is done before: it writes the anchors anew. */
+static void refuses_to_collect(struct pms_pool *pool)
 {
     struct pms_check_result result;
     uint64_t freed, commits = pool->tx.commits;
+    RULE(pms_enter_write_wait(pool, NULL, -1) == PMS_OK, "nobody may write");
+    pms_pool_unlock(pool);
+    struct told told = problems(pool, &result);
+    if (is_sound(told))
+        return;
     int status = pms_pool_collect(pool, &freed);
     RULE(status == PMS_E_CORRUPT, "collecting a damaged pool yields %d", status);
     RULE(pool->tx.commits == commits, "collecting a damaged pool has committed something");
@@ -262,7 +267,7 @@ void hostile_try(struct hostile_stage *stage, char flag, uint64_t seed,
     RULE(!sound || look.status == PMS_OK, "the check says sound, and reading %d", /* R3 */
          look.status);
     if (flag == 'w' && seed % 4 == 1 && !is_sound(told))
-        refuses_to_collect(pool, told);
+        refuses_to_collect(pool);
     if (flag == 'w' && seed) {
         hostile_use(pool, &look, seed, sound);
         struct told left = problems(pool, &result);
