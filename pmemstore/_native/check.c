@@ -147,10 +147,12 @@ static void check_super(struct pms_check *c)
                           slot[0].gen, slot[1].gen, slot[0].size, slot[1].size);
 }
 
+static const char anchor_torn[] = "has a wrong checksum";
+
 static const char *anchor_fault(const struct pms_anchor_pm *a, uint64_t log_bytes)
 {
     if (a->csum != pms_hash(a, offsetof(struct pms_anchor_pm, csum), PMS_MAGIC))
-        return "has a wrong checksum";
+        return anchor_torn;
     if (a->closed > 1)
         return "has an unknown state";
     if (a->zero1[0] || a->zero1[1])
@@ -172,7 +174,7 @@ static void check_anchors(struct pms_check *c)
         if (!read_bytes(c, off, sizeof anchor, &anchor))
             return;
         const char *fault = anchor_fault(&anchor, c->pool->super.log_bytes);
-        if (fault && may_be_torn && left_by_crash++ == 0)
+        if (fault == anchor_torn && may_be_torn && left_by_crash++ == 0)
             continue;
         if (fault)
             pms_check_problem(c, "the anchor at offset %" PRIu64 " %s", off, fault);

@@ -168,9 +168,6 @@ static int check_entries(const struct pms_recovery *r, const struct frame *f)
 static int read_chain(struct pms_recovery *r, const struct pms_log *log)
 {
     uint64_t pos = r->anchor.pos, seq = r->anchor.seq, most = log->bytes / PMS_LINE;
-    if (pos > log->bytes || pos % PMS_LINE)
-        return PMS_FAIL(PMS_E_CORRUPT, "the anchor points outside the log", PMS_ANCHOR_OFF,
-                        log->bytes, pos);
     while (r->frames < most) {
         if (r->frames == r->frame_room) {
             size_t room = r->frame_room ? r->frame_room * 2 : 64;
@@ -489,6 +486,9 @@ static int read_all(struct pms_recovery *r, struct pms_log *log)
     if (r->anchor.closed > 1)
         return PMS_FAIL(PMS_E_CORRUPT, "an anchor has an unknown state", PMS_ANCHOR_OFF, 1,
                         r->anchor.closed);
+    if (r->anchor.pos > log->bytes || r->anchor.pos % PMS_LINE)
+        return PMS_FAIL(PMS_E_CORRUPT, "the anchor points outside the log", PMS_ANCHOR_OFF,
+                        log->bytes, r->anchor.pos);
     if (!r->anchor.closed)
         PMS_TRY(read_chain(r, log));
     PMS_TRY(judge_last(r));

@@ -518,29 +518,6 @@ static void test_a_damaged_slot_is_mended_and_two_are_refused(void)
     }
 }
 
-/* No crash leaves that: not even until somebody has changed something. */
-static void test_superblocks_of_one_generation_that_differ_are_told(void)
-{
-    struct pms_check_result result;
-    struct pms_super_pm forged;
-    memcpy(&forged, image + PMS_SUPER_OFF + PMS_PAGE, sizeof forged);
-    forged.created_ns++;
-    pms_super_seal(&forged);
-    for (off_t at = PMS_SUPER_OFF; at <= PMS_SUPER_OFF + PMS_PAGE; at += PMS_PAGE) {
-        write_image(NULL, 0);
-        int fd = open(fx.path, O_WRONLY);
-        CHECK_EQ(pwrite(fd, &forged, sizeof forged, at), (ssize_t)sizeof forged);
-        close(fd);
-        CHECK_EQ(fixture_try_open(&fx, 'r'), PMS_OK);
-        CHECK_EQ(fixture_problems(fx.pool, 0, &result), 1);
-        drop_pool();
-        CHECK_EQ(fixture_try_open(&fx, 'w'), PMS_OK);
-        CHECK(fx.pool->untaken != NULL);
-        CHECK_EQ(fixture_problems(fx.pool, 0, &result), 1);
-        drop_pool();
-    }
-}
-
 static void use_dict(uint64_t off, uint64_t n)
 {
     struct pms_val key, value = {.tag = PMS_TAG_INT, .num = n};
@@ -679,7 +656,6 @@ static void run_all(const char *parent)
     test_an_undamaged_pool_has_no_problem();
     test_damage_in_every_structure_is_found();
     test_a_damaged_slot_is_mended_and_two_are_refused();
-    test_superblocks_of_one_generation_that_differ_are_told();
     test_damage_anywhere_crashes_nothing();
     write_image(NULL, 0);
     CHECK_EQ(fixture_try_open(&fx, 'w'), PMS_OK);
