@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -469,9 +468,9 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
     va_list args;
-    long a[6];
+    long a[6] = {0};
     va_start(args, number);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < syscall_arguments(number); i++)
         a[i] = va_arg(args, long);
     va_end(args);
     int wakes = number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAKE;

@@ -19,6 +19,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 
 #define INJECT_SHORT (-1) /* in place of an errno: half of the bytes */
 
@@ -112,5 +113,11 @@ int medium_late(void);  /* has something been lost that no sync has told yet?  A
 /* What the medium has now. */
 struct image;
 void medium_copy(struct image *image);
+
+/* How many the core hands to syscall(): what is behind them is somebody else's stack. */
+static inline int syscall_arguments(long number)
+{
+    return number == SYS_futex ? 6 : number == SYS_gettid ? 0 : 3;
+}
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "inject.h"
 #include "pool_fixture.h"
 
 #define THREADS 3
@@ -136,9 +137,8 @@ long __wrap_syscall(long number, ...)
 {
     va_list args;
     long a[6] = {0};
-    int given = number == SYS_futex ? 6 : number == SYS_gettid ? 0 : 3;
     va_start(args, number);
-    for (int i = 0; i < given; i++)
+    for (int i = 0; i < syscall_arguments(number); i++)
         a[i] = va_arg(args, long);
     va_end(args);
     long result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
