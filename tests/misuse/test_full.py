@@ -117,6 +117,7 @@ def assert_survives_being_full(pool: Pool, count: int) -> None:
         with pytest.raises(PoolFullError):
             pool.root["large"] = bytes(DISK_BYTES)
     assert pool.root["before"] == "in place"
+    pool.root["before"] = "full"
     for i in range(0, count, 2):
         del pool.root["filler", i]
     pool.collect()
