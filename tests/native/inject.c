@@ -6,7 +6,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -468,10 +467,9 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
     va_list args;
-    long a[6] = {0};
+    long a[6];
     va_start(args, number);
-    for (int i = 0; i < syscall_arguments(number); i++)
-        a[i] = va_arg(args, long);
+    syscall_arguments(number, args, a);
     va_end(args);
     int wakes = number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAKE;
     if (number != SYS_gettid && !wakes && fails(CALL_SYSCALL))

@@ -17,6 +17,7 @@
 #ifndef PMS_TEST_INJECT_H
 #define PMS_TEST_INJECT_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -114,10 +115,12 @@ int medium_late(void);  /* has something been lost that no sync has told yet?  A
 struct image;
 void medium_copy(struct image *image);
 
-/* How many the core hands to syscall(): what is behind them is somebody else's stack. */
-static inline int syscall_arguments(long number)
+/* What the core hands to syscall(): what is behind it is somebody else's stack. */
+static inline void syscall_arguments(long number, va_list args, long a[6])
 {
-    return number == SYS_futex ? 6 : number == SYS_gettid ? 0 : 3;
+    int given = number == SYS_futex ? 6 : number == SYS_gettid ? 0 : 3;
+    for (int i = 0; i < 6; i++)
+        a[i] = i < given ? va_arg(args, long) : 0;
 }
 
 #endif

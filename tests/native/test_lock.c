@@ -5,7 +5,6 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -59,6 +58,15 @@ static void *runner(void *argument)
     return NULL;
 }
 
+/* A thread takes the lock 1000 times in a row. */
+static struct ring in_a_row(struct pms_pool *pool)
+{
+    struct ring r = {.pool = pool};
+    for (uint32_t i = 0; i < 1000; i++)
+        take_turn(&r, 1, 0);
+    return r;
+}
+
 /* Without membarrier(2), and elsewhere than on x86-64, nothing is lent. */
 static int can_lend(void)
 {
@@ -70,9 +78,7 @@ static void test_the_lock_is_lent_to_a_thread_that_always_takes_it(void)
 {
     struct fixture f;
     fixture_make(&f, ".");
-    struct ring r = {.pool = f.pool};
-    for (uint32_t i = 0; i < 1000; i++)
-        take_turn(&r, 1, 0);
+    struct ring r = in_a_row(f.pool);
     CHECK_EQ(r.turns[0], 1000);
     CHECK(can_lend() ? r.lent >= 900 : r.lent == 0);
     fixture_remove(&f);
@@ -83,9 +89,7 @@ static void test_a_borrower_does_not_get_the_lock_twice(void)
 {
     struct fixture f;
     fixture_make(&f, ".");
-    struct ring r = {.pool = f.pool};
-    for (uint32_t i = 0; i < 1000; i++)
-        take_turn(&r, 1, 0);
+    (void)in_a_row(f.pool);
     CHECK_EQ(pms_pool_lock_try(f.pool), 1);
     CHECK_EQ(pms_pool_lock_try(f.pool), 0);
     CHECK_EQ(pms_pool_lock_try(f.pool), 0);
@@ -136,10 +140,9 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
     va_list args;
-    long a[6] = {0};
+    long a[6];
     va_start(args, number);
-    for (int i = 0; i < syscall_arguments(number); i++)
-        a[i] = va_arg(args, long);
+    syscall_arguments(number, args, a);
     va_end(args);
     long result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     if (guest && number == SYS_membarrier && a[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED) {
@@ -154,9 +157,7 @@ long __wrap_syscall(long number, ...)
 static void *visit(void *argument)
 {
     struct guest *g = argument;
-    struct ring r = {.pool = g->pool};
-    for (uint32_t i = 0; i < 1000; i++)
-        take_turn(&r, 1, 0);
+    (void)in_a_row(g->pool);
     pms_pool_lock(g->pool);
     g->lent = g->pool->holding != NULL;
     atomic_store(&g->inside, 1);
@@ -234,9 +235,7 @@ static void test_nothing_is_lent_once_the_barrier_is_refused(void)
     struct fixture f;
     pthread_t other;
     fixture_make(&f, ".");
-    struct ring r = {.pool = f.pool};
-    for (uint32_t i = 0; i < 1000; i++)
-        take_turn(&r, 1, 0);
+    struct ring r = in_a_row(f.pool);
     uint64_t lent = r.lent;
     if (refuse_barriers()) { /* else the kernel has no such filters */
         CHECK_EQ(pthread_create(&other, NULL, take_turns_of_its_own, &r), 0);
