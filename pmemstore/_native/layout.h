@@ -34,6 +34,7 @@
 #define PMS_REGION_ALIGN 262144u /* regions start and end at multiples of this */
 #define PMS_HUGE                                                                               \
     (2u << 20) /* a huge page: sizes of larger files are multiples of it, where they can */
+#define PMS_REDO_LAG 4u /* frames behind a REDO until its words are durable in their place */
 #define PMS_LOG_MIN 4096u
 #define PMS_LOG_MAX (1ull << 30)
 #define PMS_POOL_MIN (2u * PMS_REGION_ALIGN)

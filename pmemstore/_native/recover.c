@@ -36,8 +36,9 @@ struct pms_recovery {
     size_t frames, frame_room;
     struct unit *unit;
     size_t units, unit_room;
-    uint64_t bodies; /* words of all frames' bodies */
-    uint64_t *page;  /* files: bit per page that a frame names */
+    uint64_t other_seq; /* the newest frame that is no REDO and has one behind it, or 0 */
+    uint64_t bodies;    /* words of all frames' bodies */
+    uint64_t *page;     /* files: bit per page that a frame names */
     uint64_t page_words;
     int applied; /* 5 has been done, in private pages */
 };
@@ -218,6 +219,9 @@ static int unit_add(struct pms_recovery *r, struct unit u)
 static int build_units(struct pms_recovery *r, size_t frames)
 {
     r->units = 0;
+    for (size_t i = 0; i + 1 < r->frames; i++)
+        if (r->frame[i].ref.kind != PMS_FRAME_REDO)
+            r->other_seq = r->frame[i].ref.seq;
     for (size_t i = 0; i < frames; i++) {
         const struct pms_frame_ref *f = &r->frame[i].ref;
         struct unit *last = r->units ? &r->unit[r->units - 1] : NULL;
@@ -289,6 +293,15 @@ static int judge_last(struct pms_recovery *r)
     return ok ? PMS_OK : build_units(r, last);
 }
 
+/* Is what the unit has stored in place durable?  A frame was fenced if another one is behind it. */
+static int is_settled(const struct pms_recovery *r, const struct unit *u)
+{
+    uint64_t last_seq = r->anchor.seq + r->frames - 1;
+    if (!u->redo)
+        return u->end_seq + 2 <= last_seq;
+    return u->end_seq + PMS_REDO_LAG + 1 <= last_seq || u->end_seq < r->other_seq;
+}
+
 /* ---- 4. make durable what is believed ---- */
 
 static void name_pages(struct pms_recovery *r, uint64_t off, uint64_t len)
@@ -326,17 +339,16 @@ static int settle_extents(struct pms_recovery *r, const struct frame *f, int wri
 }
 
 /* The first frame whose ranges may not be durable.  On direct media each frame was fenced before
- * the next: what one of the last two names may be in the caches alone, and so may what a unit
- * names that ended with one of them, or not at all.  The ranges of others need no look, and they lie
- * all over the heap.  Else a page may be in the page cache alone. */
+ * the next: what one of the last few names may be in the caches alone, and so may what a unit
+ * names that is not settled.  The ranges of others need no look, and they lie all over the heap.
+ * Else a page may be in the page cache alone. */
 static size_t first_unsettled(const struct pms_recovery *r)
 {
-    if (!r->medium->direct || r->anchor.mode != PMS_MODE_DIRECT || r->frames < 2)
+    if (!r->medium->direct || r->anchor.mode != PMS_MODE_DIRECT || r->frames <= PMS_REDO_LAG)
         return 0;
-    uint64_t last_seq = r->anchor.seq + r->frames - 1;
-    size_t first = r->frames - 2;
+    size_t first = r->frames - PMS_REDO_LAG - 1;
     for (size_t n = 0; n < r->units; n++)
-        if (r->unit[n].end_seq + 2 > last_seq && r->unit[n].first < first)
+        if (!is_settled(r, &r->unit[n]) && r->unit[n].first < first)
             first = r->unit[n].first;
     return first;
 }
@@ -387,12 +399,12 @@ static void store_frame(struct pms_recovery *r, const struct frame *f)
 
 static uint64_t apply_units(struct pms_recovery *r)
 {
-    uint64_t last_seq = r->anchor.seq + r->frames - 1, applied = 0;
+    uint64_t applied = 0;
     int everything = r->anchor.mode == PMS_MODE_FILE;
     for (size_t n = 0; n < r->units; n++) {
         const struct unit *u = &r->unit[n];
-        if (!everything && u->end_seq + 2 <= last_seq)
-            continue; /* settled: two later frames were written after it */
+        if (!everything && is_settled(r, u))
+            continue;
         if (u->redo) {
             store_frame(r, &r->frame[u->first]);
         } else if (!u->committed) {

@@ -5,7 +5,7 @@
  *   3. only the last frame is in doubt: a COMMIT or REDO whose contents do not match its hashes
  *      did not happen
  *   4. what was read and believed is made durable (after a kill it may be in caches alone)
- *   5. direct log: the unsettled units, at most two, in log order: REDO again, or UNDO;
+ *   5. direct log: the unsettled units, at most five, in log order: REDO again, or UNDO;
  *      file log: every frame, in order
  *   6. made durable; then the other anchor with a new salt, made durable; the first one likewise
  *

@@ -20,6 +20,7 @@
 
 #include "heap.h"
 #include "log.h"
+#include "tx_lag.h"
 
 struct pms_range {
     uint64_t off;
@@ -60,6 +61,8 @@ struct pms_tx {
                                   files: contents written in place since the checkpoint */
     size_t range_count, range_room;
     size_t range_moved; /* ranges whose old words are in borrowed pages already */
+
+    struct pms_lag lag; /* direct: what REDO units have changed and is not written back yet */
 
     /* direct: undo entries that did not fit the ring; files: payloads that did not.  Given
      * back when the durable anchor has passed their frame. */

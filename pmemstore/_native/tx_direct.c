@@ -4,11 +4,11 @@
  * what keeps data alive, so each fence says what it separates.
  *
  *   D1  UNDO entries of a word are durable before the word is stored in place
- *   D2  REDO is durable before its words are stored in place; they are written back at once, and
- *       are durable at the latest by the next frame's fence
+ *   D2  REDO is durable before its words are stored in place; they are written back before the fence
+ *       of frame PMS_REDO_LAG behind it, and of the first one that is no REDO: tx_lag.h
  *   D3  COMMIT is fenced before commit returns; all ranges ever logged and all fresh blocks
  *       are written back before that fence, and hashed in the frame (or fenced before it)
- *   D4  need_seq is the first frame of the newest unit that is not settled
+ *   D4  need_seq is the first frame of the oldest unit that is not settled
  *   D5  a frame is fenced before the next one is appended: recovery counts frames to know that
  *       an earlier unit's stores are durable
  */
@@ -22,7 +22,8 @@
 #define HASHED_FRESH 4096u
 #define HASHED_MAX (1u << 20)
 
-/* A fence that makes frames durable: a pending anchor too; earlier units are settled. */
+/* A fence that makes frames durable: a pending anchor too; earlier units are settled, but for the
+ * newest REDOs. */
 static void fence_frames(struct pms_tx *tx)
 {
     struct pms_log *log = tx->log;
@@ -32,7 +33,7 @@ static void fence_frames(struct pms_tx *tx)
         log->need_seq = tx->txid;
         log->need_pos = tx->txid_pos;
     }
-    pms_heap_release(tx->heap, log->seq - 1);
+    pms_heap_release(tx->heap, log->seq > PMS_REDO_LAG ? log->seq - PMS_REDO_LAG : 0);
     if (tx->borrowed_count)
         pms_tx_give_back(tx);
 }
@@ -44,14 +45,15 @@ static int checkpoint_fenced(struct pms_tx *tx)
     return PMS_OK;
 }
 
-/* All that units before this one stored has been written back already: one fence makes it
- * durable, and an anchor behind their frames keeps recovery from touching them.  What they
- * freed can be handed out, and the ring is empty.  Only while this unit has no frame. */
+/* All that units before this one stored is written back: one fence makes it durable, and an anchor
+ * behind their frames keeps recovery from touching them.  What they freed can be handed out, and the
+ * ring is empty.  Only while this unit has no frame. */
 void pms_direct_settle(struct pms_tx *tx)
 {
     struct pms_log *log = tx->log;
     if (tx->txid)
         return;
+    pms_lag_end(&tx->lag, tx->medium);
     fence_frames(tx);
     log->need_seq = log->seq;
     log->need_pos = log->head;
@@ -178,6 +180,8 @@ static int append_undo(struct pms_tx *tx, size_t first)
         at += r->len / 8;
     }
     uint64_t txid = tx->txid ? tx->txid : log->seq;
+    if (!tx->txid)
+        pms_lag_end(&tx->lag, tx->medium);
     PMS_TRY(pms_log_append(log, PMS_FRAME_UNDO, words, txid, &seq, &pos));
     if (!tx->txid) {
         tx->txid = seq;
@@ -339,6 +343,16 @@ static int commit_nothing(struct pms_tx *tx)
     return PMS_OK;
 }
 
+/* D4: of the REDO frames in a row, the newest PMS_REDO_LAG are not settled. */
+static void need_redo(struct pms_tx *tx, uint64_t seq, uint64_t pos)
+{
+    struct pms_lag *lag = &tx->lag;
+    lag->row += lag->row < PMS_REDO_LAG;
+    lag->unit[seq % PMS_REDO_LAG].pos = pos;
+    tx->log->need_seq = seq + 1 - lag->row;
+    tx->log->need_pos = lag->unit[tx->log->need_seq % PMS_REDO_LAG].pos;
+}
+
 /* The whole unit in one frame, {fresh extents, bytes}.  PMS_MISSING: too large, take the other
  * way. */
 static int commit_redo(struct pms_tx *tx)
@@ -374,16 +388,20 @@ static int commit_redo(struct pms_tx *tx)
     flush_fresh(tx);
     if (fence_first)
         fence_frames(tx); /* fresh contents, before the frame that makes them reachable */
+    pms_lag_write_back(&tx->lag, tx->medium, log->seq);
     PMS_TRY(pms_log_append(log, PMS_FRAME_REDO, words, 0, &seq, &pos));
     fence_frames(tx); /* D2: the frame (and hashed fresh contents), before the stores below */
-    log->need_seq = seq;
-    log->need_pos = pos;
+    need_redo(tx, seq, pos);
+    int at_once = overlay->count > PMS_LAG_LINES;
     for (uint32_t n = 0; n < overlay->count; n++) {
         const struct pms_line_ov *line = &overlay->line[n];
         if (!line->mask)
             continue;
         pms_tx_store(tx, line);
-        pms_flush(tx->medium, line->off, PMS_LINE);
+        if (at_once)
+            pms_flush(tx->medium, line->off, PMS_LINE);
+        else
+            pms_lag_add(&tx->lag, seq, line->off);
     }
     unit_done(tx, seq);
     return PMS_OK;
