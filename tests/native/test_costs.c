@@ -77,6 +77,35 @@ static void test_what_is_there_already_is_not_stored(void)
     fixture_remove(&f);
 }
 
+/* Lines written back by so many changes of one value, the frames in the log left out. */
+static uint64_t lines_of_changes(struct fixture *f, unsigned n)
+{
+    const struct pms_log *log = &f->pool->log;
+    uint64_t lines = counters(f).flushed_lines, bytes = log->log_bytes_total;
+    for (unsigned i = 0; i < n; i++) {
+        contents[0]++;
+        set(f, "hot", contents, 3);
+    }
+    return counters(f).flushed_lines - lines - (log->log_bytes_total - bytes) / PMS_LINE;
+}
+
+/* A line that every unit changes is written back with every fourth, and before all is at rest. */
+static void test_a_hot_line_is_written_back_once_for_some_units(void)
+{
+    struct fixture f;
+    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
+    fixture_make(&f, ".");
+    set(&f, "hot", contents, 3);
+    CHECK_EQ(pms_pool_checkpoint(f.pool), PMS_OK);
+    CHECK_EQ(lines_of_changes(&f, PMS_REDO_LAG), 0);
+    CHECK_EQ(lines_of_changes(&f, 1), 1);
+    CHECK_EQ(lines_of_changes(&f, 10 * PMS_REDO_LAG), 10);
+    uint64_t lines = counters(&f).flushed_lines;
+    CHECK_EQ(pms_pool_checkpoint(f.pool), PMS_OK);
+    CHECK_EQ(counters(&f).flushed_lines - lines, 2); /* and the anchor */
+    fixture_remove(&f);
+}
+
 /* A checkpoint writes the pages that have changed since the last one, and drops their copies. */
 static void test_a_checkpoint_writes_what_has_changed_since_the_last(void)
 {
@@ -103,6 +132,7 @@ int main(void)
 {
     test_what_a_transaction_drops_again_is_not_written_back();
     test_what_is_there_already_is_not_stored();
+    test_a_hot_line_is_written_back_once_for_some_units();
     test_a_checkpoint_writes_what_has_changed_since_the_last();
     return 0;
 }
