@@ -44,7 +44,16 @@ int pms_dict_contains(struct pms_pool *pool, uint64_t dict, const struct pms_key
 /* Insert at the end of the order, or replace the value in place (the first key stays). */
 int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
                  const struct pms_val *value);
-/* The key is about to be set, or deleted: its bucket is fetched meanwhile.  Says nothing. */
+/* Set each key to its value, one after the other: at most PMS_DICT_MANY.  If it fails, all of the
+ * operation must be undone (as pms_leave_write does with that status). */
+#define PMS_DICT_MANY 32u
+struct pms_pair {
+    const struct pms_key *key;
+    const struct pms_val *value;
+};
+int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pair *pair,
+                      unsigned count);
+/* The key is about to be deleted: its bucket is fetched meanwhile.  Says nothing. */
 void pms_dict_ahead(const struct pms_pool *pool, uint64_t dict, const struct pms_key *key);
 int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key);
 /* Entry numbers are offsets.  0 starts (first / last); *entry is 0 at the end. */

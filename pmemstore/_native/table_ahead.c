@@ -36,6 +36,14 @@ static uint64_t place_of(const struct pms_pool *pool, uint64_t dict,
     return pms_lines_ok(pool, page, PMS_SEG_BYTES) ? page : 0;
 }
 
+void pms_bucket_ahead(const struct pms_pool *pool, uint64_t dict,
+                      const struct pms_dict_shape *shape, uint64_t b)
+{
+    uint64_t lines = pms_dict_buckets(shape) > 1 ? place_of(pool, dict, shape, &b) : 0;
+    if (lines)
+        __builtin_prefetch(pool->ws.medium->base + lines + PMS_LINE * b);
+}
+
 void pms_dict_ahead(const struct pms_pool *pool, uint64_t dict, const struct pms_key *key)
 {
     struct pms_key room;
@@ -43,11 +51,8 @@ void pms_dict_ahead(const struct pms_pool *pool, uint64_t dict, const struct pms
         return;
     uint64_t word = word_at(pool, PMS_DICT_AT(dict, shape));
     struct pms_dict_shape shape = {.level = (uint32_t)(word & 0xffu), .split = word >> 8};
-    if (word == 0 || shape.level > PMS_LEVEL_MAX || shape.split >> shape.level)
+    if (shape.level > PMS_LEVEL_MAX || shape.split >> shape.level)
         return;
     uint64_t hash = pms_image_key_hash(pool, pms_key_normal(key, &room));
-    uint64_t b = pms_dict_bucket_of(&shape, hash).number;
-    uint64_t lines = place_of(pool, dict, &shape, &b);
-    if (lines)
-        __builtin_prefetch(pool->ws.medium->base + lines + PMS_LINE * b);
+    pms_bucket_ahead(pool, dict, &shape, pms_dict_bucket_of(&shape, hash).number);
 }

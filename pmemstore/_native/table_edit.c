@@ -89,22 +89,66 @@ static int draft_key(struct pms_pool *pool, const struct pms_key *key, struct dr
     return PMS_OK;
 }
 
-/* The word behind the last entry, which names its successor: none.  *at is 0 if there is no
- * entry. */
-static int order_end(struct pms_pool *pool, const struct pms_dict_head *head, uint64_t *at,
-                     uint64_t *link)
+/* Of a dict that gets entries: they come one behind the other, and its header is written once. */
+struct growth {
+    struct pms_dict_head head;   /* as it is by now */
+    uint64_t count, first, last; /* as the pool has them */
+    uint64_t end_at; /* the word of the last entry that names its successor: none yet */
+    uint64_t end;    /* what is in it */
+};
+#define END_UNKNOWN UINT64_MAX
+
+static inline int growth_begin(const struct pms_pool *pool, uint64_t dict, struct growth *g)
 {
-    uint64_t have = head->first;
-    *at = 0;
-    if (head->last) {
-        PMS_TRY(pms_entry_ok(pool, head->last));
-        *at = PMS_ENTRY_NEXT(head->last);
-        *link = pms_get(pool, *at);
-        have = PMS_LINK_OFF(*link);
+    PMS_TRY(pms_dict_head(pool, dict, &g->head));
+    g->count = g->head.count;
+    g->first = g->head.first;
+    g->last = g->head.last;
+    g->end_at = END_UNKNOWN;
+    return PMS_OK;
+}
+
+/* Not after a failure: then all of the operation is undone. */
+static inline void growth_end(struct pms_pool *pool, uint64_t dict, const struct growth *g)
+{
+    if (g->head.count == g->count)
+        return;
+    if (g->first == 0)
+        pms_put(pool, PMS_DICT_AT(dict, first), g->head.first);
+    pms_put(pool, PMS_DICT_AT(dict, last), g->head.last);
+    pms_put(pool, PMS_DICT_AT(dict, count), g->head.count);
+    pms_object_changed(pool, dict);
+}
+
+/* Where the order ends that the pool has: nothing was added yet. */
+static int order_end(struct pms_pool *pool, struct growth *g)
+{
+    uint64_t have = g->first;
+    if (g->last) {
+        PMS_TRY(pms_entry_ok(pool, g->last));
+        g->end_at = PMS_ENTRY_NEXT(g->last);
+        g->end = pms_get(pool, g->end_at);
+        have = PMS_LINK_OFF(g->end);
     }
     if (have != 0)
-        return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", 0, head->last, have);
+        return PMS_FAIL(PMS_E_CORRUPT, "order of a dict", 0, g->last, have);
     return PMS_OK;
+}
+
+/* The new entry, with such a word for its successor, is the last. */
+static void order_add(struct pms_pool *pool, struct growth *g, uint64_t entry, uint64_t next)
+{
+    const uint64_t link = PMS_LINK_RETARGET(g->end, entry);
+    if (g->head.last == 0)
+        g->head.first = entry;
+    else if (g->head.last == g->last)
+        pms_put(pool, g->end_at, link);
+    else /* in a block of this operation, which nothing else has seen */
+        pms_init_bytes(&pool->ws, g->end_at, &link, sizeof link);
+    g->end_at = PMS_ENTRY_NEXT(entry);
+    g->end = next;
+    g->head.last = entry;
+    g->head.count++;
 }
 
 /* One more entry is to come, at *place: divide a bucket if they are full. */
@@ -121,16 +165,17 @@ static int grow(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *head
     return status == PMS_MISSING ? PMS_OK : status;
 }
 
-static int insert(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *head,
+static int insert(struct pms_pool *pool, uint64_t dict, struct growth *g,
                   const struct pms_key *key, const struct pms_val *value, uint64_t hash,
                   struct pms_place *place)
 {
     struct draft draft;
-    uint64_t cell[2], entry, end_at, end = 0;
+    uint64_t cell[2], entry;
     uint64_t len = sizeof draft.head; /* up to the cell; then of all */
-    PMS_TRY(order_end(pool, head, &end_at, &end));
+    if (g->end_at == END_UNKNOWN)
+        PMS_TRY(order_end(pool, g));
     PMS_TRY(draft_key(pool, key, &draft));
-    PMS_TRY(grow(pool, dict, head, hash, place));
+    PMS_TRY(grow(pool, dict, &g->head, hash, place));
     len += draft.key_len;
     uint8_t *at = draft.bytes + draft.key_len;
     if (pms_val_is_inner(value, PMS_VALUE_INNER_MAX)) {
@@ -146,17 +191,11 @@ static int insert(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *he
     }
     PMS_TRY(pms_alloc(&pool->heap, len < PMS_ENTRY_MIN ? PMS_ENTRY_MIN : len, &entry));
     draft.head.next = PMS_LINK(0, draft.key_extra);
-    draft.head.prev = PMS_LINK(head->last, 0);
+    draft.head.prev = PMS_LINK(g->head.last, 0);
     pms_init_bytes(&pool->ws, entry, &draft, len);
     uint32_t tag = pms_dict_tag(hash, place->bucket.level);
     PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(entry, tag)));
-    if (end_at)
-        pms_put(pool, end_at, PMS_LINK_RETARGET(end, entry));
-    else
-        pms_put(pool, PMS_DICT_AT(dict, first), entry);
-    pms_put(pool, PMS_DICT_AT(dict, last), entry);
-    pms_put(pool, PMS_DICT_AT(dict, count), head->count + 1);
-    pms_object_changed(pool, dict);
+    order_add(pool, g, entry, draft.head.next);
     return PMS_OK;
 }
 
@@ -193,21 +232,50 @@ static int replace(struct pms_pool *pool, uint64_t entry, uint64_t at,
     return PMS_OK;
 }
 
-int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
-                 const struct pms_val *value)
+/* key is normal, and hash its hash. */
+static inline int set(struct pms_pool *pool, uint64_t dict, struct growth *g,
+                      const struct pms_key *key, const struct pms_val *value, uint64_t hash)
 {
-    struct pms_dict_head head;
     struct pms_place place;
-    struct pms_key room;
-    PMS_TRY(pms_dict_head(pool, dict, &head));
-    key = pms_key_normal(key, &room);
-    uint64_t hash = pms_image_key_hash(pool, key);
-    int status = pms_dict_find(pool, dict, &head.shape, key, hash, &place);
+    int status = pms_dict_find(pool, dict, &g->head.shape, key, hash, &place);
     if (status == PMS_OK)
         return replace(pool, place.entry, place.value, value);
     if (status != PMS_MISSING)
         return status;
-    return insert(pool, dict, &head, key, value, hash, &place);
+    return insert(pool, dict, g, key, value, hash, &place);
+}
+
+int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                 const struct pms_val *value)
+{
+    struct growth g;
+    struct pms_key room;
+    PMS_TRY(growth_begin(pool, dict, &g));
+    key = pms_key_normal(key, &room);
+    PMS_TRY(set(pool, dict, &g, key, value, pms_image_key_hash(pool, key)));
+    growth_end(pool, dict, &g);
+    return PMS_OK;
+}
+
+int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pair *pair,
+                      unsigned count)
+{
+    uint64_t hash[PMS_DICT_MANY];
+    struct growth g;
+    struct pms_key room;
+    if (count > PMS_DICT_MANY)
+        return PMS_FAIL(PMS_E_INVAL, "keys at once", dict, count, PMS_DICT_MANY);
+    PMS_TRY(growth_begin(pool, dict, &g));
+    for (unsigned i = 0; i < count; i++) {
+        hash[i] = pms_image_key_hash(pool, pms_key_normal(pair[i].key, &room));
+        pms_bucket_ahead(pool, dict, &g.head.shape,
+                         pms_dict_bucket_of(&g.head.shape, hash[i]).number);
+    }
+    for (unsigned i = 0; i < count; i++)
+        PMS_TRY(
+            set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i]));
+    growth_end(pool, dict, &g);
+    return PMS_OK;
 }
 
 /* The neighbours of an entry in the order, and the first's link to it. */

@@ -194,10 +194,11 @@ static inline int pms_bucket_more(const struct pms_pool *pool, uint64_t dict, ui
     return PMS_OK;
 }
 
-/* No bucket has more lines: as the count has it, unless that is damaged too. */
+/* No bucket has more lines: as the count has it, unless that is damaged too.  An operation on many
+ * keys writes the count at its end. */
 static inline uint64_t pms_dict_bound(const struct pms_pool *pool, uint64_t dict)
 {
-    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count));
+    uint64_t count = pms_get(pool, PMS_DICT_AT(dict, count)) + PMS_DICT_MANY;
     uint64_t most = pool->super.size / PMS_ENTRY_MIN;
     return (count < most ? count : most) / (PMS_BUCKET_LINKS - 1) + 1;
 }
@@ -303,6 +304,10 @@ int pms_bucket_divide(struct pms_pool *pool, uint64_t dict, uint64_t from, uint3
 /* ... join what is at from[0] and from[1], of this level and numbers, into a line at `to`. */
 int pms_bucket_join(struct pms_pool *pool, uint64_t dict, const uint64_t from[2],
                     const uint64_t number[2], uint32_t level, uint64_t to);
+
+/* table_ahead.c: ask for the line of a bucket of this shape.  Says nothing. */
+void pms_bucket_ahead(const struct pms_pool *pool, uint64_t dict,
+                      const struct pms_dict_shape *shape, uint64_t b);
 
 /* table_grow.c: one more bucket, and *shape is the new one; one bucket less. */
 int pms_dict_split(struct pms_pool *pool, uint64_t dict, struct pms_dict_shape *shape);

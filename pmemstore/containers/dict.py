@@ -133,6 +133,9 @@ class Dict(_Base[K, V]):
         Complexity:
             O(number of items); one commit.
         """
+        if type(other) is dict and not items:
+            self._update_pairs(other)  # it runs nothing, so no list of its items is needed
+            return
         pairs = item_pairs(other)
         if items:
             pairs.extend(items.items())

@@ -1,4 +1,5 @@
-/* test_ahead.c -- asking for the buckets of keys ahead changes nothing, and trusts nothing. */
+/* test_ahead.c -- many keys at once: they are set as one by one; and asking for their buckets ahead
+ * changes nothing, and trusts nothing. */
 #include "pool_fixture.h"
 
 static struct fixture fx;
@@ -95,12 +96,93 @@ static void test_damaged_headers_and_nodes_lead_nowhere(void)
     fixture_sound(fx.pool);
 }
 
+#define KEYS 3000u
+static uint64_t model[KEYS], kept[KEYS]; /* 0: not there */
+
+static void same_as_model(void)
+{
+    uint64_t count = 0;
+    fixture_enter(fx.pool);
+    for (uint64_t i = 0; i < KEYS; i++) {
+        struct pms_key key = {.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT, .num = i};
+        struct pms_val got = {.tag = PMS_TAG_NONE};
+        int status = pms_dict_get(fx.pool, dict, &key, &got);
+        CHECK_EQ(status, model[i] ? PMS_OK : PMS_MISSING);
+        CHECK_EQ(status == PMS_OK ? got.num : 0, model[i]);
+        count += model[i] != 0;
+    }
+    CHECK_EQ(pms_dict_len(fx.pool, dict), count);
+    CHECK_EQ(fixture_leave(fx.pool, PMS_OK), PMS_OK);
+    fixture_sound(fx.pool);
+}
+
+/* A batch of keys below `limit`, some of them there and some twice.  refused: its last key is none. */
+static void set_many(uint64_t limit, uint64_t *number, int refused)
+{
+    struct pms_key key[PMS_DICT_MANY];
+    struct pms_val value[PMS_DICT_MANY];
+    struct pms_pair pair[PMS_DICT_MANY + 1];
+    unsigned count = (unsigned)(fixture_random(&seed) % PMS_DICT_MANY) + 1;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t id = fixture_random(&seed) % limit;
+        key[i] = (struct pms_key){.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT, .num = id};
+        value[i] = (struct pms_val){.tag = PMS_TAG_INT, .num = ++*number};
+        pair[i] = (struct pms_pair){&key[i], &value[i]};
+        if (!refused)
+            model[id] = *number;
+    }
+    if (refused)
+        key[count - 1].tag = 0xee;
+    CHECK_EQ(OP(fx.pool, pms_dict_set_many(fx.pool, dict, pair, count)),
+             refused ? PMS_E_INVAL : PMS_OK);
+    CHECK_EQ(OP(fx.pool, pms_dict_set_many(fx.pool, dict, pair, PMS_DICT_MANY + 1)),
+             PMS_E_INVAL);
+}
+
+static void test_many_keys_are_set_as_one_by_one(void)
+{
+    uint64_t number = 0;
+    CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, "many", &dict)), PMS_OK);
+    for (uint64_t limit = 3; limit <= KEYS; limit = limit * 2 + 1) {
+        for (int i = 0; i < 40; i++) {
+            set_many(limit, &number, i % 4 == 3);
+            if (i % 4)
+                continue;
+            struct pms_key key = {.tag = PMS_TAG_INT, .stored_tag = PMS_TAG_INT};
+            key.num = fixture_random(&seed) % limit;
+            int status = OP(fx.pool, pms_dict_del(fx.pool, dict, &key));
+            CHECK_EQ(status, model[key.num] ? PMS_OK : PMS_MISSING);
+            model[key.num] = 0;
+        }
+        same_as_model();
+    }
+    CHECK_EQ(OP(fx.pool, pms_dict_set_many(fx.pool, dict, NULL, 0)), PMS_OK);
+    memcpy(kept, model, sizeof model);
+    for (int end = 0; end < 2;
+         end++) { /* undone as a part of a transaction, and with all of it */
+        fixture_begin(fx.pool);
+        for (int i = 0; i < 100; i++)
+            set_many(KEYS, &number, i % 3 == 2);
+        same_as_model();
+        if (end)
+            fixture_commit(fx.pool);
+        else
+            CHECK_EQ(pms_tx_abort(fx.pool, 1), PMS_OK);
+        if (!end)
+            memcpy(model, kept, sizeof model);
+        same_as_model();
+    }
+    fixture_reopen(&fx);
+    same_as_model();
+}
+
 int main(void)
 {
     fixture_make(&fx, ".");
     CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, "keys", &dict)), PMS_OK);
     test_dicts_of_every_shape_are_left_as_they_are();
     test_damaged_headers_and_nodes_lead_nowhere();
+    test_many_keys_are_set_as_one_by_one();
     fixture_remove(&fx);
     return 0;
 }

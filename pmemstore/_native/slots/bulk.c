@@ -7,7 +7,7 @@
  */
 #include "slots.h"
 
-#define BATCH 32
+#define BATCH PMS_DICT_MANY
 
 struct bulk {
     struct pys_proxy *self;
@@ -51,30 +51,40 @@ static int open_level(struct bulk *bulk)
     return 0;
 }
 
-/* Pool entered for writing. */
-static int apply_one(struct bulk *bulk, unsigned i)
+/* Pool entered for writing: keys with values, or keys alone. */
+static int apply_keys(struct bulk *bulk)
 {
-    const struct pms_val none = {.tag = PMS_TAG_NONE};
-    const struct pms_val *value = &bulk->value[i].val;
-    enum pms_deque_end end = bulk->act == PYS_BULK_PUSH ? PMS_DEQUE_RIGHT : PMS_DEQUE_LEFT;
-    int status = PMS_OK;
-    if (has_value(bulk))
-        PMS_TRY(pys_value_check(&bulk->value[i]));
-    switch (bulk->act) {
-    case PYS_BULK_PAIRS:
-        return pys_dict_put(bulk->self, &bulk->key[i].key, value);
-    case PYS_BULK_ADD:
-        return pys_dict_put(bulk->self, &bulk->key[i].key, &none);
-    case PYS_BULK_REMOVE:
-        status = pys_dict_remove(bulk->self, &bulk->key[i].key);
-        return status == PMS_MISSING ? PMS_OK : status;
-    case PYS_BULK_APPEND:
-        return pys_list_put(bulk->self, NULL, value);
-    case PYS_BULK_PUSH:
-    case PYS_BULK_PUSH_LEFT:
-        return pys_deque_put(bulk->self, &end, value);
+    static const struct pms_val none = {.tag = PMS_TAG_NONE};
+    struct pms_pair pair[BATCH];
+    for (unsigned i = 0; i < bulk->count; i++) {
+        if (has_value(bulk))
+            PMS_TRY(pys_value_check(&bulk->value[i]));
+        pair[i].key = &bulk->key[i].key;
+        pair[i].value = has_value(bulk) ? &bulk->value[i].val : &none;
     }
-    return status;
+    return pys_dict_put_many(bulk->self, pair, bulk->count);
+}
+
+static int apply_removals(struct bulk *bulk)
+{
+    int status = PMS_OK;
+    for (unsigned i = 0; i < bulk->count; i++)
+        pms_dict_ahead(pys_core(bulk->self), bulk->self->handle->off, &bulk->key[i].key);
+    for (unsigned i = 0; i < bulk->count && (status == PMS_OK || status == PMS_MISSING); i++)
+        status = pys_dict_remove(bulk->self, &bulk->key[i].key);
+    return status == PMS_MISSING ? PMS_OK : status;
+}
+
+static int apply_items(struct bulk *bulk)
+{
+    enum pms_deque_end end = bulk->act == PYS_BULK_PUSH ? PMS_DEQUE_RIGHT : PMS_DEQUE_LEFT;
+    for (unsigned i = 0; i < bulk->count; i++) {
+        const struct pms_val *value = &bulk->value[i].val;
+        PMS_TRY(pys_value_check(&bulk->value[i]));
+        PMS_TRY(bulk->act == PYS_BULK_APPEND ? pys_list_put(bulk->self, NULL, value)
+                                             : pys_deque_put(bulk->self, &end, value));
+    }
+    return PMS_OK;
 }
 
 /* Store what waits. */
@@ -87,10 +97,9 @@ static int apply(struct bulk *bulk)
         return 0;
     status = pys_enter_write(pool, self->handle);
     if (status == PMS_OK) {
-        for (unsigned i = 0; has_key(bulk) && i < bulk->count; i++)
-            pms_dict_ahead(pool, self->handle->off, &bulk->key[i].key);
-        for (unsigned i = 0; status == PMS_OK && i < bulk->count; i++)
-            status = apply_one(bulk, i);
+        status = !has_key(bulk)                 ? apply_items(bulk)
+                 : bulk->act == PYS_BULK_REMOVE ? apply_removals(bulk)
+                                                : apply_keys(bulk);
         status = pys_leave_write(pool, status);
     }
     if (status != PMS_OK)
@@ -182,6 +191,23 @@ static int add_all(struct bulk *bulk, PyObject *iterator)
     return PyErr_Occurred() ? -1 : apply(bulk);
 }
 
+/* The same for the items of a dict: no pair is made of each.  What is called meanwhile may change it:
+ * that is told as the iterator over its items tells it. */
+static int add_dict(struct bulk *bulk, PyObject *dict)
+{
+    PyObject *key, *value;
+    Py_ssize_t at = 0, size = PyDict_Size(dict);
+    while (PyDict_Next(dict, &at, &key, &value)) {
+        if (add(bulk, pys_ref(key), pys_ref(value)) < 0)
+            return -1;
+        if (PyDict_Size(dict) != size) {
+            PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
+            return -1;
+        }
+    }
+    return apply(bulk);
+}
+
 /* What to iterate over.  A proxy as it is now, from one look: it may be the one that changes, and
  * reading another pool inside a transaction of this one would wait for it while holding this. */
 static PyObject *iterate(enum pys_bulk_act act, PyObject *items)
@@ -208,25 +234,25 @@ static PyObject *iterate(enum pys_bulk_act act, PyObject *items)
 
 PyObject *pys_bulk(PyObject *self, enum pys_bulk_act act, PyObject *items)
 {
-    PyObject *iterator = iterate(act, items);
+    int plain = act == PYS_BULK_PAIRS && PyDict_CheckExact(items), done;
+    PyObject *source = plain ? pys_ref(items) : iterate(act, items);
     struct bulk *bulk;
-    int done;
-    if (iterator == NULL)
+    if (source == NULL)
         return NULL;
     bulk = PyMem_Calloc(1, sizeof *bulk);
     if (bulk == NULL) {
-        Py_DECREF(iterator);
+        Py_DECREF(source);
         return PyErr_NoMemory();
     }
     bulk->self = (struct pys_proxy *)self;
     bulk->act = act;
-    done = add_all(bulk, iterator);
+    done = plain ? add_dict(bulk, source) : add_all(bulk, source);
     forget(bulk);
     if (bulk->in_level && done == 0)
         done = pys_level_finish(bulk->self->owner, &bulk->level);
     else if (bulk->in_level)
         pys_level_abort(bulk->self->owner, &bulk->level);
     PyMem_Free(bulk);
-    Py_DECREF(iterator);
+    Py_DECREF(source);
     return done == 0 ? pys_ref(Py_None) : NULL;
 }

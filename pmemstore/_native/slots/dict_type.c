@@ -95,6 +95,17 @@ int pys_dict_put(struct pys_proxy *self, void *key, const struct pms_val *value)
     return status;
 }
 
+int pys_dict_put_many(struct pys_proxy *self, const struct pms_pair *pair, unsigned count)
+{
+    struct pms_handle *handle = self->handle;
+    struct pms_pool *pool = handle->pool;
+    uint64_t had = pms_dict_len(pool, handle->off);
+    int status = pms_dict_set_many(pool, handle->off, pair, count);
+    if (pms_dict_len(pool, handle->off) != had)
+        handle->version++;
+    return status;
+}
+
 int pys_dict_remove(struct pys_proxy *self, const struct pms_key *key)
 {
     int status = pms_dict_del(pys_core(self), self->handle->off, key);
@@ -318,7 +329,8 @@ static PyMethodDef dict_methods[] = {
     {"popitem", FAST(dict_popitem), METH_VARARGS | METH_KEYWORDS,
      "popitem(*, last=True): remove and return the youngest (key, value), or the oldest."},
     {"clear", pys_dict_empty, METH_NOARGS, "Remove all items, as one unit of work."},
-    {"_update_pairs", dict_update, METH_O, "Store all pairs, as one unit of work."},
+    {"_update_pairs", dict_update, METH_O,
+     "Store all pairs, or the items of a dict, as one unit of work."},
     {"_iter", FAST(dict_iter_kind), METH_FASTCALL,
      "_iter(kind, reverse=False): iterate over keys (0), values (1) or items (2)."},
     {"_items", dict_items, METH_NOARGS,

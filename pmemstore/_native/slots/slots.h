@@ -346,6 +346,7 @@ Py_ssize_t pys_dict_length(PyObject *self);
 PyObject *pys_dict_empty(PyObject *self, PyObject *unused);
 /* Pool entered for writing. */
 int pys_dict_put(struct pys_proxy *self, void *key, const struct pms_val *value);
+int pys_dict_put_many(struct pys_proxy *self, const struct pms_pair *pair, unsigned count);
 int pys_dict_remove(struct pys_proxy *self, const struct pms_key *key); /* or PMS_MISSING */
 
 /* ---- list_type.c, for deques too ---- */
