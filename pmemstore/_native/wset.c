@@ -49,30 +49,42 @@ int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
 
 /* ---- line map: open addressing over a dense array ---- */
 
-static inline uint64_t slot_make(const struct pms_linemap *map, uint32_t index)
-{
-    return (uint64_t)map->life << 32 | index;
-}
+#define LIFE_MAX 0xffffffu
+#define SLOTS_MIN 64u
 
 static inline uint32_t line_hash(uint64_t line_off)
 {
     return (uint32_t)(line_off * 0x9e3779b97f4a7c15ull >> 32);
 }
 
+/* The upper half of the slot of a line with this hash. */
+static inline uint32_t slot_head(const struct pms_linemap *map, uint32_t hash)
+{
+    return map->life << 8 | hash >> 24;
+}
+
 /* The line, or NULL and the empty slot where it would go. */
 static inline struct pms_line_ov *probe(const struct pms_linemap *map, uint64_t line_off,
                                         uint32_t *empty)
 {
-    uint32_t mask = map->slots - 1, i = line_hash(line_off) & mask;
+    uint32_t mask = map->slots - 1, hash = line_hash(line_off), i = hash & mask;
+    uint32_t wanted = slot_head(map, hash);
     uint64_t slot;
-    while ((slot = map->slot[i]) >> 32 == map->life) {
+    while ((slot = map->slot[i]) >> 40 == map->life) {
         struct pms_line_ov *line = &map->line[(uint32_t)slot];
-        if (PMS_LIKELY(line->off == line_off))
+        if (slot >> 32 == wanted && PMS_LIKELY(line->off == line_off))
             return line;
         i = (i + 1) & mask;
     }
     *empty = i;
     return NULL;
+}
+
+/* The line with this index is the one of that offset. */
+static inline void slot_fill(struct pms_linemap *map, uint32_t i, uint64_t line_off,
+                             uint32_t index)
+{
+    map->slot[i] = (uint64_t)slot_head(map, line_hash(line_off)) << 32 | index;
 }
 
 struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off)
@@ -86,30 +98,46 @@ struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t lin
 /* All slots are of another life. */
 static void slots_forget(struct pms_linemap *map)
 {
-    if (++map->life == 0) {
-        memset(map->slot, 0, map->slots * sizeof *map->slot);
+    if (++map->life > LIFE_MAX) {
+        memset(map->slot, 0, map->slots_room * sizeof *map->slot);
         map->life = 1;
     }
 }
 
+/* So many slots are in use from now on, all of them empty; half of them may be filled. */
+static void slots_set(struct pms_linemap *map, uint32_t slots)
+{
+    slots_forget(map);
+    map->slots = slots;
+    map->full = map->room < slots / 2 ? map->room : slots / 2;
+}
+
 static int linemap_grow(struct pms_linemap *map)
 {
-    uint32_t room = map->room ? map->room * 2 : 32, empty;
-    struct pms_line_ov *line = realloc(map->line, room * sizeof *line);
-    if (!line)
-        return PMS_E_NOMEM;
-    map->line = line;
-    uint64_t *slot = calloc((size_t)room * 2, sizeof *slot);
-    if (!slot)
-        return PMS_E_NOMEM;
-    free(map->slot);
-    map->slot = slot;
-    map->slots = room * 2;
-    map->room = room;
-    map->life = 1;
+    uint32_t slots = map->slots, empty;
+    if (map->count == map->room) {
+        uint32_t room = map->room ? map->room * 2 : SLOTS_MIN / 2;
+        struct pms_line_ov *line = realloc(map->line, room * sizeof *line);
+        if (!line)
+            return PMS_E_NOMEM;
+        map->line = line;
+        map->room = room;
+    }
+    if (map->count >= slots / 2)
+        slots = slots ? slots * 2 : SLOTS_MIN;
+    if (slots > map->slots_room) {
+        uint64_t *slot = calloc(slots, sizeof *slot);
+        if (!slot)
+            return PMS_E_NOMEM;
+        free(map->slot);
+        map->slot = slot;
+        map->slots_room = slots;
+        map->life = 0;
+    }
+    slots_set(map, slots);
     for (uint32_t n = 0; n < map->count; n++)
         if (!probe(map, map->line[n].off, &empty))
-            slot[empty] = slot_make(map, n);
+            slot_fill(map, empty, map->line[n].off, n);
     return PMS_OK;
 }
 
@@ -118,12 +146,12 @@ struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
     uint32_t empty;
     if (map->last_end == line_off + 1)
         return &map->line[map->last];
-    if (map->count == map->room && linemap_grow(map) != PMS_OK)
+    if (PMS_UNLIKELY(map->count >= map->full) && linemap_grow(map) != PMS_OK)
         return NULL;
     map->last_end = line_off + 1;
     struct pms_line_ov *line = probe(map, line_off, &empty);
     if (!line) {
-        map->slot[empty] = slot_make(map, map->count);
+        slot_fill(map, empty, line_off, map->count);
         line = &map->line[map->count++];
         line->off = line_off;
         line->mask = 0;
@@ -132,13 +160,14 @@ struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
     return line;
 }
 
-/* A map that one large unit blew up is given back. */
+/* A map that one large unit blew up is given back; and few slots in use stay in the caches. */
 void pms_linemap_clear(struct pms_linemap *map)
 {
+    uint32_t slots = map->slots;
     if (map->room > 65536)
         pms_linemap_free(map);
     else if (map->count)
-        slots_forget(map);
+        slots_set(map, slots > SLOTS_MIN && map->count < slots / 8 ? slots / 2 : slots);
     map->count = 0;
     map->last_end = 0;
 }

@@ -39,13 +39,18 @@ struct pms_line_ov { /* one line of the overlay */
     uint64_t word[8];
 };
 
-/* off -> line, insertion order kept in line[].  A slot is {life, index of the line}: one of another
- * life is empty, so clearing costs nothing. */
+/* off -> line, insertion order kept in line[].  A slot is {life, 8 bits of the hash, index of the
+ * line}: one of another life is empty, so clearing costs nothing; and most look-ups of a line that is
+ * not there touch no other line.  After a unit that used few of the slots there are half as many, and if
+ * they are too few, again more. */
 struct pms_linemap {
     struct pms_line_ov *line;
     uint64_t *slot; /* open addressing */
-    uint32_t count, room, slots;
-    uint32_t life; /* +1 with each clear */
+    uint32_t count, room;
+    uint32_t full;  /* count at which there must be more lines, or more slots in use */
+    uint32_t slots; /* in use */
+    uint32_t slots_room;
+    uint32_t life; /* +1 with each clear; 24 bits */
     uint64_t
         last_end;  /* offset + 1 of the line that was written last: most writes stay in it */
     uint32_t last; /* its index */
