@@ -63,8 +63,9 @@ def open(
             a write fault.  Blocks are allocated and written ahead all the same.
         watch: When the file is compared with what it was, because another task may have
             truncated, punched or cloned it (direct media).  ``auto``: before a commit
-            returns that took more than 5 us, or that is the first for 1 ms.  ``always``: before
-            any commit returns.  ``off``: by ``check()``, checkpoints, growth and close alone.
+            returns that took more than 5 us, or that is the first for 1 ms (on tmpfs: the first
+            of a tick of the kernel, 1 to 10 ms).  ``always``: before any commit returns.
+            ``off``: by ``check()``, checkpoints, growth and close alone.
             On files: with each sync, whatever is asked for here.
         protect: Keep other tasks off the file as long as the pool is open for writing.  ``flags``:
             the file becomes append-only, on ext4 with DAX immutable, so that the kernel refuses

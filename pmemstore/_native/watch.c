@@ -26,6 +26,7 @@ void pms_watch_init(struct pms_watch *watch, const struct pms_map *map,
     /* On files our writes to cloned blocks go elsewhere, and that is fine. */
     watch->by_place = m->direct || !strcmp(fs, "ext4");
     watch->by_blocks = steady || !strcmp(fs, "tmpfs");
+    watch->by_tick = memory;
     /* Files have their looks with the sync; 0: none is due by time. */
     if (m->direct && mode != PMS_WATCH_OFF)
         watch->slow_ns = mode == PMS_WATCH_ALWAYS ? -1 : PMS_WATCH_SLOW_NS;
@@ -48,6 +49,11 @@ static int watch_ask(const struct pms_watch *watch, struct stat *st)
                         .st_size = (off_t)stx.stx_size,
                         .st_blocks = (blkcnt_t)stx.stx_blocks};
     return 0;
+}
+
+static int64_t watch_time(const struct pms_watch *watch)
+{
+    return watch->by_tick ? pms_watch_tick() : pms_watch_now();
 }
 
 static int64_t watch_ns(const struct timespec *t)
@@ -95,7 +101,7 @@ int pms_watch_remember(struct pms_watch *watch)
         watch->by_blocks = false;
     watch->young = watch_is_young(watch, &watch->last);
     watch->flags = watch_flags(fd);
-    watch->looked_ns = pms_watch_now();
+    watch->looked_ns = watch_time(watch);
     return PMS_OK;
 }
 
@@ -166,7 +172,7 @@ uint32_t pms_watch_look(struct pms_watch *watch, bool full)
         watch->last = st;
         watch->young = watch_is_young(watch, &st);
     }
-    watch->looked_ns = pms_watch_now();
+    watch->looked_ns = watch_time(watch);
     return found;
 }
 
