@@ -111,9 +111,9 @@ int pms_action_reserve(struct pms_heap *heap)
 
 /* ---- bits of a span ---- */
 
-static inline uint64_t bitmap_off(const struct pms_heap *heap, uint64_t page, uint32_t block)
+static inline uint64_t bitmap_off(const struct pms_heap *heap, uint64_t page)
 {
-    return pms_desc_off(heap, page) + PMS_DESC_BYTES + block / 64 * 8;
+    return pms_desc_off(heap, page) + PMS_DESC_BYTES;
 }
 
 static inline int bit_get(const uint64_t *bits, uint32_t i)
@@ -163,11 +163,51 @@ struct place {
     uint32_t block;
     uint64_t page;     /* head */
     uint64_t capacity; /* bytes */
+    struct pms_span *span; /* its DRAM state; NULL: a run, or nobody has looked at it yet */
 };
+
+static int inside_span(uint64_t off, uint64_t head_page, uint32_t cls, struct place *out)
+{
+    uint64_t inside = off - head_page * PMS_PAGE;
+    uint32_t size = pms_classes[cls].size, kind = PMS_PAGE_SPAN;
+    if (inside % size || inside / size >= pms_classes[cls].blocks)
+        return PMS_FAIL(PMS_E_CORRUPT, "an offset points into the middle of a block", off, size,
+                        inside % size);
+    if (pms_classes[cls].pages != PMS_SPAN_PAGES)
+        kind = PMS_PAGE_BIGSPAN;
+    *out = (struct place){kind, cls, (uint32_t)(inside / size), head_page, size, NULL};
+    return PMS_OK;
+}
+
+/* The DRAM state of the span that a page is of, if it has been looked at: then its descriptor has
+ * been checked, and changes with it alone. */
+static inline struct pms_span *span_of(const struct pms_heap *heap, uint64_t page)
+{
+    uint64_t i = page / PMS_SPAN_PAGES, big = i & ~(uint64_t)(PMS_BIGSPAN_PAGES / PMS_SPAN_PAGES - 1);
+    if (PMS_UNLIKELY(i >= heap->span_room))
+        return NULL;
+    struct pms_span *span = heap->span[i];
+    if (PMS_LIKELY(span != NULL))
+        return span;
+    span = heap->span[big];
+    return span && pms_classes[span->cls].pages == PMS_BIGSPAN_PAGES ? span : NULL;
+}
+
+static int locate_cold(const struct pms_heap *heap, uint64_t off, struct place *out);
+
+static inline int locate(const struct pms_heap *heap, uint64_t off, struct place *out)
+{
+    struct pms_span *span = span_of(heap, off / PMS_PAGE);
+    if (PMS_UNLIKELY(span == NULL))
+        return locate_cold(heap, off, out);
+    PMS_TRY(inside_span(off, span->page, span->cls, out));
+    out->span = span;
+    return PMS_OK;
+}
 
 /* A span's head is found by alignment; docs/format.md, "Heap", says why that is never
  * ambiguous. */
-static int locate(const struct pms_heap *heap, uint64_t off, struct place *out)
+static int locate_cold(const struct pms_heap *heap, uint64_t off, struct place *out)
 {
     static const uint64_t mask[2] = {PMS_BIGSPAN_PAGES - 1, PMS_SPAN_PAGES - 1};
     uint64_t page = off / PMS_PAGE;
@@ -185,13 +225,7 @@ static int locate(const struct pms_heap *heap, uint64_t off, struct place *out)
         if (cls >= pms_class_count || pms_classes[cls].pages != mask[i] + 1)
             return PMS_FAIL(PMS_E_CORRUPT, "a span has an unknown size class",
                             head_page * PMS_PAGE, pms_class_count, cls);
-        uint64_t inside = off - head_page * PMS_PAGE;
-        uint32_t size = pms_classes[cls].size;
-        if (inside % size || inside / size >= pms_classes[cls].blocks)
-            return PMS_FAIL(PMS_E_CORRUPT, "an offset points into the middle of a block", off,
-                            size, inside % size);
-        *out = (struct place){kind, cls, (uint32_t)(inside / size), head_page, size};
-        return PMS_OK;
+        return inside_span(off, head_page, cls, out);
     }
     uint64_t desc = pms_desc_off(heap, page);
     uint64_t head = desc ? pms_rd(heap->ws, desc) : 0;
@@ -202,7 +236,7 @@ static int locate(const struct pms_heap *heap, uint64_t off, struct place *out)
     if (pages == 0 || pages > heap->super->size / PMS_PAGE - page)
         return PMS_FAIL(PMS_E_CORRUPT, "a run of pages is longer than the pool", off,
                         heap->super->size / PMS_PAGE, pages);
-    *out = (struct place){PMS_PAGE_RUN, 0, 0, page, pages * PMS_PAGE};
+    *out = (struct place){PMS_PAGE_RUN, 0, 0, page, pages * PMS_PAGE, NULL};
     return PMS_OK;
 }
 
@@ -211,7 +245,8 @@ int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity)
     struct place at;
     PMS_TRY(locate(heap, off, &at));
     if (at.kind != PMS_PAGE_RUN) {
-        uint64_t word = pms_rd(heap->ws, bitmap_off(heap, at.page, at.block));
+        uint64_t bitmap = at.span ? at.span->bitmap : bitmap_off(heap, at.page);
+        uint64_t word = pms_rd(heap->ws, bitmap + at.block / 64 * 8);
         if (!(word >> at.block % 64 & 1))
             return PMS_FAIL(PMS_E_CORRUPT, "an offset points to a free block", off, at.capacity,
                             0);
@@ -307,12 +342,9 @@ int pms_free(struct pms_heap *heap, uint64_t off)
         PMS_TRY(free_run(heap, off, &at));
     } else {
         /* The DRAM state must be read before the bit changes: see H1, H2. */
-        struct pms_span *span = pms_span_load(heap, at.page, at.cls);
-        if (!span)
+        struct pms_span *span = at.span ? at.span : pms_span_load(heap, at.page, at.cls);
+        if (PMS_UNLIKELY(!span))
             return PMS_FAIL_NOMEM("look at free blocks", sizeof *span);
-        if (span->cls != at.cls)
-            return PMS_FAIL(PMS_E_CORRUPT, "a span has changed its size class", off, span->cls,
-                            at.cls);
         uint64_t word_off = span->bitmap + at.block / 64 * 8;
         uint64_t word = pms_rd(heap->ws, word_off), bit = 1ull << at.block % 64;
         if (!(word & bit))
@@ -453,8 +485,8 @@ static void make_available(struct pms_heap *heap, uint64_t off, uint64_t pages)
         pms_pages_give(heap, off / PMS_PAGE, pages);
     } else if (locate(heap, off, &at) == PMS_OK && at.kind != PMS_PAGE_RUN) {
         /* else: its span was undone too, and comes as pages */
-        struct pms_span *span = pms_span_load(heap, at.page, at.cls);
-        if (span && span->cls == at.cls)
+        struct pms_span *span = at.span ? at.span : pms_span_load(heap, at.page, at.cls);
+        if (span)
             span_offer(heap, span, at.block);
     }
 }
