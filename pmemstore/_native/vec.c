@@ -44,7 +44,7 @@ int pms_vec_load(const struct pms_pool *pool, uint64_t list, struct pms_vec *vec
     return PMS_OK;
 }
 
-int pms_vec_node(const struct pms_pool *pool, uint64_t off, uint32_t *used)
+static inline int node_used(const struct pms_pool *pool, uint64_t off, uint32_t *used)
 {
     if ((off & 15u) || !pms_off_ok(&pool->heap, off, sizeof(struct pms_node_pm)))
         return PMS_FAIL(PMS_E_CORRUPT, "offset of a list node", off, 0, 0);
@@ -56,7 +56,12 @@ int pms_vec_node(const struct pms_pool *pool, uint64_t off, uint32_t *used)
     return PMS_OK;
 }
 
-static int leaf_head(const struct pms_pool *pool, uint64_t off, uint32_t *used, uint32_t *room)
+int pms_vec_node(const struct pms_pool *pool, uint64_t off, uint32_t *used)
+{
+    return node_used(pool, off, used);
+}
+
+static inline int leaf_head(const struct pms_pool *pool, uint64_t off, uint32_t *used, uint32_t *room)
 {
     if ((off & 15u) || !pms_off_ok(&pool->heap, off, PMS_LINE))
         return PMS_FAIL(PMS_E_CORRUPT, "offset of a list leaf", off, 0, 0);
@@ -133,20 +138,11 @@ static inline int pick_kid(const struct pms_pool *pool, uint64_t node, uint32_t 
     return PMS_OK;
 }
 
-int pms_vec_seek(const struct pms_pool *pool, const struct pms_vec *vec, uint64_t index,
-                 struct pms_vec_path *path)
+/* The end of a way: cell `rest` of a leaf that its parent, or the header, says to have `total`. */
+static inline int seek_leaf(const struct pms_pool *pool, const struct pms_vec *vec,
+                            uint64_t off, uint64_t total, uint64_t rest,
+                            struct pms_vec_path *path)
 {
-    uint64_t off = vec->root, total = vec->count, rest = index, most = 1;
-    for (uint32_t level = vec->height; level > 0; level--)
-        most *= PMS_LEAF_CELLS; /* 63 ** 8 < 2 ** 48 */
-    for (uint32_t level = vec->height; level > 0; level--, most /= PMS_LEAF_CELLS) {
-        path->off[level] = off;
-        PMS_TRY(pms_vec_node(pool, off, &path->used[level]));
-        PMS_TRY(pick_kid(pool, off, path->used[level], total, most, &rest, &path->at[level]));
-        uint64_t item = pms_vec_item(off, path->at[level]);
-        off = pms_get(pool, item);
-        total = pms_get(pool, item + 8);
-    }
     path->off[0] = off;
     path->at[0] = (uint32_t)rest;
     PMS_TRY(leaf_head(pool, off, &path->used[0], &path->room));
@@ -155,6 +151,45 @@ int pms_vec_seek(const struct pms_pool *pool, const struct pms_vec *vec, uint64_
     if (vec->height && path->room != PMS_LEAF_CELLS)
         return PMS_FAIL(PMS_E_CORRUPT, "room of a list leaf", off, PMS_LEAF_CELLS, path->room);
     return PMS_OK;
+}
+
+int pms_vec_seek(const struct pms_pool *pool, const struct pms_vec *vec, uint64_t index,
+                 struct pms_vec_path *path)
+{
+    uint64_t off = vec->root, total = vec->count, rest = index, most = 1;
+    for (uint32_t level = vec->height; level > 0; level--)
+        most *= PMS_LEAF_CELLS; /* 63 ** 8 < 2 ** 48 */
+    for (uint32_t level = vec->height; level > 0; level--, most /= PMS_LEAF_CELLS) {
+        path->off[level] = off;
+        PMS_TRY(node_used(pool, off, &path->used[level]));
+        PMS_TRY(pick_kid(pool, off, path->used[level], total, most, &rest, &path->at[level]));
+        uint64_t item = pms_vec_item(off, path->at[level]);
+        off = pms_get(pool, item);
+        total = pms_get(pool, item + 8);
+    }
+    return seek_leaf(pool, vec, off, total, rest, path);
+}
+
+/* The last kid of each node: nothing is to be counted for that.  Its count is what the kids before it
+ * leave of the node's, so no more than that, and all of it where there is no other. */
+int pms_vec_seek_last(const struct pms_pool *pool, const struct pms_vec *vec,
+                      struct pms_vec_path *path)
+{
+    uint64_t off = vec->root, total = vec->count;
+    for (uint32_t level = vec->height; level > 0; level--) {
+        uint32_t used;
+        PMS_TRY(node_used(pool, off, &used));
+        path->off[level] = off;
+        path->used[level] = used;
+        path->at[level] = used - 1;
+        uint64_t cells = cells_of(pool, off, used - 1);
+        if (PMS_UNLIKELY(cells == 0 || cells > total || (used == 1 && cells != total)))
+            return PMS_FAIL(PMS_E_CORRUPT, "counts of a list node do not add up", off, total,
+                            cells);
+        off = pms_get(pool, pms_vec_item(off, used - 1));
+        total = cells;
+    }
+    return seek_leaf(pool, vec, off, total, total - 1, path);
 }
 
 /* Header, then the way to a cell; PMS_MISSING behind the end. */

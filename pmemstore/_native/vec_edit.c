@@ -203,7 +203,10 @@ static int seek_place(const struct pms_pool *pool, const struct pms_vec *vec, ui
                       struct pms_vec_path *path)
 {
     uint64_t append = index == vec->count;
-    PMS_TRY(pms_vec_seek(pool, vec, index - append, path));
+    if (append)
+        PMS_TRY(pms_vec_seek_last(pool, vec, path));
+    else
+        PMS_TRY(pms_vec_seek(pool, vec, index, path));
     path->at[0] += (uint32_t)append;
     return PMS_OK;
 }
@@ -233,9 +236,28 @@ int pms_list_insert(struct pms_pool *pool, uint64_t list, uint64_t index,
     return PMS_OK;
 }
 
+/* What an append mostly is: the last leaf has room for the cell. */
 int pms_list_append(struct pms_pool *pool, uint64_t list, const struct pms_val *value)
 {
-    return pms_list_insert(pool, list, pms_list_len(pool, list), value);
+    struct pms_vec vec;
+    struct pms_vec_path path;
+    struct item cell;
+    PMS_TRY(pms_vec_load(pool, list, &vec));
+    if (PMS_UNLIKELY(!vec.root))
+        return pms_list_insert(pool, list, 0, value);
+    PMS_TRY(pms_vec_seek_last(pool, &vec, &path));
+    PMS_TRY(pms_cell_make(pool, value, cell.word));
+    uint32_t used = path.used[0];
+    path.at[0] = used;
+    if (PMS_UNLIKELY(used == path.room)) {
+        PMS_TRY(insert_item(pool, &vec, &path, &cell));
+    } else {
+        write_items(pool, path.off[0], used, 1, &cell);
+        pms_put(pool, path.off[0], leaf_word(path.room, used + 1));
+        add_to_path(pool, &vec, &path, 1);
+    }
+    pms_object_changed(pool, list);
+    return PMS_OK;
 }
 
 /* ---- going ------------------------------------------------------------------------- */

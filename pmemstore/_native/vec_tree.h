@@ -32,6 +32,9 @@ int pms_vec_load(const struct pms_pool *pool, uint64_t list, struct pms_vec *vec
 /* The way to cell `index` < count, every block on it checked. */
 int pms_vec_seek(const struct pms_pool *pool, const struct pms_vec *vec, uint64_t index,
                  struct pms_vec_path *path);
+/* The same to the last cell of a list that has one. */
+int pms_vec_seek_last(const struct pms_pool *pool, const struct pms_vec *vec,
+                      struct pms_vec_path *path);
 /* Items in use of the node at off, 1 <= used <= PMS_NODE_KIDS. */
 int pms_vec_node(const struct pms_pool *pool, uint64_t off, uint32_t *used);
 
