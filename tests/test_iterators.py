@@ -153,6 +153,29 @@ def test_few_large_values_are_taken_ahead(kind: Any, pool: Pool) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("kind", [list, deque])
+def test_few_large_items_are_taken_ahead(kind: Any, pool: Pool) -> None:
+    """Eight by the first look of an iterator, then one alone; a search looks likewise."""
+    size = 1 << 18
+    pool.root["l"] = kind([bytes(size)] * 64)
+    items = pool.root["l"]
+
+    def highest(act: Callable[[], object]) -> int:
+        tracemalloc.start()
+        act()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    for walk in (iter(items), reversed(items)):
+        assert highest(lambda walk=walk: next(walk)) < 9 * size
+        for _ in range(7):
+            next(walk)
+        for _ in range(32):
+            assert highest(lambda walk=walk: next(walk)) < 2 * size
+    assert highest(lambda: items.count(b"")) < 9 * size
+
+
 # ---- that nobody can tell ----
 
 

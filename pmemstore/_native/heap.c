@@ -161,8 +161,8 @@ struct place {
     uint32_t kind; /* PMS_PAGE_SPAN, BIGSPAN, RUN */
     uint32_t cls;
     uint32_t block;
-    uint64_t page;     /* head */
-    uint64_t capacity; /* bytes */
+    uint64_t page;         /* head */
+    uint64_t capacity;     /* bytes */
     struct pms_span *span; /* its DRAM state; NULL: a run, or nobody has looked at it yet */
 };
 
@@ -183,7 +183,8 @@ static int inside_span(uint64_t off, uint64_t head_page, uint32_t cls, struct pl
  * been checked, and changes with it alone. */
 static inline struct pms_span *span_of(const struct pms_heap *heap, uint64_t page)
 {
-    uint64_t i = page / PMS_SPAN_PAGES, big = i & ~(uint64_t)(PMS_BIGSPAN_PAGES / PMS_SPAN_PAGES - 1);
+    uint64_t i = page / PMS_SPAN_PAGES,
+             big = i & ~(uint64_t)(PMS_BIGSPAN_PAGES / PMS_SPAN_PAGES - 1);
     if (PMS_UNLIKELY(i >= heap->span_room))
         return NULL;
     struct pms_span *span = heap->span[i];

@@ -61,7 +61,8 @@ int pms_vec_node(const struct pms_pool *pool, uint64_t off, uint32_t *used)
     return node_used(pool, off, used);
 }
 
-static inline int leaf_head(const struct pms_pool *pool, uint64_t off, uint32_t *used, uint32_t *room)
+static inline int leaf_head(const struct pms_pool *pool, uint64_t off, uint32_t *used,
+                            uint32_t *room)
 {
     if ((off & 15u) || !pms_off_ok(&pool->heap, off, PMS_LINE))
         return PMS_FAIL(PMS_E_CORRUPT, "offset of a list leaf", off, 0, 0);

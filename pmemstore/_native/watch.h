@@ -63,12 +63,12 @@ enum pms_watch_mode {
 struct pms_watch {
     const struct pms_map *map;
     int64_t slow_ns, period_ns; /* by mode */
-    int64_t began_ns;  /* the unit, or the one before it ended, if close_by */
-    int64_t ended_ns;  /* the last unit that was asked about */
-    int64_t looked_ns; /* by_tick: of pms_watch_tick */
-    bool close_by;     /* the last two ended within slow_ns of each other */
-    bool by_tick;      /* nothing can be cloned: the time since the last look is all that counts */
-    bool by_times;   /* direct: stores to prepared pages do not move times */
+    int64_t began_ns;           /* the unit, or the one before it ended, if close_by */
+    int64_t ended_ns;           /* the last unit that was asked about */
+    int64_t looked_ns;          /* by_tick: of pms_watch_tick */
+    bool close_by;              /* the last two ended within slow_ns of each other */
+    bool by_tick;  /* nothing can be cloned: the time since the last look is all that counts */
+    bool by_times; /* direct: stores to prepared pages do not move times */
     bool by_extents; /* the file system keeps blocks where they are, and tells */
     bool by_place;   /* ... and puts nothing we write elsewhere: no clone can make it */
     bool by_blocks;  /* st_blocks counts all that is allocated */

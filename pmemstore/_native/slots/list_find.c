@@ -10,6 +10,7 @@
 
 #define LOOK_MIN 8
 #define LOOK_MAX 256
+#define LOOK_BYTES 65536u /* so much at once, and the next one is looked at alone */
 
 #define SEARCH_CHANGED 1 /* besides 0, done, and -1, raised */
 
@@ -33,7 +34,7 @@ static int look(struct search *search)
 {
     struct pys_proxy *self = search->self;
     struct pms_pool *pool = pys_core(self);
-    uint64_t length, count = search->batch;
+    uint64_t length, bytes = 0, count = search->batch;
     int status = pys_enter_read(pool, self->handle);
     search->first = search->count = 0;
     if (status != PMS_OK)
@@ -46,9 +47,11 @@ static int look(struct search *search)
     search->writes = pys_writes(pool);
     search->count = (unsigned)count;
     memset(search->taken, 0, (size_t)count * sizeof search->taken[0]);
-    status = pys_list_take(self, search->at, count, search->taken);
+    status = pys_list_take(self, search->at, count, search->taken, &bytes);
     status = pys_leave_read(pool, status);
-    if (search->batch < LOOK_MAX)
+    if (bytes > LOOK_BYTES)
+        search->batch = 1;
+    else if (search->batch < LOOK_MAX)
         search->batch *= 2;
     if (status == PMS_OK)
         return 0;

@@ -2,12 +2,14 @@
  *
  * A list: items that are appended meanwhile are seen; one that shrinks ends the iteration.  A
  * deque whose items came, went or moved: RuntimeError, told by its version and by roll-backs, as
- * in dict_iter.c.  What was taken ahead is served only while nobody has written to the pool.  Small
- * items that have been served keep their place, and are filled again (again.h).
+ * in dict_iter.c.  What was taken ahead is served only while nobody has written to the pool.  One
+ * entry into the core takes up to AHEAD_MAX items; once they had more than AHEAD_BYTES, one alone.
+ * Small items that have been served keep their place, and are filled again (again.h).
  */
 #include "again.h"
 
 #define AHEAD_MAX 32
+#define AHEAD_BYTES 65536u
 
 struct list_iter {
     PyObject ob_base;
@@ -19,6 +21,7 @@ struct list_iter {
     uint64_t version, aborts; /* when it began */
     uint32_t level;           /* index into owner->aborts */
     unsigned head, count, batch, made;
+    int large;                         /* the last look took many bytes */
     struct pys_taken ahead[AHEAD_MAX]; /* `made` of them are places */
 };
 
@@ -104,7 +107,7 @@ static int look_ahead(struct list_iter *self, struct pys_proxy *list)
 {
     struct pms_handle *handle = list->handle;
     struct pms_pool *pool = handle->pool;
-    uint64_t index, start, count;
+    uint64_t index, start, count, bytes = 0;
     int status = pys_enter_read(pool, handle);
     if (status != PMS_OK)
         return status;
@@ -127,7 +130,8 @@ static int look_ahead(struct list_iter *self, struct pys_proxy *list)
     }
     pys_places_make(self->ahead, sizeof self->ahead[0], &self->made, (unsigned)count);
     self->count = (unsigned)count;
-    status = pys_list_take(list, start, count, self->ahead);
+    status = pys_list_take(list, start, count, self->ahead, &bytes);
+    self->large = bytes > AHEAD_BYTES;
     return pys_leave_read(pool, status);
 }
 
@@ -168,6 +172,8 @@ static PyObject *list_iter_next(PyObject *obj)
     if (self->head < self->count) {
         if (PMS_LIKELY(is_fresh(self)))
             return serve(self);
+        self->batch = 1;
+    } else if (self->large) {
         self->batch = 1;
     } else if (self->batch < AHEAD_MAX) {
         self->batch *= 2;

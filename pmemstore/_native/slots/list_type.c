@@ -280,7 +280,7 @@ static PyObject *list_extend(PyObject *self, PyObject *items)
 /* ---- runs of items ---- */
 
 int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
-                  struct pys_taken *taken)
+                  struct pys_taken *taken, uint64_t *bytes)
 {
     struct pms_pool *pool = pys_core(self);
     uint64_t cell, cells, done = 0;
@@ -289,6 +289,7 @@ int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
         PMS_TRY(pms_list_run(pool, self->handle->off, start + done, &cell, &cells));
         for (; cells > 0 && done < count; cells--, done++, cell += sizeof(struct pms_cell_pm)) {
             PMS_TRY(pms_cell_read(pool, cell, &val));
+            *bytes += val.len;
             PMS_TRY(pys_take_again(pool, &val, &taken[done]));
         }
     }
@@ -303,7 +304,7 @@ PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count,
     struct pms_pool *pool = pys_core(self);
     struct pys_taken *taken = NULL;
     PyObject *list = NULL;
-    uint64_t have = 0;
+    uint64_t have = 0, bytes = 0;
     int status = pys_enter_read(pool, self->handle);
     if (status == PMS_OK) {
         have = pms_list_len(pool, self->handle->off);
@@ -318,7 +319,7 @@ PyObject *pys_list_range(struct pys_proxy *self, uint64_t start, uint64_t count,
         have = count < have ? count : have;
         taken = calloc(have != 0 ? (size_t)have : 1, sizeof *taken);
         status = taken != NULL
-                     ? pys_list_take(self, start, have, taken)
+                     ? pys_list_take(self, start, have, taken, &bytes)
                      : PMS_FAIL(PMS_E_NOMEM, "copying a list", 0, have * sizeof *taken, 0);
         status = pys_leave_read(pool, status);
     }

@@ -361,9 +361,9 @@ PyObject *pys_list_empty(PyObject *self, PyObject *unused);
 int pys_list_put(struct pys_proxy *self, void *unused, const struct pms_val *value);
 int pys_deque_put(struct pys_proxy *self, void *end, const struct pms_val *value);
 /* Pool entered: take items [start, start + count), which must be there; taken is zeroed, or has
- * objects that may be filled again (again.h). */
+ * objects that may be filled again (again.h).  *bytes grows by those of the items. */
 int pys_list_take(struct pys_proxy *self, uint64_t start, uint64_t count,
-                  struct pys_taken *taken);
+                  struct pys_taken *taken, uint64_t *bytes);
 /* A list of those of the items that are there; None if the list is not `length` long, unless
  * that is PYS_ANY_LENGTH. */
 #define PYS_ANY_LENGTH UINT64_MAX
