@@ -30,25 +30,39 @@ static inline uint64_t pms_hash_mix(uint64_t a, uint64_t b)
     return a ^ b ^ (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t pms_hash(const void *data, size_t len, uint64_t seed)
+/* In three parts, for bytes that do not lie in one place.  len: of all of them. */
+static inline uint64_t pms_hash_begin(size_t len, uint64_t seed)
+{
+    return seed ^ PMS_HASH_P0 ^ (uint64_t)len;
+}
+
+/* A multiple of 16 bytes. */
+static inline uint64_t pms_hash_more(uint64_t h, const void *data, size_t bytes)
 {
     const unsigned char *p = data;
-    uint64_t h = seed ^ PMS_HASH_P0 ^ (uint64_t)len;
     uint64_t x, y;
-    size_t left = len;
-    for (; left >= 16; left -= 16, p += 16) {
+    for (; bytes >= 16; bytes -= 16, p += 16) {
         memcpy(&x, p, 8);
         memcpy(&y, p + 8, 8);
         h = pms_hash_mix(x ^ PMS_HASH_P1 ^ h, y ^ PMS_HASH_P2) + PMS_HASH_P3;
     }
-    if (left) {
-        unsigned char tail[16] = {0};
-        memcpy(tail, p, left);
-        memcpy(&x, tail, 8);
-        memcpy(&y, tail + 8, 8);
-        h = pms_hash_mix(x ^ PMS_HASH_P1 ^ h, y ^ PMS_HASH_P2) + PMS_HASH_P3;
-    }
+    return h;
+}
+
+static inline uint64_t pms_hash_end(uint64_t h, size_t len)
+{
     return pms_hash_mix(h ^ PMS_HASH_P1, (uint64_t)len ^ PMS_HASH_P2);
+}
+
+static inline uint64_t pms_hash(const void *data, size_t len, uint64_t seed)
+{
+    uint64_t h = pms_hash_more(pms_hash_begin(len, seed), data, len);
+    if (len & 15u) {
+        unsigned char tail[16] = {0};
+        memcpy(tail, (const unsigned char *)data + (len & ~(size_t)15), len & 15u);
+        h = pms_hash_more(h, tail, sizeof tail);
+    }
+    return pms_hash_end(h, len);
 }
 
 #endif

@@ -174,6 +174,17 @@ int pms_anchor_read(const struct pms_medium *medium, struct pms_anchor_pm *out, 
 
 /* ---- reading frames ---- */
 
+/* Of n bytes, as if the field csum were zero: its checksum was taken so. */
+static uint64_t frame_sum(const uint8_t *at, uint64_t n, uint64_t salt)
+{
+    struct pms_frame_pm head;
+    static_assert(sizeof head % 16 == 0 && PMS_LINE % 16 == 0, "what pms_hash_more takes");
+    memcpy(&head, at, sizeof head);
+    head.csum = 0;
+    uint64_t h = pms_hash_more(pms_hash_begin(n, salt), &head, sizeof head);
+    return pms_hash_end(pms_hash_more(h, at + sizeof head, n - sizeof head), n);
+}
+
 static int frame_at(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
                     uint64_t pos, uint64_t seq, uint64_t salt, struct pms_frame_ref *out)
 {
@@ -187,14 +198,7 @@ static int frame_at(const struct pms_medium *medium, uint64_t log_off, uint64_t 
     uint64_t n = pms_frame_bytes(f.words);
     if (n > log_bytes - pos)
         return PMS_MISSING;
-    /* The checksum was taken with its own field zero. */
-    uint8_t *copy = malloc(n);
-    if (!copy)
-        return PMS_FAIL_NOMEM("read a log frame", n);
-    memcpy(copy, at, n);
-    memset(copy + offsetof(struct pms_frame_pm, csum), 0, 8);
-    uint64_t csum = pms_hash(copy, n, salt);
-    free(copy);
+    uint64_t csum = frame_sum(at, n, salt);
     if (csum != f.csum)
         return PMS_MISSING;
     *out = (struct pms_frame_ref){.seq = seq,

@@ -19,6 +19,7 @@ static void persist_cpu_flush_none(const void *addr, size_t len)
 
 #include <cpuid.h>
 #include <immintrin.h>
+#include <stdatomic.h>
 
 #define PMS_CPUID0_EBX_HYGON 0x6f677948u /* "Hygo" */
 #define PMS_CPUID1_EDX_CLFLUSH (1u << 19)
@@ -73,30 +74,49 @@ static void persist_cpu_nt_copy(void *dst, const void *src, size_t len)
     }
 }
 
-/* CPUID, which costs microseconds on a virtual machine. */
-static bool persist_cpu_ask(enum pms_flush_kind kind)
+/* What CPUID has answered: a bit per kind of flush, and one for the maker. */
+#define CPU_ASKED 1u /* PMS_FLUSH_AUTO is none of the kinds */
+#define CPU_AMD_KIN (1u << 31)
+static _Atomic uint32_t cpu_known;
+
+static uint32_t persist_cpu_ask(void)
 {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    switch (kind) {
-    case PMS_FLUSH_CLFLUSH:
-        return __get_cpuid(1, &a, &b, &c, &d) && (d & PMS_CPUID1_EDX_CLFLUSH);
-    case PMS_FLUSH_CLFLUSHOPT:
-        return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & PMS_CPUID7_EBX_CLFLUSHOPT);
-    case PMS_FLUSH_CLWB:
-        return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & PMS_CPUID7_EBX_CLWB);
-    default:
-        return false;
+    unsigned a = 0, b = 0, c = 0, d = 0, maker = 0;
+    uint32_t known = CPU_ASKED;
+    unsigned leaves = __get_cpuid_max(0, &maker);
+    if (leaves >= 1) {
+        __cpuid(1, a, b, c, d);
+        known |= d & PMS_CPUID1_EDX_CLFLUSH ? 1u << PMS_FLUSH_CLFLUSH : 0;
     }
+    if (leaves >= 7) {
+        __cpuid_count(7, 0, a, b, c, d);
+        known |= b & PMS_CPUID7_EBX_CLFLUSHOPT ? 1u << PMS_FLUSH_CLFLUSHOPT : 0;
+        known |= b & PMS_CPUID7_EBX_CLWB ? 1u << PMS_FLUSH_CLWB : 0;
+    }
+    if (maker == signature_AMD_ebx || maker == PMS_CPUID0_EBX_HYGON)
+        known |= CPU_AMD_KIN;
+    atomic_store_explicit(&cpu_known, known, memory_order_relaxed);
+    return known;
+}
+
+/* On a virtual machine each question costs 5 us: they are asked when the library is loaded, not in
+ * the first open. */
+__attribute__((constructor)) static void persist_cpu_ask_early(void)
+{
+    (void)persist_cpu_ask();
+}
+
+static uint32_t persist_cpu_facts(void)
+{
+    uint32_t known = atomic_load_explicit(&cpu_known, memory_order_relaxed);
+    return known ? known : persist_cpu_ask();
 }
 
 bool pms_cpu_has_flush(enum pms_flush_kind kind)
 {
-    static _Atomic int known[PMS_FLUSH_CLWB + 1]; /* 0: not asked yet, 1: no, 2: yes */
     if (kind <= PMS_FLUSH_NONE || kind > PMS_FLUSH_CLWB)
         return kind == PMS_FLUSH_NONE;
-    if (known[kind] == 0)
-        known[kind] = persist_cpu_ask(kind) ? 2 : 1;
-    return known[kind] == 2;
+    return (persist_cpu_facts() >> kind & 1u) != 0;
 }
 
 enum pms_flush_kind pms_cpu_best_flush(void)
@@ -112,14 +132,7 @@ enum pms_flush_kind pms_cpu_best_flush(void)
  * hundred bytes a write-back is faster. */
 static bool persist_cpu_lines_past_caches(void)
 {
-    static _Atomic int known; /* 0: not asked yet, 1: no, 2: yes */
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    if (known == 0) {
-        bool kin = __get_cpuid(0, &a, &b, &c, &d) &&
-                   (b == signature_AMD_ebx || b == PMS_CPUID0_EBX_HYGON);
-        known = kin ? 2 : 1;
-    }
-    return known == 2;
+    return (persist_cpu_facts() & CPU_AMD_KIN) != 0;
 }
 
 void pms_cpu_bind(struct pms_medium *m, enum pms_flush_kind kind)

@@ -338,10 +338,10 @@ static int settle_extents(struct pms_recovery *r, const struct frame *f, int wri
     return PMS_OK;
 }
 
-/* The first frame whose ranges may not be durable.  On direct media each frame was fenced before
- * the next: what one of the last few names may be in the caches alone, and so may what a unit
- * names that is not settled.  The ranges of others need no look, and they lie all over the heap.
- * Else a page may be in the page cache alone. */
+/* The first frame that may not be durable, or whose ranges may not be.  On direct media each frame
+ * was fenced before the next: the last one may be in the caches alone, and so may what one of the
+ * last few names, or a unit that is not settled.  The others need no look, and their ranges lie all
+ * over the heap.  Else a page may be in the page cache alone. */
 static size_t first_unsettled(const struct pms_recovery *r)
 {
     if (!r->medium->direct || r->anchor.mode != PMS_MODE_DIRECT || r->frames <= PMS_REDO_LAG)
@@ -361,12 +361,11 @@ static int settle_log(struct pms_recovery *r, const struct pms_log *log)
     int write = !m->direct && !r->read_only;
     pms_flush(m, PMS_ANCHOR_OFF, PMS_LINE);
     pms_flush(m, PMS_ANCHOR_OFF + PMS_PAGE, PMS_LINE);
-    for (size_t i = 0; i < r->frames; i++) {
+    for (size_t i = unsettled; i < r->frames; i++) {
         const struct frame *f = &r->frame[i];
         uint64_t off = log->off + f->ref.pos;
         pms_flush(m, off, f->ref.bytes);
-        if (i >= unsettled)
-            settle_named(r, f);
+        settle_named(r, f);
         if (write)
             PMS_TRY(pms_write(m, off, m->base + off, f->ref.bytes));
         PMS_TRY(settle_extents(r, f, write));
