@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import errno
 import os
-import stat
 import warnings
+import weakref
 
 from pmemstore import health as healths
 from pmemstore._native import ffi, lib, raise_status
@@ -22,10 +22,17 @@ __all__ = ["lock_holder", "open"]
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
+# cffi takes its time for the first use of a type, or of a name, so not in open().
 _OPTIONS = ffi.typeof("struct pms_options *")
 _POOL = ffi.typeof("struct pms_pool **")
 _ADDRESS = ffi.typeof("uintptr_t")
-_DEFAULTS = ffi.new(_OPTIONS)  # cffi takes its time for the first of a type, so not in open()
+_USUAL = {"prepare": PREPARE[None], "watch": WATCH["auto"], "protect": PROTECT[None]}
+#: What the core is told if nothing but the flag is given; never changed.
+_PLAIN = {flag: ffi.new(_OPTIONS, {"flag": flag.encode(), **_USUAL}) for flag in "rwcn"}
+_NOTHING = (None,) * 8
+_place, _open = lib.pms_pool_place, lib.pms_pool_open
+_NONE, _LINK = lib.PMS_PLACE_NONE, lib.PMS_PLACE_LINK
+_OK, _INTR = lib.PMS_OK, lib.PMS_E_INTR
 
 
 def open(
@@ -118,45 +125,43 @@ def open(
         raise ValueError(f"protect must be None, 'flags', 'lease' or 'auto', not {protect!r}")
     if protect is not None and flag == "r":
         raise ValueError("protect is for pools that are open for writing, not for flag 'r'")
-    name = os.fsencode(path)
-    text = os.fsdecode(path)
+    path = os.fspath(path)
+    name, text = os.fsencode(path), os.fsdecode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
-    options = ffi.new(_OPTIONS, _DEFAULTS[0])
-    options.flag = flag.encode()
-    options.size = 0 if size is None else parse_size(size, "size")
-    options.limit = 0 if limit is None else parse_size(limit, "limit")
-    options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
-    options.require = 0 if require is None else TIERS[require]
-    options.prepare = PREPARE[prepare]
-    options.watch = WATCH[watch]
-    options.protect = PROTECT[protect]
-    options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
-    options.refuse_shutdowns = refuse_unsafe_shutdown
-    if recorder is not None:
-        recorder._record_pool(options)
+    options = _PLAIN[flag]
+    given = (size, limit, log_size, require, timeout, prepare, protect, recorder)
+    if given != _NOTHING or watch != "auto" or refuse_unsafe_shutdown:
+        options = ffi.new(_OPTIONS, options[0])
+        options.size = 0 if size is None else parse_size(size, "size")
+        options.limit = 0 if limit is None else parse_size(limit, "limit")
+        options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
+        options.require = 0 if require is None else TIERS[require]
+        options.prepare = PREPARE[prepare]
+        options.watch = WATCH[watch]
+        options.protect = PROTECT[protect]
+        options.timeout_ns = 0 if timeout is None else max(1, int(min(timeout, 9e9) * 1e9))
+        options.refuse_shutdowns = refuse_unsafe_shutdown
+        if recorder is not None:
+            recorder._record_pool(options)
 
     out = ffi.new(_POOL)
     # "n" renames a new file into place: where the link points to, not over the link.  And the
     # process may change its directory.
-    try:
-        there: os.stat_result | None = os.lstat(name)
-    except OSError:
-        there = None
-    if there is not None and stat.S_ISLNK(there.st_mode):
-        target, there = os.path.realpath(name), None
+    device = _place(name)
+    if device == _LINK:
+        target, device = os.path.realpath(name), _NONE
     else:
         target = name if name[:1] == b"/" else os.path.join(os.getcwdb(), name)
     counted = (
-        healths.count_below(os.fsdecode(target))
-        if there is None
-        else healths.count_on(there.st_dev)
+        healths.count_below(os.fsdecode(target)) if device == _NONE else healths.count_on(device)
     )
     if counted is not None:
+        options = ffi.new(_OPTIONS, options[0])
         options.shutdown_device, options.shutdowns = counted
-    while (status := lib.pms_pool_open(target, options, out)) == lib.PMS_E_INTR:
+    while (status := _open(target, options, out)) == _INTR:
         pass
-    if status != lib.PMS_OK:
+    if status != _OK:
         _raise_open(status, text)
     pool = Pool()
     pool.path = text
@@ -168,7 +173,7 @@ def open(
     pool._schemas_current = {}
     pool._schemas_owner = {}
     pool._attach(int(ffi.cast(_ADDRESS, out[0])), text)
-    open_pools.add(pool)
+    open_pools.add(weakref.ref(pool, open_pools.discard))
     try:
         if counted is not None and out[0].shutdowns_met:
             sentence = healths.shutdown_text(remembered(out[0]), counted[1])

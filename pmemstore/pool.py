@@ -332,7 +332,7 @@ class Pool(_slots.PoolBase):
         address = self._address
         if address == 0:
             return
-        open_pools.discard(self)
+        open_pools.discard(weakref.ref(self))
         self._root_dict = None
         self._schemas_seen.clear()
         self._schemas_current.clear()
@@ -431,12 +431,16 @@ def _parts(super_: Any) -> list[healths.Part]:
     ]
 
 
-open_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+#: References that leave the set with their pools.
+open_pools: set[weakref.ref[Pool]] = set()
 
 
 @atexit.register
 def _close_all() -> None:
-    for pool in list(open_pools):
+    for reference in open_pools.copy():
+        pool = reference()
+        if pool is None:
+            continue
         try:
             pool.close()
         except (PmemstoreError, OSError) as error:

@@ -625,6 +625,14 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
     return status == PMS_OK ? settle(opt, out) : status;
 }
 
+int64_t pms_pool_place(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return PMS_PLACE_NONE;
+    return S_ISLNK(st.st_mode) ? PMS_PLACE_LINK : (int64_t)st.st_dev;
+}
+
 int pms_pool_open(const char *path, const struct pms_options *opt, struct pms_pool **out)
 {
     *out = NULL;

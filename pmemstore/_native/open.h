@@ -38,6 +38,10 @@ struct pms_options {
 #define PMS_LOG_DEFAULT (4ull << 20)
 #define PMS_RESERVE_DEFAULT (1ull << 40) /* address space of a pool without a limit */
 
+/* The device that this file is on, before it is opened. */
+#define PMS_PLACE_NONE (-1) /* there is no such file, or it cannot be looked at */
+#define PMS_PLACE_LINK (-2) /* a symbolic link */
+int64_t pms_pool_place(const char *path);
 int pms_pool_open(const char *path, const struct pms_options *options, struct pms_pool **out);
 /* pms_pool_drop (object.h): the last user lets go of the struct, after close. */
 

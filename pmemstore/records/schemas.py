@@ -36,12 +36,8 @@ class Schema(_slots.SchemaBase):
     plan: Plan | None
     version: int
 
-    def read(self, name: str | None = None) -> None:
+    def read(self) -> None:
         """Read what is stored, once; nothing of it is believed.
-
-        Args:
-            name: Under which the pool has it: a class that has it, too, is perhaps the same to the
-                last byte.
 
         Raises:
             PoolCorruptError: The description does not describe the stored layout.
@@ -49,10 +45,6 @@ class Schema(_slots.SchemaBase):
         if hasattr(self, "info"):
             return
         size, fingerprint, places, packed, text = self._load()
-        for cls in _known(name) if packed else ():
-            if cls.__record__.stored == (size, fingerprint, places, text):
-                self.info, self.version = cls.__record__, 1
-                return
         if packed:
             text = unpack(lib.PMS_TAG_PACKED, text)
         try:
@@ -96,12 +88,12 @@ _slots.set_type(lib.PMS_TAG_SCHEMA, Schema)
 # ---- classes of this process
 
 _declared: dict[str, weakref.WeakValueDictionary[tuple[str, str], Any]] = {}
-_bound: weakref.WeakSet[Schema] = weakref.WeakSet()
+_met: set[weakref.ref[Schema]] = set()  # with a class of their own: bound to it, or about to be
 
 
-def _known(name: str | None) -> list[Any]:
+def _known(name: str) -> list[Any]:
     """Classes of this process with a name, the youngest first."""
-    known = None if name is None else _declared.get(name)
+    known = _declared.get(name)
     return [] if known is None else list(known.values())[::-1]
 
 
@@ -115,18 +107,19 @@ def declare(name: str, cls: Any) -> None:
     _ = cls.__record__.stored  # made here, with the class: open compares it
     known.pop(_place(cls), None)  # the youngest comes last
     known[_place(cls)] = cls
-    for schema in list(_bound):
-        old = schema._type
-        if old is None or old.__record__.name != name:
+    for reference in _met.copy():
+        schema = reference()
+        old = None if schema is None else schema._type or _owner(schema)
+        if schema is None or old is None or old.__record__.name != name:
             continue
         if old.__record__.generic or _place(old) == _place(cls):
             schema._unbind()
             schema._pool._schemas_owner.pop(name, None)
 
 
-def _bind(schema: Schema, name: str | None = None) -> None:
+def _bind(schema: Schema) -> None:
     """Find the class of a schema (hook of the slots)."""
-    schema.read(name)
+    schema.read()
     classes = _candidates(schema)
     if not classes:
         if not schema.info.generic:  # of a class that is gone
@@ -136,15 +129,19 @@ def _bind(schema: Schema, name: str | None = None) -> None:
     _bind_to(schema, classes)
 
 
+def _owner(schema: Schema) -> Any:
+    """Class that the schema's pool has met under this name; None: none yet."""
+    return schema._pool._schemas_owner.get(schema.info.name)
+
+
 def _candidates(schema: Schema) -> list[Any]:
     """Classes that may read a schema: the one that the pool has met, or those of this process."""
-    name = schema.info.name
-    owner = schema._pool._schemas_owner.get(name)
+    owner = _owner(schema)
     if owner is not None:
         return [owner]
     info = schema.info
     return sorted(
-        _known(name),
+        _known(info.name),
         key=lambda cls: cls.__record__ is not info and cls.__record__.key() != info.key(),
     )
 
@@ -158,13 +155,18 @@ def _bind_to(schema: Schema, classes: list[Any]) -> None:
         except SchemaMismatchError as error:
             first = first or error
             continue
-        pool = schema._pool  # as long as it is open: an offset keeps its meaning
-        pool._schemas_seen[schema._offset] = schema
-        pool._schemas_owner[schema.info.name] = cls
-        _bound.add(schema)
+        _meet(schema, cls)
         return
     assert first is not None
     raise first
+
+
+def _meet(schema: Schema, cls: Any) -> None:
+    """Let a class have the name of a schema in its pool."""
+    pool = schema._pool  # as long as it is open: an offset keeps its meaning
+    pool._schemas_seen[schema._offset] = schema
+    pool._schemas_owner[schema.info.name] = cls
+    _met.add(weakref.ref(schema, _met.discard))
 
 
 # ---- the schema of a class
@@ -241,8 +243,20 @@ def verify(pool: Any) -> None:
         return
     for name, known in list(_declared.items()):
         schema = names.get(name) if known else None
-        if schema is not None:
-            _bind(schema, name)
+        if schema is not None and not _stored_by(schema, name):
+            _bind(schema)
+
+
+def _stored_by(schema: Schema, name: str) -> bool:
+    """Meet a class that writes this very schema: it need not be revived, and is bound later."""
+    for cls in _known(name):
+        info = cls.__record__
+        _, fingerprint, _, text = info.stored
+        if schema._is(cls._layout, fingerprint, text):
+            schema.info, schema.version = info, 1
+            _meet(schema, cls)
+            return True
+    return False
 
 
 def schemas(pool: Any) -> dict[str, str]:

@@ -95,6 +95,49 @@ static PyObject *schema_load(PyObject *obj, PyObject *unused)
                          PyBool_FromLong(packed), text);
 }
 
+static int same_shape(const struct pms_shape *a, const struct pms_shape *b)
+{
+    return a->count == b->count && a->bytes == b->bytes &&
+           memcmp(a->field, b->field, a->count * sizeof a->field[0]) == 0;
+}
+
+/* _is(layout, fingerprint, text) -> bool: is this, to the last byte, what is stored?  Then it has
+ * been read as by _load(). */
+static PyObject *schema_is(PyObject *obj, PyObject *args)
+{
+    struct pys_schema *self = (struct pys_schema *)obj;
+    struct pms_pool *pool = pys_core(&self->base);
+    struct pms_shape *shape = NULL;
+    struct pms_val val;
+    PyObject *layout;
+    const char *text;
+    Py_ssize_t len;
+    unsigned long long fingerprint;
+    int same = 0;
+    if (!PyArg_ParseTuple(args, "O!Ky#:_is", pys.layout_type, &layout, &fingerprint, &text,
+                          &len))
+        return NULL;
+    int status = pys_enter_read(pool, self->base.handle);
+    if (status == PMS_OK) {
+        status = pms_shape_read(pool, self->base.handle->off, &shape);
+        if (status == PMS_OK)
+            status = pms_cell_read(pool, PMS_SCHEMA_TEXT(self->base.handle->off), &val);
+        if (status == PMS_OK)
+            same = shape->fingerprint == fingerprint && val.tag == PMS_TAG_PACKED &&
+                   val.len == (uint64_t)len && memcmp(val.data, text, (size_t)len) == 0 &&
+                   same_shape(shape, ((struct pys_layout *)layout)->shape);
+        status = pys_leave_read(pool, status);
+    }
+    if (status != PMS_OK || !same || self->shape != NULL)
+        free(shape);
+    else
+        self->shape = shape;
+    if (status == PMS_OK)
+        return PyBool_FromLong(same);
+    pys_raise(self->base.owner, status);
+    return NULL;
+}
+
 /* ---- binding ---- */
 
 static void unbind(struct pys_schema *self)
@@ -159,8 +202,7 @@ static PyObject *schema_bind(PyObject *obj, PyObject *args)
     a = self->shape;
     b = layout->shape;
     if (list == Py_None) {
-        if (a->count != b->count || a->bytes != b->bytes ||
-            memcmp(a->field, b->field, a->count * sizeof a->field[0]) != 0) {
+        if (!same_shape(a, b)) {
             PyErr_SetString(PyExc_ValueError, "_bind(): the layouts differ");
             goto failed;
         }
@@ -224,6 +266,8 @@ static PyObject *schema_outdated(PyObject *obj, void *closure)
 
 static PyMethodDef schema_methods[] = {
     {"_load", schema_load, METH_NOARGS, "Read it: (bytes, fingerprint, leaves, packed, text)."},
+    {"_is", schema_is, METH_VARARGS,
+     "_is(layout, fingerprint, text): is that what is stored?  Then it has been read."},
     {"_bind", schema_bind, METH_VARARGS,
      "_bind(type, from, fallback): the class of its records."},
     {"_unbind", schema_unbind, METH_NOARGS, "Forget the class."},
