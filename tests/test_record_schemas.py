@@ -425,6 +425,35 @@ def test_a_class_that_was_declared_anew(pool: ps.Pool) -> None:
     assert again is pool.root["it"]
 
 
+def test_a_class_that_is_declared_anew_before_its_records_are_looked_at(pool: ps.Pool) -> None:
+    """open has met the first class, and bound nothing to it yet."""
+    old = declare("n: int", "Later")
+    pool.root["it"] = old(1)
+    pool.close()
+    with ps.open(pool.path) as again:
+        new = declare("n: int; m: int = 2", "Later")
+        assert again.root["it"] == new(1)
+        assert type(again.root["it"]) is new
+        again.root["other"] = new(3)
+        assert again.check().ok
+
+
+def test_a_class_that_open_has_met_keeps_its_name(pool: ps.Pool) -> None:
+    """No record was looked at when another class took the same name in this process."""
+    one = declare("n: int", "Kept")
+    pool.root["it"] = one(1)
+    pool.close()
+    with ps.open(pool.path) as again:
+
+        @ps.record(name="Kept")
+        class Other:
+            n: int
+
+        assert type(again.root["it"]) is one
+        with pytest.raises(ps.NotPersistableError, match="is not the record class 'Kept'"):
+            again.root["other"] = Other(1)
+
+
 def test_a_class_that_was_declared_anew_while_old_records_are_held(pool: ps.Pool) -> None:
     """A record that somebody kept was handed out again and again, and refused each time."""
     old = declare("n: int", "Held")
