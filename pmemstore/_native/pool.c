@@ -69,7 +69,7 @@ static void disown(struct pms_pool *pool)
     pool->depth = 0;
     pool->doomed = 0;
     atomic_store(&pool->owner, 0);
-    pms_pool_wake(pool);
+    pms_pool_wake(pool, PMS_WAITS_TO_ENTER);
 }
 
 void pms_pool_roll_back_all(struct pms_pool *pool)
@@ -339,7 +339,7 @@ int pms_pool_close(struct pms_pool *pool)
     pms_log_free(&pool->log);
     pms_wset_free(&pool->ws);
     pms_pool_untake(pool);
-    pms_pool_wake(pool);
+    pms_pool_wake(pool, PMS_WAITS_ALL);
     pms_pool_unlock(pool);
     *pms_detail() = detail;
     return status == PMS_OK ? guard : status;

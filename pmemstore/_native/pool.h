@@ -88,6 +88,20 @@ struct pms_loan {
 };
 #define PMS_LOANS 8
 
+/* Files, group commit: whether the next leader waits for more units.  pool_group.c. */
+struct pms_gather {
+    uint64_t units;   /* in the last frame */
+    uint64_t back;    /* so many have ended since, if this ticket has been issued */
+    int64_t since;    /* when that frame was durable, ns */
+    int64_t back_ns;  /* and how long after it the ticket was issued; < 0: not yet */
+    int64_t write_ns; /* what a frame takes */
+    int64_t until;    /* until then the next leader waits for `back`; 0: it does not */
+    uint32_t pressed; /* threads that wait for a frame and have no unit to add */
+    uint32_t timed;   /* one of those who wait for others looks at the time */
+    uint32_t missed;  /* waits that were in vain, less those that were not */
+    uint32_t pass;    /* chances to wait that are still to be passed over */
+};
+
 struct pms_pool {
     /* hot: looked at by every operation */
     _Atomic uint32_t lock; /* the word: 0 free, 1 held, 2 held and awaited */
@@ -144,6 +158,7 @@ struct pms_pool {
     uint32_t doomed;    /* the transaction could not be rolled back in part: only as a whole */
     int64_t timeout_ns; /* what the binding lets operations wait; < 0: no limit */
     uint64_t limit;     /* bytes that this session may grow the pool to */
+    struct pms_gather gather;
     char *path;
     uint64_t recovered_units;  /* by the open that made this pool */
     uint64_t shutdowns_before; /* what the superblock remembered of the same modules, or 0 */
@@ -272,7 +287,7 @@ static inline const char *pms_pool_why(const struct pms_pool *pool, const char *
     return lost ? pms_watch_text(lost) : what;
 }
 
-/* ---- inside: pool.c, pool_wait.c, pool_grow.c ---- */
+/* ---- inside: pool.c, pool_wait.c, pool_group.c, pool_grow.c ---- */
 int pms_pool_wants_quiet(const struct pms_pool *pool); /* files: flush or checkpoint first */
 /* With the lock held: write what waits, as the leader or by waiting for it.  Gives the lock
  * up and takes it again. */
@@ -283,7 +298,15 @@ int pms_pool_drain_all(struct pms_pool *pool);
 int pms_pool_quiet(struct pms_pool *pool); /* drain, then checkpoint if one is due */
 int pms_pool_allowed(struct pms_pool *pool, const struct pms_handle *handle, int write);
 void pms_pool_roll_back_all(struct pms_pool *pool);
-void pms_pool_wake(struct pms_pool *pool);
+/* Who sleeps on `turn`, in bits; the lower ones are pool_group.c's. */
+#define PMS_WAITS_TO_ENTER 16u
+#define PMS_WAITS_ALL UINT32_MAX
+#define PMS_SLICE_NS 50000000 /* a waiter comes back this often, for signal handlers */
+/* Lock held: sleep until `turn` changes or ns have passed; lock held again. */
+void pms_pool_sleep(struct pms_pool *pool, int64_t ns, uint32_t who);
+void pms_pool_wake(struct pms_pool *pool, uint32_t who); /* `turn` changes */
+/* `turn` has changed, and somebody sleeps; without the lock. */
+void pms_pool_wake_some(struct pms_pool *pool, int most, uint32_t who);
 int pms_pool_poison(struct pms_pool *pool, int status);
 uint64_t pms_thread_self(void);
 int pms_pool_grow_pages(void *pool, uint64_t pages); /* the heap's callback */

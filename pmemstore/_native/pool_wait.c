@@ -1,4 +1,4 @@
-/* pool_wait.c -- who is let in, waiting for the owner, and waiting for a sync.
+/* pool_wait.c -- who is let in, waiting for the owner, and sleeping.
  *
  *   lock    held for single operations: pool_lock.c
  *   owner   the thread with the open transaction; others sleep on `turn`
@@ -16,13 +16,6 @@
 #include <unistd.h>
 
 #include "pool.h"
-
-#define SLICE_NS 50000000 /* a waiter comes back this often, for signal handlers */
-
-/* Who sleeps on `turn`: threads that wait for a frame, by its number, and all others.  At most three
- * frames have waiters: the one whose threads are being woken, the one being written, and the next. */
-#define WAITS_FOR_FRAME(number) (1u << ((number) & 3u))
-#define WAITS_FOR_OTHERS 16u
 
 static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *time,
                   uint32_t who)
@@ -44,39 +37,22 @@ uint64_t pms_thread_self(void)
     return id;
 }
 
-void pms_pool_wake(struct pms_pool *pool)
+void pms_pool_wake_some(struct pms_pool *pool, int most, uint32_t who)
+{
+    futex(&pool->turn, FUTEX_WAKE_BITSET, (uint32_t)most, NULL, who);
+}
+
+void pms_pool_wake(struct pms_pool *pool, uint32_t who)
 {
     atomic_fetch_add_explicit(&pool->turn, 1, memory_order_release);
     if (pool->waiters)
-        futex(&pool->turn, FUTEX_WAKE, INT_MAX, NULL, 0);
+        pms_pool_wake_some(pool, INT_MAX, who);
 }
 
-/* Lock held, frame `number` is durable: one who waits for the next is woken, to lead, and all who
- * wait for this one; the others would find nothing to do.  The lock is given up meanwhile: it takes
- * 20 to 30 us to wake eight threads, and the next leader need not wait for that. */
-static void wake_frame(struct pms_pool *pool, uint64_t number)
-{
-    atomic_fetch_add_explicit(&pool->turn, 1, memory_order_release);
-    if (!pool->waiters)
-        return;
-    pms_pool_unlock(pool);
-    futex(&pool->turn, FUTEX_WAKE_BITSET, 1, NULL, WAITS_FOR_FRAME(number + 1));
-    futex(&pool->turn, FUTEX_WAKE_BITSET, INT_MAX, NULL, WAITS_FOR_FRAME(number));
-    pms_pool_lock(pool);
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* Lock held: sleep until `turn` changes or ns have passed; lock held again. */
-static void sleep_turn(struct pms_pool *pool, int64_t ns, uint32_t who)
+void pms_pool_sleep(struct pms_pool *pool, int64_t ns, uint32_t who)
 {
     uint32_t turn = atomic_load(&pool->turn);
-    int64_t end = now_ns() + (ns > SLICE_NS ? SLICE_NS : ns);
+    int64_t end = pms_watch_now() + (ns > PMS_SLICE_NS ? PMS_SLICE_NS : ns);
     struct timespec time = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
     pool->waiters++;
     pms_pool_unlock(pool);
@@ -88,113 +64,6 @@ static void sleep_turn(struct pms_pool *pool, int64_t ns, uint32_t who)
 static int owner_died(const struct pms_pool *pool)
 {
     return syscall(SYS_tgkill, getpid(), (pid_t)pool->owner, 0) != 0 && errno == ESRCH;
-}
-
-/* ---- group commit ---- */
-
-/* A step of the leader.  The kernel tells an error once: another sync, that of growth, may have been
- * told ours, and ours then says that all is well. */
-static int unlocked(struct pms_pool *pool, int (*step)(struct pms_tx *tx))
-{
-    pms_pool_unlock(pool);
-    int status = step(&pool->tx);
-    pms_pool_lock(pool);
-    return status == PMS_OK && pool->poisoned
-               ? PMS_FAIL(PMS_E_MEDIA, "commit while a sync failed", 0, 0, 0)
-               : status;
-}
-
-static int lead(struct pms_pool *pool)
-{
-    int status = pms_group_take(&pool->tx);
-    if (status == PMS_OK && pool->tx.writing.data_sync)
-        status = unlocked(pool, pms_group_sync); /* what the frame speaks of, before it */
-    if (status == PMS_OK)
-        status = unlocked(pool, pms_group_write);
-    if (status == PMS_OK)
-        status = pms_pool_look(pool, 0); /* before anybody is told */
-    pms_group_done(&pool->tx, status);
-    if (status == PMS_OK) {
-        wake_frame(pool, pool->tx.frames);
-        return PMS_OK;
-    }
-    status = pms_pool_poison(pool, status);
-    pms_pool_wake(pool);
-    return status;
-}
-
-/* Lock held, a leader writes: the frame with this ticket's unit. */
-static uint32_t waits_for(const struct pms_tx *tx, uint64_t ticket)
-{
-    return WAITS_FOR_FRAME(tx->frames + (ticket > tx->writing.ticket));
-}
-
-static int durable_until(struct pms_pool *pool, uint64_t ticket)
-{
-    struct pms_tx *tx = &pool->tx;
-    while (tx->ticket_durable < ticket) {
-        if (pool->poisoned || pool->closed)
-            return PMS_FAIL(PMS_E_MEDIA, "wait for a commit's sync", 0, ticket,
-                            tx->ticket_durable);
-        if (tx->leader)
-            sleep_turn(pool, SLICE_NS, waits_for(tx, ticket));
-        else
-            PMS_TRY(lead(pool));
-    }
-    return PMS_OK;
-}
-
-/* With the lock, although a look at ticket_durable would do: it lets the threads that a frame wakes
- * come one by one, where otherwise all of them would run into the interpreter's lock at once, which
- * costs more (measured: 20 us of CPU time a commit in place of 15, with 16 threads). */
-int pms_wait_durable(struct pms_pool *pool, uint64_t ticket)
-{
-    pms_pool_lock(pool);
-    int status = durable_until(pool, ticket);
-    pms_pool_unlock(pool);
-    return status;
-}
-
-int pms_pool_drain(struct pms_pool *pool)
-{
-    return durable_until(pool, pool->tx.ticket_issued);
-}
-
-/* Draining gives the lock up, and units that end meanwhile are not durable when it returns: so no
- * new ones begin until the last is. */
-int pms_pool_drain_all(struct pms_pool *pool)
-{
-    int status = PMS_OK;
-    pool->draining++;
-    while (status == PMS_OK && !pool->closed &&
-           pool->tx.ticket_durable != pool->tx.ticket_issued)
-        status = pms_pool_drain(pool);
-    if (--pool->draining == 0)
-        pms_pool_wake(pool);
-    return status == PMS_OK && pool->closed
-               ? PMS_FAIL(PMS_E_CLOSED, "use a closed pool", 0, 0, 0)
-               : status;
-}
-
-int pms_pool_wants_quiet(const struct pms_pool *pool)
-{
-    return pool->log.mode == PMS_MODE_FILE && !pool->read_only && !pool->poisoned &&
-           (pool->draining || pms_tx_wants_flush(&pool->tx) ||
-            pms_tx_wants_checkpoint(&pool->tx));
-}
-
-int pms_pool_quiet(struct pms_pool *pool)
-{
-    if (pool->draining) {
-        sleep_turn(pool, SLICE_NS, WAITS_FOR_OTHERS);
-        return PMS_OK;
-    }
-    PMS_TRY(pms_pool_drain(pool));
-    /* Draining gave the lock up: somebody may have begun a transaction meanwhile, or closed. */
-    if (!pool->closed && pool->owner == 0 &&
-        pool->tx.ticket_durable == pool->tx.ticket_issued && pms_tx_wants_checkpoint(&pool->tx))
-        return pms_pool_cut(pool);
-    return PMS_OK;
 }
 
 /* ---- entering ---- */
@@ -263,7 +132,7 @@ static int step_in(struct pms_pool *pool, int write, int64_t left)
         if (owner_died(pool))
             pms_pool_roll_back_all(pool);
         else
-            sleep_turn(pool, left, WAITS_FOR_OTHERS);
+            pms_pool_sleep(pool, left, PMS_WAITS_TO_ENTER);
         return PMS_OK;
     }
     if (write)
@@ -276,8 +145,8 @@ static int step_in(struct pms_pool *pool, int write, int64_t left)
 static int enter_wait(struct pms_pool *pool, const struct pms_handle *handle, int write,
                       int64_t timeout_ns)
 {
-    int64_t start = now_ns(),
-            slice = timeout_ns < 0 || timeout_ns > SLICE_NS ? SLICE_NS : timeout_ns;
+    int64_t start = pms_watch_now(),
+            slice = timeout_ns < 0 || timeout_ns > PMS_SLICE_NS ? PMS_SLICE_NS : timeout_ns;
     if (is_forked(pool))
         return fail_forked();
     pms_pool_lock(pool);
@@ -285,7 +154,7 @@ static int enter_wait(struct pms_pool *pool, const struct pms_handle *handle, in
         int status = pms_pool_allowed(pool, handle, write);
         if (status == PMS_OK && !must_wait(pool, write))
             return PMS_OK;
-        int64_t spent = now_ns() - start;
+        int64_t spent = pms_watch_now() - start;
         if (status == PMS_OK && spent >= slice)
             status = timeout_ns >= 0 && spent >= timeout_ns
                          ? PMS_FAIL(PMS_E_TIMEOUT, "wait for another thread's transaction", 0,

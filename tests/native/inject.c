@@ -471,7 +471,8 @@ long __wrap_syscall(long number, ...)
     va_start(args, number);
     syscall_arguments(number, args, a);
     va_end(args);
-    int wakes = number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAKE;
+    int command = (int)a[1] & FUTEX_CMD_MASK;
+    int wakes = number == SYS_futex && (command == FUTEX_WAKE || command == FUTEX_WAKE_BITSET);
     if (number != SYS_gettid && !wakes && fails(CALL_SYSCALL))
         return -1;
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);

@@ -1,0 +1,347 @@
+/* test_group.c -- group commit: who leads, who is waited for, and who does not wait (pool_group.c).
+ *
+ * Mostly one thread, or two, and a struct pms_gather that the test fills in: what is waited for is
+ * then waited for LONG, so a rule that is broken shows in what has been counted when that is over.
+ */
+#include <pthread.h>
+
+#include "pool_fixture.h"
+
+#define LONG_NS 20000000000
+
+struct group {
+    struct fixture f;
+    uint64_t leader;   /* thread that wrote the last frame */
+    uint64_t frames;   /* when the state was set */
+    int fail;          /* the next frame does */
+    unsigned write_us; /* what a frame takes */
+};
+
+static int note(void *context, const struct pms_event *event)
+{
+    struct group *t = context;
+    if (event->kind != PMS_EV_WRITE_SYNC)
+        return 0;
+    t->leader = pms_thread_self();
+    if (t->write_us)
+        usleep(t->write_us);
+    return t->fail ? 5 /* EIO */ : 0;
+}
+
+static void group_make(struct group *t)
+{
+    *t = (struct group){.fail = 0};
+    fixture_make(&t->f, ".");
+    CHECK_EQ(OP(t->f.pool, PMS_OK), PMS_OK);
+    t->f.pool->map.medium.recorder_context = t;
+    t->f.pool->map.medium.recorder = note;
+}
+
+/* A unit that has ended; nobody waits for it yet. */
+static uint64_t unit(struct pms_pool *pool)
+{
+    uint64_t ticket = 0;
+    int status;
+    while ((status = pms_enter_write_wait(pool, NULL, -1)) == PMS_E_INTR)
+        continue;
+    CHECK_EQ(status, PMS_OK);
+    pms_put(pool, PMS_ROOT_OFF + 2048, pms_get(pool, PMS_ROOT_OFF + 2048) + 1);
+    CHECK_EQ(pms_leave_write(pool, PMS_OK, &ticket), PMS_OK);
+    CHECK(ticket != 0);
+    return ticket;
+}
+
+/* The last frame had so many units: their threads are waited for. */
+static void await(struct group *t, uint64_t units, int64_t ns)
+{
+    struct pms_pool *pool = t->f.pool;
+    pms_pool_lock(pool);
+    pool->gather = (struct pms_gather){.units = units,
+                                       .back = pool->tx.ticket_issued + units,
+                                       .since = pms_watch_now(),
+                                       .back_ns = -1,
+                                       .write_ns = LONG_NS,
+                                       .until = pms_watch_now() + ns};
+    t->frames = pool->tx.frames;
+    pms_pool_unlock(pool);
+}
+
+struct committer {
+    struct group *t;
+    pthread_t thread;
+    uint64_t self;
+    int status;
+};
+
+static void *commit_one(void *arg)
+{
+    struct committer *c = arg;
+    c->self = pms_thread_self();
+    c->status = pms_wait_durable(c->t->f.pool, unit(c->t->f.pool));
+    pms_pool_drop(c->t->f.pool);
+    return NULL;
+}
+
+/* A thread commits, and waits for others to do so. */
+static void start_waiting(struct group *t, struct committer *c)
+{
+    struct pms_pool *pool = t->f.pool;
+    uint32_t timed = 0;
+    *c = (struct committer){.t = t};
+    pool->refs++;
+    CHECK_EQ(pthread_create(&c->thread, NULL, commit_one, c), 0);
+    while (!timed) {
+        usleep(100);
+        pms_pool_lock(pool);
+        timed = pool->gather.timed;
+        pms_pool_unlock(pool);
+    }
+    CHECK_EQ(pool->tx.frames, t->frames);
+}
+
+/* Its frame came, and was the only one; no time ran out. */
+static void end_waiting(const struct group *t, const struct committer *c)
+{
+    CHECK_EQ(pthread_join(c->thread, NULL), 0);
+    CHECK_EQ(c->status, PMS_OK);
+    CHECK_EQ(t->f.pool->tx.frames, t->frames + 1);
+    CHECK_EQ(t->f.pool->gather.missed, 0);
+}
+
+/* ---- whether it is waited ---- */
+
+static void test_a_thread_alone_never_waits(void)
+{
+    struct group t;
+    group_make(&t);
+    uint64_t frames = t.f.pool->tx.frames;
+    for (int i = 0; i < 300; i++) {
+        CHECK_EQ(pms_wait_durable(t.f.pool, unit(t.f.pool)), PMS_OK);
+        CHECK_EQ(t.f.pool->gather.until, 0);
+    }
+    CHECK_EQ(t.f.pool->tx.frames, frames + 300);
+    fixture_remove(&t.f);
+}
+
+/* A frame of so many units, taking a millisecond as a rule; the frame before it had `units` and its threads were back after this time:
+ * are these waited for? */
+static int waits(struct group *t, int count, uint64_t units, int64_t back_ns)
+{
+    struct pms_pool *pool = t->f.pool;
+    uint64_t ticket = 0;
+    while (count--)
+        ticket = unit(pool);
+    pool->gather.units = units;
+    pool->gather.back_ns = back_ns;
+    pool->gather.back = UINT64_MAX;  /* if they are not yet, they are not back in time */
+    pool->gather.write_ns = 1000000; /* this one takes more: 1.5 ms from now on */
+    CHECK_EQ(pms_wait_durable(pool, ticket), PMS_OK);
+    int answer = pool->gather.until != 0;
+    pool->gather.until = 0;
+    return answer;
+}
+
+static void test_those_who_were_back_in_time_are_waited_for(void)
+{
+    struct group t;
+    group_make(&t);
+    t.write_us = 2000;
+    CHECK(!waits(&t, 2, 2, -1));      /* they were not */
+    CHECK(!waits(&t, 2, 2, 2000000)); /* they took more than a frame does, and a quarter */
+    CHECK(waits(&t, 2, 2, 1800000));  /* they did not */
+    CHECK(!waits(&t, 1, 2, 1000));    /* one alone */
+    CHECK(waits(&t, 3, 2, 1200000));  /* three come within 1.8 ms, */
+    CHECK(!waits(&t, 4, 2, 1200000)); /* and four within 2.4 */
+    CHECK_EQ(t.f.pool->gather.back, t.f.pool->tx.ticket_issued + 4);
+    CHECK_EQ(t.f.pool->gather.units, 4);
+    fixture_remove(&t.f);
+}
+
+/* Each wait in vain has twice as many chances passed over as the one before, and one that was not in
+ * vain takes that back. */
+static void test_who_waits_in_vain_waits_seldom(void)
+{
+    struct group t;
+    group_make(&t);
+    t.write_us = 2000;
+    for (uint32_t missed = 1; missed <= 7; missed++) {
+        uint32_t most = missed < 6 ? missed : 6;
+        t.f.pool->gather.until = 1; /* long ago */
+        CHECK(!waits(&t, 2, 2, LONG_NS));
+        CHECK_EQ(t.f.pool->gather.missed, most);
+        CHECK_EQ(t.f.pool->gather.pass, 1u << most);
+    }
+    for (uint32_t i = 0; i < 64; i++)
+        CHECK(!waits(&t, 2, 2, 1000));
+    CHECK_EQ(t.f.pool->gather.pass, 0);
+    CHECK(waits(&t, 2, 2, 1000));
+    CHECK_EQ(t.f.pool->gather.missed, 6);
+    t.f.pool->gather.until = pms_watch_now() + LONG_NS;
+    t.f.pool->gather.back = t.f.pool->tx.ticket_issued + 1;
+    CHECK_EQ(pms_wait_durable(t.f.pool, unit(t.f.pool)), PMS_OK);
+    CHECK_EQ(t.f.pool->gather.missed, 5);
+    fixture_remove(&t.f);
+}
+
+/* ---- what ends a wait ---- */
+
+static void test_the_last_to_come_leads(void)
+{
+    struct group t;
+    struct committer c;
+    group_make(&t);
+    await(&t, 2, LONG_NS);
+    start_waiting(&t, &c);
+    CHECK_EQ(pms_wait_durable(t.f.pool, unit(t.f.pool)), PMS_OK);
+    CHECK_EQ(t.leader, pms_thread_self());
+    end_waiting(&t, &c);
+    CHECK_EQ(t.f.pool->gather.units, 2);
+    fixture_remove(&t.f);
+}
+
+static void test_time_runs_out(void)
+{
+    struct group t;
+    struct committer c = {.t = &t};
+    group_make(&t);
+    await(&t, 3, 2000000);
+    t.f.pool->refs++;
+    commit_one(&c);
+    CHECK_EQ(c.status, PMS_OK);
+    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    CHECK_EQ(t.f.pool->gather.missed, 1);
+    CHECK_EQ(t.f.pool->gather.pass, 2);
+    CHECK_EQ(t.f.pool->gather.timed, 0);
+    fixture_remove(&t.f);
+}
+
+static void test_readers_and_checkpoints_do_not_wait_for_others_units(void)
+{
+    struct group t;
+    struct committer c;
+    group_make(&t);
+    await(&t, 2, LONG_NS);
+    start_waiting(&t, &c);
+    CHECK_EQ(pms_enter_read_wait(t.f.pool, NULL, -1), PMS_OK);
+    CHECK_EQ(t.f.pool->tx.ticket_durable, t.f.pool->tx.ticket_issued);
+    CHECK_EQ(pms_leave_read(t.f.pool), PMS_OK);
+    end_waiting(&t, &c);
+    await(&t, 2, LONG_NS);
+    start_waiting(&t, &c);
+    CHECK_EQ(pms_pool_checkpoint(t.f.pool), PMS_OK);
+    end_waiting(&t, &c);
+    CHECK_EQ(t.f.pool->gather.pressed, 0);
+    fixture_remove(&t.f);
+}
+
+/* A reader that sleeps while a frame is written has the next one written at once, whoever leads. */
+static void *read_one(void *arg)
+{
+    struct group *t = arg;
+    CHECK_EQ(pms_enter_read_wait(t->f.pool, NULL, -1), PMS_OK);
+    CHECK_EQ(pms_leave_read(t->f.pool), PMS_OK);
+    return NULL;
+}
+
+static void test_a_committer_does_not_wait_while_a_reader_does(void)
+{
+    struct group t;
+    pthread_t reader;
+    group_make(&t);
+    await(&t, 2, LONG_NS);
+    uint64_t ticket = unit(t.f.pool);
+    t.f.pool->tx.leader = 1; /* a frame is being written */
+    CHECK_EQ(pthread_create(&reader, NULL, read_one, &t), 0);
+    for (uint32_t pressed = 0; !pressed;) {
+        usleep(100);
+        pms_pool_lock(t.f.pool);
+        pressed = t.f.pool->gather.pressed;
+        pms_pool_unlock(t.f.pool);
+    }
+    pms_pool_lock(t.f.pool);
+    t.f.pool->tx.leader = 0;
+    pms_pool_unlock(t.f.pool);
+    CHECK_EQ(pms_wait_durable(t.f.pool, ticket), PMS_OK);
+    CHECK_EQ(pthread_join(reader, NULL), 0);
+    CHECK_EQ(t.f.pool->gather.missed, 0);
+    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    fixture_remove(&t.f);
+}
+
+static void test_close_does_not_wait_for_others_units(void)
+{
+    struct group t;
+    struct committer c;
+    group_make(&t);
+    await(&t, 2, LONG_NS);
+    start_waiting(&t, &c);
+    t.f.pool->refs++;
+    CHECK_EQ(pms_pool_close(t.f.pool), PMS_OK);
+    CHECK_EQ(pthread_join(c.thread, NULL), 0);
+    CHECK_EQ(c.status, PMS_OK);
+    CHECK_EQ(t.f.pool->gather.missed, 0);
+    pms_pool_drop(t.f.pool);
+    fixture_remove(&t.f);
+}
+
+static void test_a_failed_frame_tells_all_who_wait(void)
+{
+    struct group t;
+    struct committer c;
+    group_make(&t);
+    await(&t, 2, LONG_NS);
+    start_waiting(&t, &c);
+    t.fail = 1;
+    CHECK_EQ(pms_wait_durable(t.f.pool, unit(t.f.pool)), PMS_E_MEDIA);
+    CHECK_EQ(pthread_join(c.thread, NULL), 0);
+    CHECK_EQ(c.status, PMS_E_MEDIA);
+    CHECK(t.f.pool->poisoned);
+    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    fixture_remove(&t.f);
+}
+
+/* ---- threads as they are ---- */
+
+enum { THREADS = 3, COMMITS = 20 };
+
+static void *commit_many(void *arg)
+{
+    struct group *t = arg;
+    for (int i = 0; i < COMMITS; i++)
+        CHECK_EQ(pms_wait_durable(t->f.pool, unit(t->f.pool)), PMS_OK);
+    return NULL;
+}
+
+/* Two halves of them once took turns: two frames for three commits, and so 40 for these 60. */
+static void test_threads_that_go_on_to_commit_share_each_frame(void)
+{
+    struct group t;
+    pthread_t thread[THREADS];
+    group_make(&t);
+    t.write_us = 30000;
+    t.f.pool->gather.write_ns = 0;
+    uint64_t frames = t.f.pool->tx.frames;
+    for (int i = 0; i < THREADS; i++)
+        CHECK_EQ(pthread_create(&thread[i], NULL, commit_many, &t), 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK_EQ(pthread_join(thread[i], NULL), 0);
+    CHECK(t.f.pool->tx.frames - frames >= COMMITS);
+    CHECK(t.f.pool->tx.frames - frames <= COMMITS + 10);
+    fixture_remove(&t.f);
+}
+
+int main(void)
+{
+    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "sync", 1), 0);
+    test_a_thread_alone_never_waits();
+    test_those_who_were_back_in_time_are_waited_for();
+    test_who_waits_in_vain_waits_seldom();
+    test_the_last_to_come_leads();
+    test_time_runs_out();
+    test_readers_and_checkpoints_do_not_wait_for_others_units();
+    test_a_committer_does_not_wait_while_a_reader_does();
+    test_close_does_not_wait_for_others_units();
+    test_a_failed_frame_tells_all_who_wait();
+    test_threads_that_go_on_to_commit_share_each_frame();
+    return 0;
+}
