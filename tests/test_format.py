@@ -156,10 +156,19 @@ def hash64(data: bytes, seed: int) -> int:
         int(re.search(rf"P{i} = (0x\w+)", PAGE_TEXT)[1], 16)  # type: ignore[index]
         for i in range(4)
     )
+
+    def step(h: int, x: int, y: int) -> int:
+        return (mix(x ^ p1 ^ h, y ^ p2) + p3) & U64
+
     h = seed ^ p0 ^ len(data)
-    for at in range(0, len(data), 16):
-        x, y = struct.unpack("<QQ", data[at : at + 16].ljust(16, b"\0"))
-        h = (mix(x ^ p1 ^ h, y ^ p2) + p3) & U64
+    width = 16 if len(data) < 64 else 64
+    lanes = [h] if len(data) < 64 else [(h + p) & U64 for p in (0, p1, p2, p3)]
+    for at in range(0, len(data), width):
+        words = struct.unpack(f"<{width // 8}Q", data[at : at + width].ljust(width, b"\0"))
+        lanes = [step(lane, *words[2 * i : 2 * i + 2]) for i, lane in enumerate(lanes)]
+    h = lanes[0]
+    if len(lanes) > 1:
+        h = step(0, step(0, *lanes[:2]), step(0, *lanes[2:]))
     return mix(h ^ p1, len(data) ^ p2)
 
 

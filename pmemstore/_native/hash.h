@@ -5,11 +5,16 @@
  * salt was accepted; docs/design.md, "Checksums") and must be fast on 40 as on 40,000 bytes.
  * It is part of the file format: docs/format.md has the definition and test vectors.
  *
- *   mix(a, b)  = a ^ b ^ high(a * b) ^ low(a * b)
- *   h0         = seed ^ P0 ^ length
- *   each 16 bytes (x, y):  h = mix(x ^ P1 ^ h, y ^ P2) + P3
- *   the rest, padded with zeroes to 16 bytes, likewise (not if there is no rest)
- *   result     = mix(h ^ P1, length ^ P2)
+ *   mix(a, b)     = a ^ b ^ high(a * b) ^ low(a * b)
+ *   step(h, x, y) = mix(x ^ P1 ^ h, y ^ P2) + P3
+ *   h             = seed ^ P0 ^ length
+ *   below 64 bytes: each 16 bytes (x, y), the last ones padded with zeroes, are a step of h
+ *   from 64 on:     four lanes h, h + P1, h + P2, h + P3; of each 64 bytes, the last ones padded
+ *                   with zeroes, each lane takes 16 as a step; then
+ *                   h = step(0, step(0, lane 0, lane 1), step(0, lane 2, lane 3))
+ *   result        = mix(h ^ P1, length ^ P2)
+ *
+ * A step waits for the multiplication of the one before it; those of four lanes wait together.
  */
 #ifndef PMS_HASH_H
 #define PMS_HASH_H
@@ -30,23 +35,9 @@ static inline uint64_t pms_hash_mix(uint64_t a, uint64_t b)
     return a ^ b ^ (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* In three parts, for bytes that do not lie in one place.  len: of all of them. */
-static inline uint64_t pms_hash_begin(size_t len, uint64_t seed)
+static inline uint64_t pms_hash_step(uint64_t h, uint64_t x, uint64_t y)
 {
-    return seed ^ PMS_HASH_P0 ^ (uint64_t)len;
-}
-
-/* A multiple of 16 bytes. */
-static inline uint64_t pms_hash_more(uint64_t h, const void *data, size_t bytes)
-{
-    const unsigned char *p = data;
-    uint64_t x, y;
-    for (; bytes >= 16; bytes -= 16, p += 16) {
-        memcpy(&x, p, 8);
-        memcpy(&y, p + 8, 8);
-        h = pms_hash_mix(x ^ PMS_HASH_P1 ^ h, y ^ PMS_HASH_P2) + PMS_HASH_P3;
-    }
-    return h;
+    return pms_hash_mix(x ^ PMS_HASH_P1 ^ h, y ^ PMS_HASH_P2) + PMS_HASH_P3;
 }
 
 static inline uint64_t pms_hash_end(uint64_t h, size_t len)
@@ -54,13 +45,55 @@ static inline uint64_t pms_hash_end(uint64_t h, size_t len)
     return pms_hash_mix(h ^ PMS_HASH_P1, (uint64_t)len ^ PMS_HASH_P2);
 }
 
+static inline void pms_hash_line(uint64_t lane[4], const void *data)
+{
+    uint64_t word[8];
+    memcpy(word, data, sizeof word);
+    lane[0] = pms_hash_step(lane[0], word[0], word[1]); /* a loop would keep them in memory */
+    lane[1] = pms_hash_step(lane[1], word[2], word[3]);
+    lane[2] = pms_hash_step(lane[2], word[4], word[5]);
+    lane[3] = pms_hash_step(lane[3], word[6], word[7]);
+}
+
+/* Of len >= 64 bytes; the first 64 of them may lie elsewhere. */
+static inline uint64_t pms_hash_lines(const void *first, const void *rest, size_t len,
+                                      uint64_t seed)
+{
+    const unsigned char *p = rest;
+    uint64_t h = seed ^ PMS_HASH_P0 ^ (uint64_t)len;
+    uint64_t lane[4] = {h, h + PMS_HASH_P1, h + PMS_HASH_P2, h + PMS_HASH_P3};
+    size_t left = len - 64;
+    pms_hash_line(lane, first);
+    for (; left >= 64; left -= 64, p += 64)
+        pms_hash_line(lane, p);
+    if (left) {
+        unsigned char last[64] = {0};
+        memcpy(last, p, left);
+        pms_hash_line(lane, last);
+    }
+    h = pms_hash_step(0, pms_hash_step(0, lane[0], lane[1]),
+                      pms_hash_step(0, lane[2], lane[3]));
+    return pms_hash_end(h, len);
+}
+
 static inline uint64_t pms_hash(const void *data, size_t len, uint64_t seed)
 {
-    uint64_t h = pms_hash_more(pms_hash_begin(len, seed), data, len);
-    if (len & 15u) {
-        unsigned char tail[16] = {0};
-        memcpy(tail, (const unsigned char *)data + (len & ~(size_t)15), len & 15u);
-        h = pms_hash_more(h, tail, sizeof tail);
+    const unsigned char *p = data;
+    if (len >= 64)
+        return pms_hash_lines(p, p + 64, len, seed);
+    uint64_t h = seed ^ PMS_HASH_P0 ^ (uint64_t)len, x, y;
+    size_t left = len;
+    for (; left >= 16; left -= 16, p += 16) {
+        memcpy(&x, p, 8);
+        memcpy(&y, p + 8, 8);
+        h = pms_hash_step(h, x, y);
+    }
+    if (left) {
+        unsigned char last[16] = {0};
+        memcpy(last, p, left);
+        memcpy(&x, last, 8);
+        memcpy(&y, last + 8, 8);
+        h = pms_hash_step(h, x, y);
     }
     return pms_hash_end(h, len);
 }

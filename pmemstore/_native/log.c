@@ -174,15 +174,13 @@ int pms_anchor_read(const struct pms_medium *medium, struct pms_anchor_pm *out, 
 
 /* ---- reading frames ---- */
 
-/* Of n bytes, as if the field csum were zero: its checksum was taken so. */
+/* Of n bytes, whole lines, as if the field csum were zero: its checksum was taken so. */
 static uint64_t frame_sum(const uint8_t *at, uint64_t n, uint64_t salt)
 {
-    struct pms_frame_pm head;
-    static_assert(sizeof head % 16 == 0 && PMS_LINE % 16 == 0, "what pms_hash_more takes");
-    memcpy(&head, at, sizeof head);
-    head.csum = 0;
-    uint64_t h = pms_hash_more(pms_hash_begin(n, salt), &head, sizeof head);
-    return pms_hash_end(pms_hash_more(h, at + sizeof head, n - sizeof head), n);
+    uint8_t first[PMS_LINE];
+    memcpy(first, at, sizeof first);
+    memset(first + offsetof(struct pms_frame_pm, csum), 0, 8);
+    return pms_hash_lines(first, at + sizeof first, n, salt);
 }
 
 static int frame_at(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
