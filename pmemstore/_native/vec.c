@@ -178,7 +178,7 @@ int pms_vec_seek_last(const struct pms_pool *pool, const struct pms_vec *vec,
 {
     uint64_t off = vec->root, total = vec->count;
     for (uint32_t level = vec->height; level > 0; level--) {
-        uint32_t used;
+        uint32_t used = 0;
         PMS_TRY(node_used(pool, off, &used));
         path->off[level] = off;
         path->used[level] = used;

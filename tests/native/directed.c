@@ -370,6 +370,26 @@ static void a_commit_behind_a_rolled_back_transaction(int medium)
     finish(w, __func__);
 }
 
+/* The same with one UNDO frame before the COMMIT, and other words in none: with two frames behind it
+ * the roll-back is settled, and to undo it again would store over what the COMMIT vouches for. */
+static void a_short_commit_behind_a_rolled_back_transaction(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 4096, 1536, medium);
+    put_many(w, 0, 30, 20);
+    for (int round = 0; round < 4 && !world_found; round++) {
+        uint64_t end = 0;
+        for (int keep = 0; keep < 2; keep++) {
+            struct level level = level_begin(w);
+            for (end = 0; end < 30 && (end < 6 || !w->pool->tx.txid) && !world_found; end++)
+                put(w, end, 20);
+            put_many(w, 0, end, 20);
+            level_end(w, level, keep);
+        }
+    }
+    finish(w, __func__);
+}
+
 static void many_numbers(struct world *w, uint64_t first)
 {
     struct level level = level_begin(w);
@@ -653,6 +673,7 @@ void world_directed(void)
         a_pool_goes_to_the_other_medium,
         more_contents_than_are_hashed,
         a_commit_behind_a_rolled_back_transaction,
+        a_short_commit_behind_a_rolled_back_transaction,
         half_a_frame_of_a_former_life,
         a_unit_ends_while_a_frame_is_written,
         words_in_blocks_that_a_savepoint_gave_back,
