@@ -91,11 +91,14 @@ struct pms_loan {
 /* Files, group commit: whether the next leader waits for more units.  pool_group.c. */
 struct pms_gather {
     uint64_t units;   /* in the last frame */
-    uint64_t back;    /* so many have ended since, if this ticket has been issued */
-    int64_t since;    /* when that frame was durable, ns */
-    int64_t back_ns;  /* and how long after it the ticket was issued; < 0: not yet */
+    int64_t since;    /* when it was durable, ns */
+    uint64_t base;    /* the newest ticket then */
+    uint64_t came;    /* so many units, at most `units`, have ended since, in time ... */
+    int64_t came_ns;  /* ... and the last of them so long after it */
+    uint64_t proven;  /* so many have come back in time before */
     int64_t write_ns; /* what a frame takes */
-    int64_t until;    /* until then the next leader waits for `back`; 0: it does not */
+    uint64_t goal;    /* the next leader waits for this ticket, */
+    int64_t until;    /* and until then; 0: it does not */
     uint32_t pressed; /* threads that wait for a frame and have no unit to add */
     uint32_t timed;   /* one of those who wait for others looks at the time */
     uint32_t missed;  /* waits that were in vain, less those that were not */

@@ -57,9 +57,9 @@ static void await(struct group *t, uint64_t units, int64_t ns)
     struct pms_pool *pool = t->f.pool;
     pms_pool_lock(pool);
     pool->gather = (struct pms_gather){.units = units,
-                                       .back = pool->tx.ticket_issued + units,
+                                       .base = pool->tx.ticket_issued,
+                                       .goal = pool->tx.ticket_issued + units,
                                        .since = pms_watch_now(),
-                                       .back_ns = -1,
                                        .write_ns = LONG_NS,
                                        .until = pms_watch_now() + ns};
     t->frames = pool->tx.frames;
@@ -123,37 +123,70 @@ static void test_a_thread_alone_never_waits(void)
     fixture_remove(&t.f);
 }
 
-/* A frame of so many units, taking a millisecond as a rule; the frame before it had `units` and its threads were back after this time:
- * are these waited for? */
-static int waits(struct group *t, int count, uint64_t units, int64_t back_ns)
+/* A frame of so many units, taking a millisecond as a rule; of the frame before it so many came back in
+ * time, the last of them after this time: how many are waited for now? */
+static uint64_t awaited(struct group *t, int count, uint64_t units, uint64_t came,
+                        int64_t came_ns)
 {
     struct pms_pool *pool = t->f.pool;
+    struct pms_gather *g = &pool->gather;
     uint64_t ticket = 0;
     while (count--)
         ticket = unit(pool);
-    pool->gather.units = units;
-    pool->gather.back_ns = back_ns;
-    pool->gather.back = UINT64_MAX;  /* if they are not yet, they are not back in time */
-    pool->gather.write_ns = 1000000; /* this one takes more: 1.5 ms from now on */
+    g->units = units;
+    g->came = came;
+    g->came_ns = came_ns;
+    g->since = 0;          /* who is not back yet does not come in time */
+    g->write_ns = 1000000; /* this one takes more: 1.5 ms from now on */
     CHECK_EQ(pms_wait_durable(pool, ticket), PMS_OK);
-    int answer = pool->gather.until != 0;
-    pool->gather.until = 0;
+    uint64_t answer = g->until ? g->goal - pool->tx.ticket_issued : 0;
+    g->until = 0;
     return answer;
 }
 
-static void test_those_who_were_back_in_time_are_waited_for(void)
+static void test_those_who_come_back_in_time_are_waited_for(void)
 {
     struct group t;
     group_make(&t);
     t.write_us = 2000;
-    CHECK(!waits(&t, 2, 2, -1));      /* they were not */
-    CHECK(!waits(&t, 2, 2, 2000000)); /* they took more than a frame does, and a quarter */
-    CHECK(waits(&t, 2, 2, 1800000));  /* they did not */
-    CHECK(!waits(&t, 1, 2, 1000));    /* one alone */
-    CHECK(waits(&t, 3, 2, 1200000));  /* three come within 1.8 ms, */
-    CHECK(!waits(&t, 4, 2, 1200000)); /* and four within 2.4 */
-    CHECK_EQ(t.f.pool->gather.back, t.f.pool->tx.ticket_issued + 4);
-    CHECK_EQ(t.f.pool->gather.units, 4);
+    CHECK_EQ(awaited(&t, 2, 2, 0, 0), 0);       /* nobody does */
+    CHECK_EQ(awaited(&t, 2, 2, 2, 1900000), 0); /* more than a frame takes, and a quarter */
+    CHECK_EQ(awaited(&t, 2, 2, 2, 1800000), 2); /* not more */
+    CHECK_EQ(awaited(&t, 1, 2, 2, 1000), 0);    /* one alone */
+    CHECK_EQ(awaited(&t, 3, 3, 3, 1800000), 3);
+    CHECK_EQ(awaited(&t, 3, 2, 2, 1200000), 3); /* three come within 1.8 ms, */
+    CHECK_EQ(awaited(&t, 4, 2, 2, 1200000), 3); /* at most three ever came back, */
+    CHECK_EQ(awaited(&t, 4, 2, 2, 1300000), 0); /* and these not in time */
+    CHECK_EQ(awaited(&t, 4, 3, 2, 900000), 2);  /* and no longer do */
+    CHECK_EQ(awaited(&t, 4, 1, 1, 1000), 2);
+    CHECK_EQ(awaited(&t, 4, 4, 1, 1000), 0); /* one alone, whoever came before */
+    CHECK_EQ(awaited(&t, 4, 4, 4, 1000), 4);
+    fixture_remove(&t.f);
+}
+
+static void test_who_comes_back_is_counted(void)
+{
+    struct group t;
+    group_make(&t);
+    await(&t, 3, 0);
+    struct pms_gather *g = &t.f.pool->gather;
+    g->until = 0;
+    (void)unit(t.f.pool);
+    (void)unit(t.f.pool);
+    CHECK_EQ(pms_wait_durable(t.f.pool, 0), PMS_OK); /* no frame: what has ended is counted */
+    CHECK_EQ(g->came, 2);
+    CHECK(g->came_ns > 0);
+    int64_t then = g->came_ns;
+    CHECK_EQ(pms_wait_durable(t.f.pool, 0), PMS_OK);
+    CHECK_EQ(g->came_ns, then); /* nobody has come since */
+    g->since = 0;
+    (void)unit(t.f.pool);
+    CHECK_EQ(pms_wait_durable(t.f.pool, 0), PMS_OK);
+    CHECK_EQ(g->came, 2); /* the third is late */
+    g->since = pms_watch_now();
+    (void)unit(t.f.pool);
+    CHECK_EQ(pms_wait_durable(t.f.pool, 0), PMS_OK);
+    CHECK_EQ(g->came, 3); /* of four, more than there were in the frame */
     fixture_remove(&t.f);
 }
 
@@ -167,17 +200,18 @@ static void test_who_waits_in_vain_waits_seldom(void)
     for (uint32_t missed = 1; missed <= 7; missed++) {
         uint32_t most = missed < 6 ? missed : 6;
         t.f.pool->gather.until = 1; /* long ago */
-        CHECK(!waits(&t, 2, 2, LONG_NS));
+        t.f.pool->gather.goal = UINT64_MAX;
+        CHECK_EQ(awaited(&t, 2, 2, 0, 0), 0);
         CHECK_EQ(t.f.pool->gather.missed, most);
         CHECK_EQ(t.f.pool->gather.pass, 1u << most);
     }
     for (uint32_t i = 0; i < 64; i++)
-        CHECK(!waits(&t, 2, 2, 1000));
+        CHECK_EQ(awaited(&t, 2, 2, 2, 1000), 0);
     CHECK_EQ(t.f.pool->gather.pass, 0);
-    CHECK(waits(&t, 2, 2, 1000));
+    CHECK_EQ(awaited(&t, 2, 2, 2, 1000), 2);
     CHECK_EQ(t.f.pool->gather.missed, 6);
     t.f.pool->gather.until = pms_watch_now() + LONG_NS;
-    t.f.pool->gather.back = t.f.pool->tx.ticket_issued + 1;
+    t.f.pool->gather.goal = t.f.pool->tx.ticket_issued + 1;
     CHECK_EQ(pms_wait_durable(t.f.pool, unit(t.f.pool)), PMS_OK);
     CHECK_EQ(t.f.pool->gather.missed, 5);
     fixture_remove(&t.f);
@@ -334,7 +368,8 @@ int main(void)
 {
     CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "sync", 1), 0);
     test_a_thread_alone_never_waits();
-    test_those_who_were_back_in_time_are_waited_for();
+    test_those_who_come_back_in_time_are_waited_for();
+    test_who_comes_back_is_counted();
     test_who_waits_in_vain_waits_seldom();
     test_the_last_to_come_leads();
     test_time_runs_out();
