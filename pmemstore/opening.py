@@ -126,7 +126,8 @@ def open(
     if protect is not None and flag == "r":
         raise ValueError("protect is for pools that are open for writing, not for flag 'r'")
     path = os.fspath(path)
-    name, text = os.fsencode(path), os.fsdecode(path)
+    name = os.fsencode(path)
+    text = path if isinstance(path, str) else os.fsdecode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
     options = _PLAIN[flag]

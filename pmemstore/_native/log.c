@@ -5,9 +5,9 @@
 
 #include <stdlib.h>
 
-/* How far behind a damaged frame the next one is looked for: most frames are much smaller, and
- * opening a pool must not read all of a large ring. */
-#define LATER_WITHIN (256u << 10)
+/* How far behind a frame whose header is damaged, too, the next one is looked for: most frames are
+ * much smaller, and each page that is looked at costs every open after a crash. */
+#define LATER_WITHIN (64u << 10)
 
 /* lpos % bytes: near the head without a division. */
 static inline uint64_t place_of(const struct pms_log *log, uint64_t lpos)
@@ -233,10 +233,26 @@ static int later_between(const struct pms_medium *medium, uint64_t log_off, uint
     return 0;
 }
 
+/* Does it still tell its own length, and is the next frame where that ends? */
+static int later_behind(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                        uint64_t pos, uint64_t seq, uint64_t salt)
+{
+    struct pms_frame_pm f;
+    struct pms_frame_ref frame;
+    if (pos > log_bytes - sizeof f)
+        return 0;
+    memcpy(&f, medium->base + log_off + pos, sizeof f);
+    uint64_t n = pms_frame_bytes(f.words);
+    return f.seq == seq && n <= log_bytes - pos &&
+           pms_frame_read(medium, log_off, log_bytes, pos + n, seq + 1, salt, &frame) == PMS_OK;
+}
+
 int pms_frame_later(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
                     uint64_t pos, uint64_t seq, uint64_t salt)
 {
-    if (later_between(medium, log_off, log_bytes, pos, pos + LATER_WITHIN, seq, salt))
+    if (later_between(medium, log_off, log_bytes, pos, pos + LATER_WITHIN, seq, salt) ||
+        later_behind(medium, log_off, log_bytes, pos, seq, salt) ||
+        later_behind(medium, log_off, log_bytes, 0, seq, salt))
         return 1;
     /* The next lap, where the frame that is damaged and the one behind it may reach the end. */
     return pos + 2 * (uint64_t)LATER_WITHIN > log_bytes &&

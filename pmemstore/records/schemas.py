@@ -87,14 +87,14 @@ _slots.set_type(lib.PMS_TAG_SCHEMA, Schema)
 
 # ---- classes of this process
 
-_declared: dict[str, weakref.WeakValueDictionary[tuple[str, str], Any]] = {}
+_declared: dict[str, dict[tuple[str, str], weakref.ref[Any]]] = {}  # by name, by place
 _met: set[weakref.ref[Schema]] = set()  # with a class of their own: bound to it, or about to be
 
 
 def _known(name: str) -> list[Any]:
     """Classes of this process with a name, the youngest first."""
-    known = _declared.get(name)
-    return [] if known is None else list(known.values())[::-1]
+    known = list(_declared.get(name, {}).values())
+    return [cls for reference in reversed(known) if (cls := reference()) is not None]
 
 
 def _place(cls: Any) -> tuple[str, str]:
@@ -103,10 +103,12 @@ def _place(cls: Any) -> tuple[str, str]:
 
 def declare(name: str, cls: Any) -> None:
     """Let a class stand for a name, instead of one that was declared in the same place before."""
-    known = _declared.setdefault(name, weakref.WeakValueDictionary())
     _ = cls.__record__.stored  # made here, with the class: open compares it
-    known.pop(_place(cls), None)  # the youngest comes last
-    known[_place(cls)] = cls
+    known = _declared.setdefault(name, {})
+    for place, other in list(known.items()):
+        if place == _place(cls) or other() is None:
+            known.pop(place, None)
+    known[_place(cls)] = weakref.ref(cls)  # the youngest comes last
     for reference in _met.copy():
         schema = reference()
         old = None if schema is None else schema._type or _owner(schema)
@@ -192,8 +194,9 @@ def current(pool: Any, cls: Any) -> Schema:
     owner = pool._schemas_owner.get(info.name, cls)
     if owner is not cls and owner.__record__.generic:
         owner = cls
-    known = _declared.get(info.name)
-    declared = cls if known is None else known.get(_place(cls), cls)
+    known = _declared.get(info.name, {}).get(_place(cls))
+    declared = None if known is None else known()
+    declared = cls if declared is None else declared
     if owner is not cls or declared is not cls:
         raise _refused(
             cls,
@@ -241,15 +244,16 @@ def verify(pool: Any) -> None:
     names = pool._schemas(False)
     if names is None:
         return
-    for name, known in list(_declared.items()):
+    for name in list(_declared):
+        known = _known(name)
         schema = names.get(name) if known else None
-        if schema is not None and not _stored_by(schema, name):
+        if schema is not None and not _stored_by(schema, known):
             _bind(schema)
 
 
-def _stored_by(schema: Schema, name: str) -> bool:
+def _stored_by(schema: Schema, known: list[Any]) -> bool:
     """Meet a class that writes this very schema: it need not be revived, and is bound later."""
-    for cls in _known(name):
+    for cls in known:
         info = cls.__record__
         _, fingerprint, _, text = info.stored
         if schema._is(cls._layout, fingerprint, text):

@@ -51,8 +51,67 @@ static void test_a_later_frame_at_the_anchors_place_is_not_the_first(void)
     pms_log_free(&log);
 }
 
+#define WIDE (1u << 20)
+static _Alignas(4096) uint8_t wide[WIDE];
+
+/* A ring of WIDE bytes whose next frame lies at place. */
+static struct pms_log wide_log(struct pms_medium *medium, uint64_t place)
+{
+    memset(wide, 0, sizeof wide);
+    CHECK_EQ(pms_medium_init(medium, -1, PMS_FLUSH_AUTO), PMS_OK);
+    medium->base = wide;
+    medium->direct = true;
+    return (struct pms_log){.medium = medium,
+                            .bytes = WIDE,
+                            .mode = PMS_MODE_DIRECT,
+                            .salt = SALT,
+                            .seq = 5,
+                            .head = place,
+                            .need_seq = 5,
+                            .need_pos = place,
+                            .dur_seq = 5,
+                            .dur_pos = place};
+}
+
+/* A frame of so many bytes is written at place (or at 0, if it does not fit behind it), and another
+ * one; then byte `at` of the first one is damaged.  Is the second one found? */
+static int later_is_found(uint64_t place, uint64_t bytes, uint64_t at)
+{
+    struct pms_medium medium;
+    struct pms_frame_ref frame;
+    struct pms_log log = wide_log(&medium, place);
+    append(&log, (bytes - sizeof(struct pms_frame_pm)) / 8);
+    uint64_t first = (log.head - bytes) % WIDE;
+    append(&log, 4);
+    CHECK(!pms_frame_later(&medium, 0, WIDE, log.head % WIDE, 7, SALT));
+    wide[first + at] ^= 1;
+    CHECK_EQ(pms_frame_read(&medium, 0, WIDE, place, 5, SALT, &frame), PMS_MISSING);
+    int found = pms_frame_later(&medium, 0, WIDE, place, 5, SALT);
+    CHECK(!pms_frame_later(&medium, 0, WIDE, place, 5, SALT + 1)); /* of another life */
+    pms_log_free(&log);
+    return found;
+}
+
+/* A damaged frame that still tells its length leads to the next one, however long it is; of one that
+ * does not, the next one is looked for within 64 KiB. */
+static void test_the_frame_behind_a_damaged_one_is_found(void)
+{
+    const uint64_t big = 640u << 10, last = WIDE - (64u << 10);
+    CHECK(later_is_found(0, 256, 200));
+    CHECK(later_is_found(0, 256, 0));
+    CHECK(later_is_found(4096, 60u << 10, 0));
+    CHECK(later_is_found(4096, big, 320u << 10));
+    CHECK(later_is_found(4096, WIDE - 8192, 320u << 10)); /* the next one ends with the ring */
+    CHECK(later_is_found(last, 64u << 10, 9000));         /* the next one is at 0 */
+    CHECK(later_is_found(last, 64u << 10, 0));
+    CHECK(later_is_found(last, big, 320u << 10)); /* both are behind the ring's end */
+    CHECK(later_is_found(last, 4096, 0));
+    CHECK(!later_is_found(4096, big, 0));
+}
+
 int main(void)
 {
+    test_the_frame_behind_a_damaged_one_is_found();
     test_a_later_frame_at_the_anchors_place_is_not_the_first();
     return 0;
 }
