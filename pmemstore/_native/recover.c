@@ -100,20 +100,17 @@ static const uint64_t *frame_entries(const struct frame *f, uint64_t *count)
     return f->ref.payload + (f->ref.kind == PMS_FRAME_COMMIT ? 2 : 0);
 }
 
-/* Put the extents of a frame in place of the entries that name them.  PMS_MISSING: a body does
- * not match its hash, so the frame was never finished and the chain ends before it. */
+/* Put the extents of a frame, whose entries are well-formed, in place of the entries that name them.
+ * PMS_MISSING: a body does not match its hash, so the frame was never finished and the chain ends
+ * before it. */
 static int load_body(struct pms_recovery *r, struct frame *f)
 {
-    uint64_t at = 0, words = 0, extents = 0;
+    uint64_t at = 0, words = 0;
     struct entry e;
-    int status;
-    while ((status = entry_next(r, f->ref.payload, f->ref.words, &at, &e)) == PMS_OK) {
-        extents += e.tag == PMS_ENTRY_EXTENT;
+    while (entry_next(r, f->ref.payload, f->ref.words, &at, &e) == PMS_OK) {
         words += e.tag == PMS_ENTRY_EXTENT ? e.len / 8 : e.tag == PMS_ENTRY_FRESH ? 3 : 0;
         words += e.tag == PMS_ENTRY_BYTES ? 1 + e.len / 8 : 0;
     }
-    if (status != PMS_MISSING || extents == 0)
-        return status == PMS_MISSING ? PMS_OK : status;
     r->bodies += words;
     if (r->bodies > BODIES_MAX * (r->super->size / 8))
         return PMS_FAIL(PMS_E_CORRUPT, "log frames name more contents than there can be",
@@ -139,8 +136,9 @@ static int load_body(struct pms_recovery *r, struct frame *f)
     return PMS_OK;
 }
 
-/* Every entry of a frame must be well-formed before anything is changed. */
-static int check_entries(const struct pms_recovery *r, const struct frame *f)
+/* Every entry of a frame must be well-formed before anything is changed.  extents: how many it has;
+ * NULL: there may be none any more. */
+static int check_entries(const struct pms_recovery *r, const struct frame *f, uint64_t *extents)
 {
     uint64_t at = 0, count, fresh = 0;
     struct entry e;
@@ -152,6 +150,10 @@ static int check_entries(const struct pms_recovery *r, const struct frame *f)
     while ((status = entry_next(r, words, count, &at, &e)) == PMS_OK) {
         int bytes = e.tag == PMS_ENTRY_BYTES;
         int undo = f->ref.kind == PMS_FRAME_UNDO || f->ref.kind == PMS_FRAME_OVERFLOW;
+        if (e.tag == PMS_ENTRY_EXTENT && extents && f->ref.kind != PMS_FRAME_COMMIT) {
+            ++*extents;
+            continue;
+        }
         if ((undo && !bytes) || (f->ref.kind == PMS_FRAME_COMMIT && bytes) ||
             (e.tag == PMS_ENTRY_EXTENT))
             return PMS_FAIL(PMS_E_CORRUPT, "a log frame has an entry of the wrong kind",
@@ -182,7 +184,10 @@ static int read_chain(struct pms_recovery *r, const struct pms_log *log)
         *f = (struct frame){0};
         int status =
             pms_frame_read(r->medium, log->off, log->bytes, pos, seq, r->anchor.salt, &f->ref);
-        if (status == PMS_OK && f->ref.kind != PMS_FRAME_COMMIT)
+        uint64_t extents = 0;
+        if (status == PMS_OK)
+            status = check_entries(r, f, &extents);
+        if (status == PMS_OK && extents)
             status = load_body(r, f);
         if (status == PMS_MISSING) {
             free(f->body);
@@ -190,7 +195,8 @@ static int read_chain(struct pms_recovery *r, const struct pms_log *log)
         }
         r->frames++;
         PMS_TRY(status);
-        PMS_TRY(check_entries(r, f));
+        if (extents)
+            PMS_TRY(check_entries(r, f, NULL));
         pos = f->ref.pos + f->ref.bytes;
         seq++;
     }
