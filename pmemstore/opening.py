@@ -7,6 +7,7 @@ import errno
 import os
 import warnings
 import weakref
+from typing import Any
 
 from pmemstore import health as healths
 from pmemstore._native import ffi, lib, raise_status
@@ -24,13 +25,20 @@ Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 # cffi takes its time for the first use of a type, or of a name, so not in open().
 _OPTIONS = ffi.typeof("struct pms_options *")
-_POOL = ffi.typeof("struct pms_pool **")
 _ADDRESS = ffi.typeof("uintptr_t")
 _USUAL = {"prepare": PREPARE[None], "watch": WATCH["auto"], "protect": PROTECT[None]}
+
+
+def _like(options: Any) -> tuple[Any, int]:
+    """Return a copy of options for the core, and where it lies."""
+    copy = ffi.new(_OPTIONS, options)
+    return copy, int(ffi.cast(_ADDRESS, copy))
+
+
 #: What the core is told if nothing but the flag is given; never changed.
-_PLAIN = {flag: ffi.new(_OPTIONS, {"flag": flag.encode(), **_USUAL}) for flag in "rwcn"}
+_PLAIN = {flag: _like({"flag": flag.encode(), **_USUAL}) for flag in "rwcn"}
 _NOTHING = (None,) * 8
-_place, _open = lib.pms_pool_place, lib.pms_pool_open
+_place = lib.pms_pool_place
 _NONE, _LINK = lib.PMS_PLACE_NONE, lib.PMS_PLACE_LINK
 _OK, _INTR = lib.PMS_OK, lib.PMS_E_INTR
 
@@ -130,10 +138,10 @@ def open(
     text = path if isinstance(path, str) else os.fsdecode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")
-    options = _PLAIN[flag]
+    options, address = _PLAIN[flag]
     given = (size, limit, log_size, require, timeout, prepare, protect, recorder)
     if given != _NOTHING or watch != "auto" or refuse_unsafe_shutdown:
-        options = ffi.new(_OPTIONS, options[0])
+        options, address = _like(options[0])
         options.size = 0 if size is None else parse_size(size, "size")
         options.limit = 0 if limit is None else parse_size(limit, "limit")
         options.log_bytes = 0 if log_size is None else parse_size(log_size, "log_size")
@@ -146,7 +154,6 @@ def open(
         if recorder is not None:
             recorder._record_pool(options)
 
-    out = ffi.new(_POOL)
     # "n" renames a new file into place: where the link points to, not over the link.  And the
     # process may change its directory.
     device = _place(name)
@@ -158,12 +165,8 @@ def open(
         healths.count_below(os.fsdecode(target)) if device == _NONE else healths.count_on(device)
     )
     if counted is not None:
-        options = ffi.new(_OPTIONS, options[0])
+        options, address = _like(options[0])
         options.shutdown_device, options.shutdowns = counted
-    while (status := _open(target, options, out)) == _INTR:
-        pass
-    if status != _OK:
-        _raise_open(status, text)
     pool = Pool()
     pool.path = text
     pool.flag = flag
@@ -173,11 +176,14 @@ def open(
     pool._schemas_seen = {}
     pool._schemas_current = {}
     pool._schemas_owner = {}
-    pool._attach(int(ffi.cast(_ADDRESS, out[0])), text)
+    while (status := pool._open(target, address, text)) == _INTR:
+        pass
+    if status != _OK:
+        _raise_open(status, text)
     open_pools.add(weakref.ref(pool, open_pools.discard))
     try:
-        if counted is not None and out[0].shutdowns_met:
-            sentence = healths.shutdown_text(remembered(out[0]), counted[1])
+        if counted is not None and pool._core().shutdowns_met:
+            sentence = healths.shutdown_text(remembered(pool._core()), counted[1])
             warnings.warn(f"{text}: {sentence}.", HealthWarning, stacklevel=2)
         pool._root_dict = pool._root()
         schemas.verify(pool)

@@ -3,6 +3,7 @@
  * It has the opener's share of the struct pms_pool and lets go of it when it is deallocated, not
  * when it is detached: a thread that waits in the core may still look at the struct.
  */
+#include "open.h"
 #include "records.h"
 
 static struct pms_pool *pool_of(struct pys_pool *self)
@@ -12,20 +13,29 @@ static struct pms_pool *pool_of(struct pys_pool *self)
     return self->pool;
 }
 
-static PyObject *pool_attach(PyObject *obj, PyObject *args)
+static PyObject *pool_open(PyObject *obj, PyObject *args)
 {
     struct pys_pool *self = (struct pys_pool *)obj;
+    struct pms_pool *opened = NULL;
+    PyThreadState *saved;
     PyObject *path;
-    unsigned long long address;
-    if (!PyArg_ParseTuple(args, "KU:_attach", &address, &path))
+    const char *name;
+    unsigned long long options;
+    int status;
+    if (!PyArg_ParseTuple(args, "yKU:_open", &name, &options, &path))
         return NULL;
     if (self->share != NULL) {
         PyErr_SetString(PyExc_ValueError, "a pool is attached already");
         return NULL;
     }
-    self->share = self->pool = (struct pms_pool *)(uintptr_t)address;
-    self->path = pys_ref(path);
-    Py_RETURN_NONE;
+    saved = PyEval_SaveThread();
+    status = pms_pool_open(name, (const struct pms_options *)(uintptr_t)options, &opened);
+    PyEval_RestoreThread(saved);
+    if (status == PMS_OK) {
+        self->share = self->pool = opened;
+        self->path = pys_ref(path);
+    }
+    return PyLong_FromLong(status);
 }
 
 static PyObject *pool_detach(PyObject *obj, PyObject *unused)
@@ -152,8 +162,8 @@ static void pool_dealloc(PyObject *obj)
 }
 
 static PyMethodDef pool_methods[] = {
-    {"_attach", pool_attach, METH_VARARGS,
-     "_attach(address, path): take over an open struct pms_pool."},
+    {"_open", pool_open, METH_VARARGS,
+     "_open(name, address of options, path): pms_pool_open(), and its status."},
     {"_detach", pool_detach, METH_NOARGS, "The pool is closed: let nothing use it any more."},
     {"_proxy", pool_proxy, METH_VARARGS, "_proxy(off, tag): the proxy of an object."},
     {"_root", pool_root, METH_NOARGS, "The proxy of the root dict."},
