@@ -87,12 +87,23 @@ static inline void slot_fill(struct pms_linemap *map, uint32_t i, uint64_t line_
     map->slot[i] = (uint64_t)slot_head(map, line_hash(line_off)) << 32 | index;
 }
 
-struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off)
+/* Most units are a single operation, which changes few lines: they are looked through. */
+static inline struct pms_line_ov *find(const struct pms_linemap *map, uint64_t line_off)
 {
     uint32_t empty;
     if (map->last_end == line_off + 1)
         return &map->line[map->last];
-    return map->count ? probe(map, line_off, &empty) : NULL;
+    if (PMS_UNLIKELY(map->count > PMS_LINES_FEW))
+        return probe(map, line_off, &empty);
+    for (uint32_t n = 0; n < map->count; n++)
+        if (map->few[n] == line_off)
+            return &map->line[n];
+    return NULL;
+}
+
+struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off)
+{
+    return find(map, line_off);
 }
 
 /* All slots are of another life. */
@@ -112,9 +123,17 @@ static void slots_set(struct pms_linemap *map, uint32_t slots)
     map->full = map->room < slots / 2 ? map->room : slots / 2;
 }
 
+static void fill_slots(struct pms_linemap *map)
+{
+    uint32_t empty;
+    for (uint32_t n = 0; n < map->count; n++)
+        if (!probe(map, map->line[n].off, &empty))
+            slot_fill(map, empty, map->line[n].off, n);
+}
+
 static int linemap_grow(struct pms_linemap *map)
 {
-    uint32_t slots = map->slots, empty;
+    uint32_t slots = map->slots;
     if (map->count == map->room) {
         uint32_t room = map->room ? map->room * 2 : SLOTS_MIN / 2;
         struct pms_line_ov *line = realloc(map->line, room * sizeof *line);
@@ -135,29 +154,58 @@ static int linemap_grow(struct pms_linemap *map)
         map->life = 0;
     }
     slots_set(map, slots);
-    for (uint32_t n = 0; n < map->count; n++)
-        if (!probe(map, map->line[n].off, &empty))
-            slot_fill(map, empty, map->line[n].off, n);
+    if (map->count > PMS_LINES_FEW)
+        fill_slots(map);
     return PMS_OK;
+}
+
+/* The line with this index: one that is there, or one more. */
+static inline struct pms_line_ov *take_line(struct pms_linemap *map, uint64_t line_off,
+                                            uint32_t index)
+{
+    struct pms_line_ov *line = &map->line[index];
+    if (index == map->count) {
+        map->count++;
+        line->off = line_off;
+        line->mask = 0;
+    }
+    map->last_end = line_off + 1;
+    map->last = index;
+    return line;
+}
+
+/* Where there are PMS_LINES_FEW or more, or there is no room. */
+static struct pms_line_ov *get_of_many(struct pms_linemap *map, uint64_t line_off)
+{
+    uint32_t empty;
+    if (map->count >= map->full && linemap_grow(map) != PMS_OK)
+        return NULL;
+    const struct pms_line_ov *line = find(map, line_off);
+    if (line)
+        return take_line(map, line_off, (uint32_t)(line - map->line));
+    if (map->count < PMS_LINES_FEW) {
+        map->few[map->count] = line_off;
+    } else {
+        if (map->count == PMS_LINES_FEW)
+            fill_slots(map);
+        if (!probe(map, line_off, &empty))
+            slot_fill(map, empty, line_off, map->count);
+    }
+    return take_line(map, line_off, map->count);
 }
 
 struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
 {
-    uint32_t empty;
+    uint32_t n = map->count, i = 0;
     if (map->last_end == line_off + 1)
         return &map->line[map->last];
-    if (PMS_UNLIKELY(map->count >= map->full) && linemap_grow(map) != PMS_OK)
-        return NULL;
-    map->last_end = line_off + 1;
-    struct pms_line_ov *line = probe(map, line_off, &empty);
-    if (!line) {
-        slot_fill(map, empty, line_off, map->count);
-        line = &map->line[map->count++];
-        line->off = line_off;
-        line->mask = 0;
-    }
-    map->last = (uint32_t)(line - map->line);
-    return line;
+    if (PMS_UNLIKELY(n >= PMS_LINES_FEW || n >= map->full))
+        return get_of_many(map, line_off);
+    while (i < n && map->few[i] != line_off)
+        i++;
+    if (i == n)
+        map->few[n] = line_off;
+    return take_line(map, line_off, i);
 }
 
 /* A map that one large unit blew up is given back; and few slots in use stay in the caches. */
@@ -166,7 +214,7 @@ void pms_linemap_clear(struct pms_linemap *map)
     uint32_t slots = map->slots;
     if (map->room > 65536)
         pms_linemap_free(map);
-    else if (map->count)
+    else if (map->count > PMS_LINES_FEW || map->slots > SLOTS_MIN)
         slots_set(map, slots > SLOTS_MIN && map->count < slots / 8 ? slots / 2 : slots);
     map->count = 0;
     map->last_end = 0;
@@ -245,9 +293,8 @@ uint64_t pms_rd_slow(const struct pms_wset *ws, uint64_t off)
 {
     const struct pms_linemap *map = &ws->overlay;
     uint64_t line_off = off & ~63ull, word;
-    uint32_t i = (uint32_t)(off >> 3) & 7u, empty;
-    const struct pms_line_ov *line =
-        map->last_end == line_off + 1 ? &map->line[map->last] : probe(map, line_off, &empty);
+    uint32_t i = (uint32_t)(off >> 3) & 7u;
+    const struct pms_line_ov *line = find(map, line_off);
     if (line && line->mask >> i & 1u)
         return line->word[i];
     memcpy(&word, ws->medium->base + off, 8);

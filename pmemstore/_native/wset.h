@@ -43,9 +43,11 @@ struct pms_line_ov { /* one line of the overlay */
  * line}: one of another life is empty, so clearing costs nothing; and most look-ups of a line that is
  * not there touch no other line.  After a unit that used few of the slots there are half as many, and if
  * they are too few, again more. */
+#define PMS_LINES_FEW 8u
 struct pms_linemap {
     struct pms_line_ov *line;
-    uint64_t *slot; /* open addressing */
+    uint64_t *slot; /* open addressing; empty as long as there are no more than few lines */
+    uint64_t few[PMS_LINES_FEW]; /* offsets of the first ones, which are looked through then */
     uint32_t count, room;
     uint32_t full;  /* count at which there must be more lines, or more slots in use */
     uint32_t slots; /* in use */
