@@ -13,6 +13,10 @@
  *
  * Lines are followed no further than the dict's count may have filled them.
  */
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "table_impl.h"
 
 /* ---- keys ---- */
@@ -144,18 +148,58 @@ static inline void ask_for(const struct pms_pool *pool, uint64_t entry)
     __builtin_prefetch((const void *)(at + 2 * PMS_LINE));
 }
 
+/* Of a line: how many links it has, and which of them (bit i) carry the tag.  Without a branch: the CPU
+ * goes on, with what does not need the line, while it waits for it. */
+struct links {
+    uint32_t count, tagged;
+};
+
+#ifdef __SSE2__
+/* The upper or the lower halves of four words. */
+#define HALVES(a, b, which)                                                                    \
+    _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(a), _mm_castsi128_ps(b), which))
+
+/* Bit i: word i is 0; bit 8 + i: its extra, the upper 24 of its bits, is the tag. */
+static inline uint32_t look_at_four(const uint64_t *link, __m128i tag)
+{
+    __m128i a = _mm_loadu_si128((const __m128i *)(const void *)link);
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(link + 2));
+    __m128i low = HALVES(a, b, 0x88), high = HALVES(a, b, 0xdd);
+    __m128i zero = _mm_cmpeq_epi32(_mm_or_si128(low, high), _mm_setzero_si128());
+    __m128i same = _mm_cmpeq_epi32(_mm_srli_epi32(high, 8), tag);
+    return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(zero)) |
+           (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(same)) << 8;
+}
+
+static inline struct links look_at(const uint64_t link[PMS_BUCKET_LINKS], uint32_t tag)
+{
+    __m128i wanted = _mm_set1_epi32((int)tag);
+    uint32_t seen = look_at_four(link, wanted) | look_at_four(link + 4, wanted) << 4;
+    return (struct links){(uint32_t)__builtin_ctz((seen & 0xffu) | 0x100u),
+                          seen >> 8 & ~seen & 0xffu};
+}
+#else
+static inline struct links look_at(const uint64_t link[PMS_BUCKET_LINKS], uint32_t tag)
+{
+    uint32_t zero = 1u << PMS_BUCKET_LINKS, same = 0;
+    for (uint32_t i = 0; i < PMS_BUCKET_LINKS; i++) {
+        zero |= (uint32_t)(link[i] == 0) << i;
+        same |= (uint32_t)(PMS_LINK_EXTRA(link[i]) == tag) << i;
+    }
+    return (struct links){(uint32_t)__builtin_ctz(zero), same & ~zero};
+}
+#endif
+
 /* Of the line at place->line: the word of its link to the entry with the key (or, without a key,
  * to the entry `entry`).  PMS_MISSING: index is behind its last link. */
-static inline int find_in_line(struct pms_pool *pool, const uint64_t *link,
-                               const struct pms_key *key, uint64_t entry, uint32_t tag,
-                               struct pms_place *place)
+__attribute__((always_inline)) static inline int
+find_in_line(struct pms_pool *pool, const uint64_t *link, const struct pms_key *key,
+             uint64_t entry, uint32_t tag, struct pms_place *place)
 {
-    uint32_t i;
-    for (i = 0; i < PMS_BUCKET_LINKS && link[i] != 0; i++) {
-        if (PMS_LINK_EXTRA(link[i]) != tag)
-            continue;
-        place->entry = PMS_LINK_OFF(link[i]);
-        place->index = i;
+    struct links links = look_at(link, tag);
+    for (; links.tagged; links.tagged &= links.tagged - 1) {
+        place->index = (uint32_t)__builtin_ctz(links.tagged);
+        place->entry = PMS_LINK_OFF(link[place->index]);
         if (!key) {
             if (place->entry == entry)
                 return PMS_OK;
@@ -167,7 +211,7 @@ static inline int find_in_line(struct pms_pool *pool, const uint64_t *link,
         if (PMS_LIKELY(status != PMS_MISSING))
             return status;
     }
-    place->index = i;
+    place->index = links.count;
     return PMS_MISSING;
 }
 
