@@ -115,23 +115,28 @@ struct writer {
     int again; /* the line at off belongs to the bucket being read */
 };
 
+/* The line at off has these words: write them from the first that changes to the last. */
+static inline void put_line(struct pms_pool *pool, uint64_t off, const uint64_t *have,
+                            const uint64_t *want)
+{
+    uint32_t first = 0, end = PMS_BUCKET_LINKS;
+    while (first < end && have[first] == want[first])
+        first++;
+    while (first < end && have[end - 1] == want[end - 1])
+        end--;
+    if (first < end)
+        pms_wr_bytes(&pool->ws, off + 8 * first, want + first, 8 * (end - first));
+}
+
 /* *more: the further line that the old contents led to, or 0. */
 static void writer_put(struct writer *w, struct pms_pool *pool, uint64_t *more)
 {
     uint64_t have[PMS_BUCKET_LINKS];
     read_line(pool, w->off, have);
     uint64_t last = have[PMS_BUCKET_LINKS - 1];
-    uint32_t first = PMS_BUCKET_LINKS, end = 0; /* of what changes */
-    for (uint32_t i = 0; i < PMS_BUCKET_LINKS; i++) {
-        if (i >= w->count)
-            w->link[i] = 0;
-        if (have[i] == w->link[i])
-            continue;
-        first = i < first ? i : first;
-        end = i + 1;
-    }
-    if (end)
-        pms_wr_bytes(&pool->ws, w->off + 8 * first, w->link + first, 8 * (end - first));
+    for (uint32_t i = w->count; i < PMS_BUCKET_LINKS; i++)
+        w->link[i] = 0;
+    put_line(pool, w->off, have, w->link);
     *more = w->again && PMS_LINK_IS_MORE(last) ? PMS_LINK_OFF(last) : 0;
 }
 
@@ -178,6 +183,25 @@ static int free_more(struct pms_pool *pool, uint64_t dict, uint64_t off)
 
 /* ---- divide and join ---- */
 
+/* Most buckets: one line, at to[0], and the bit of the hash is in the tags.  0: it is another one, and
+ * nothing was written. */
+static inline int divide_line(struct pms_pool *pool, uint32_t bit, const uint64_t to[2])
+{
+    uint64_t room[PMS_BUCKET_LINKS], old[PMS_BUCKET_LINKS];
+    uint64_t half[2][PMS_BUCKET_LINKS] = {{0}, {0}};
+    uint32_t count[2] = {0, 0};
+    memcpy(old, pms_rd_line(&pool->ws, to[0], room), sizeof old);
+    for (uint32_t i = 0; i < PMS_BUCKET_LINKS && old[i]; i++) {
+        uint32_t extra = PMS_LINK_EXTRA(old[i]), side = extra >> bit & 1u;
+        if (PMS_UNLIKELY(extra >= PMS_LINK_MORE))
+            return 0;
+        half[side][count[side]++] = old[i];
+    }
+    put_line(pool, to[1], pms_rd_line(&pool->ws, to[1], room), half[1]);
+    put_line(pool, to[0], old, half[0]);
+    return 1;
+}
+
 int pms_bucket_divide(struct pms_pool *pool, uint64_t dict, uint64_t from, uint32_t level,
                       const uint64_t to[2])
 {
@@ -185,6 +209,8 @@ int pms_bucket_divide(struct pms_pool *pool, uint64_t dict, uint64_t from, uint3
     struct reader r;
     uint64_t link, rest;
     int other_bits = pms_tag_from(level) != pms_tag_from(level + 1);
+    if (to[0] == from && !other_bits && divide_line(pool, level - pms_tag_from(level), to))
+        return PMS_OK;
     reader_open(&r, pool, dict, from);
     for (;;) {
         PMS_TRY(reader_next(&r, pool, dict, &link));
