@@ -6,6 +6,9 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import sys
+import threading
+import time
 import tracemalloc
 from collections import UserDict
 from collections.abc import Mapping, MutableMapping
@@ -284,6 +287,32 @@ def test_update_is_all_or_nothing(pool: pmemstore.Pool) -> None:
     with pytest.raises(TypeError, match="unhashable"):
         pool.root.update([("a", 1), ([], 2)])
     assert pool.root == {}
+
+
+def test_a_dict_that_changes_during_update_is_told(pool: pmemstore.Pool) -> None:
+    """Another thread adds keys while update() waits for it: an error, and nothing is stored."""
+    d = pool.root.setdefault("d", {})
+    source = {f"key {i}": i for i in range(100)}
+    main, entered = threading.get_ident(), threading.Event()
+
+    def hold() -> None:
+        with pool.transaction():
+            entered.set()
+            while sys._current_frames()[main].f_code.co_name != "update":
+                time.sleep(0.001)
+            for i in range(5):
+                time.sleep(0.02)
+                source[f"more {i}"] = i
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait()
+    with pytest.raises(RuntimeError, match="dictionary changed size during iteration"):
+        d.update(source)
+    thread.join()
+    assert d == {}
+    d.update(source)
+    assert d == source
 
 
 def test_new_dicts_are_plain(pool: pmemstore.Pool) -> None:
