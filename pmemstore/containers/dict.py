@@ -134,7 +134,7 @@ class Dict(_Base[K, V]):
             O(number of items); one commit.
         """
         if type(other) is dict and not items:
-            self._update_pairs(other)  # it runs nothing, so no list of its items is needed
+            self._update_pairs(other.copy())  # as it is now: others may change it meanwhile
             return
         pairs = item_pairs(other)
         if items:
