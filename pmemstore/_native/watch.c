@@ -51,9 +51,10 @@ static int watch_ask(const struct pms_watch *watch, struct stat *st)
     return 0;
 }
 
-static int64_t watch_time(const struct pms_watch *watch)
+static void watch_looked(struct pms_watch *watch)
 {
-    return watch->by_tick ? pms_watch_tick() : pms_watch_now();
+    watch->looked_ns = pms_watch_now();
+    watch->looked_tick = pms_watch_tick();
 }
 
 static int64_t watch_ns(const struct timespec *t)
@@ -101,7 +102,7 @@ int pms_watch_remember(struct pms_watch *watch)
         watch->by_blocks = false;
     watch->young = watch_is_young(watch, &watch->last);
     watch->flags = watch_flags(fd);
-    watch->looked_ns = watch_time(watch);
+    watch_looked(watch);
     return PMS_OK;
 }
 
@@ -172,7 +173,7 @@ uint32_t pms_watch_look(struct pms_watch *watch, bool full)
         watch->last = st;
         watch->young = watch_is_young(watch, &st);
     }
-    watch->looked_ns = watch_time(watch);
+    watch_looked(watch);
     return found;
 }
 

@@ -65,8 +65,8 @@ struct pms_watch {
     int64_t slow_ns, period_ns; /* by mode */
     int64_t began_ns;           /* the unit, or the one before it ended, if close_by */
     int64_t ended_ns;           /* the last unit that was asked about */
-    int64_t looked_ns;          /* by_tick: of pms_watch_tick */
-    bool close_by;              /* the last two ended within slow_ns of each other */
+    int64_t looked_ns, looked_tick;
+    bool close_by; /* the last two ended within slow_ns of each other */
     bool by_tick;  /* nothing can be cloned: the time since the last look is all that counts */
     bool by_times; /* direct: stores to prepared pages do not move times */
     bool by_extents; /* the file system keeps blocks where they are, and tells */
@@ -121,7 +121,7 @@ static inline bool pms_watch_due(struct pms_watch *watch)
     if (watch->slow_ns <= 0)
         return watch->slow_ns < 0;
     if (watch->by_tick)
-        return pms_watch_tick() != watch->looked_ns;
+        return pms_watch_tick() != watch->looked_tick;
     int64_t now = pms_watch_now(), took = now - watch->began_ns;
     watch->close_by = now - watch->ended_ns <= watch->slow_ns;
     watch->began_ns = watch->ended_ns = now;

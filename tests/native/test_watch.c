@@ -52,11 +52,11 @@ static void test_ticks(void)
     CHECK(watch.began_ns == 0); /* nobody asks how long it takes */
     CHECK(pms_watch_due(&watch));
     do {
-        watch.looked_ns = tick = pms_watch_tick();
+        watch.looked_tick = tick = pms_watch_tick();
         due = pms_watch_due(&watch);
     } while (pms_watch_tick() != tick);
     CHECK(!due);
-    watch.looked_ns--;
+    watch.looked_tick--;
     CHECK(pms_watch_due(&watch));
 }
 
