@@ -8,6 +8,9 @@
 /* How far behind a frame whose header is damaged, too, the next one is looked for: most frames are
  * much smaller, and each page that is looked at costs every open after a crash. */
 #define LATER_WITHIN (64u << 10)
+/* Rings that are hashed in search of it: in a forged one each line may begin a frame as long as the
+ * ring, and opening it would take minutes. */
+#define LATER_HASHED 8u
 
 /* lpos % bytes: near the head without a division. */
 static inline uint64_t place_of(const struct pms_log *log, uint64_t lpos)
@@ -218,16 +221,22 @@ int pms_frame_read(const struct pms_medium *medium, uint64_t log_off, uint64_t l
     return status;
 }
 
-/* Places [from, to) of the ring: does a frame with a number above seq lie there? */
+/* Places [from, to) of the ring: does a frame with a number above seq lie there?  *left: bytes that
+ * may still be hashed. */
 static int later_between(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
-                         uint64_t from, uint64_t to, uint64_t seq, uint64_t salt)
+                         uint64_t from, uint64_t to, uint64_t seq, uint64_t salt,
+                         uint64_t *left)
 {
     struct pms_frame_ref frame;
     for (uint64_t pos = from; pos < to && pos < log_bytes; pos += PMS_LINE) {
-        uint64_t number;
-        memcpy(&number, medium->base + log_off + pos, 8);
-        if (number > seq && number - seq <= log_bytes / PMS_LINE &&
-            frame_at(medium, log_off, log_bytes, pos, number, salt, &frame) == PMS_OK)
+        struct pms_frame_pm f;
+        memcpy(&f, medium->base + log_off + pos, sizeof f);
+        uint64_t n = pms_frame_bytes(f.words);
+        if (f.seq <= seq || f.seq - seq > log_bytes / PMS_LINE || n > log_bytes - pos ||
+            n > *left)
+            continue;
+        *left -= n;
+        if (frame_at(medium, log_off, log_bytes, pos, f.seq, salt, &frame) == PMS_OK)
             return 1;
     }
     return 0;
@@ -250,13 +259,14 @@ static int later_behind(const struct pms_medium *medium, uint64_t log_off, uint6
 int pms_frame_later(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
                     uint64_t pos, uint64_t seq, uint64_t salt)
 {
-    if (later_between(medium, log_off, log_bytes, pos, pos + LATER_WITHIN, seq, salt) ||
+    uint64_t left = LATER_HASHED * log_bytes;
+    if (later_between(medium, log_off, log_bytes, pos, pos + LATER_WITHIN, seq, salt, &left) ||
         later_behind(medium, log_off, log_bytes, pos, seq, salt) ||
         later_behind(medium, log_off, log_bytes, 0, seq, salt))
         return 1;
     /* The next lap, where the frame that is damaged and the one behind it may reach the end. */
     return pos + 2 * (uint64_t)LATER_WITHIN > log_bytes &&
-           later_between(medium, log_off, log_bytes, 0, LATER_WITHIN, seq, salt);
+           later_between(medium, log_off, log_bytes, 0, LATER_WITHIN, seq, salt, &left);
 }
 
 void pms_log_free(struct pms_log *log)

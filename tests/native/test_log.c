@@ -1,4 +1,7 @@
 /* test_log.c -- where frames lie in the ring, and how they are found again. */
+#include <sys/mman.h>
+#include <time.h>
+
 #include "_native/log.h"
 
 #include "check.h"
@@ -109,9 +112,31 @@ static void test_the_frame_behind_a_damaged_one_is_found(void)
     CHECK(!later_is_found(4096, big, 0));
 }
 
+/* Each line near the place begins a frame that reaches the ring's end: not all of them are hashed. */
+static void test_a_forged_ring_is_looked_through_in_good_time(void)
+{
+    const uint64_t bytes = 256u << 20;
+    struct pms_medium medium;
+    CHECK_EQ(pms_medium_init(&medium, -1, PMS_FLUSH_AUTO), PMS_OK);
+    medium.base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(medium.base != MAP_FAILED);
+    for (uint64_t pos = 0; pos < 256u << 10; pos += PMS_LINE) {
+        struct pms_frame_pm f = {.seq = 6 + pos / PMS_LINE,
+                                 .kind = PMS_FRAME_REDO,
+                                 .words = (uint32_t)((bytes - pos - sizeof f) / 8)};
+        memcpy(medium.base + pos, &f, sizeof f);
+    }
+    clock_t start = clock();
+    CHECK(!pms_frame_later(&medium, 0, bytes, 0, 5, SALT));
+    CHECK((clock() - start) / CLOCKS_PER_SEC < 3);
+    CHECK_EQ(munmap(medium.base, bytes), 0);
+}
+
 int main(void)
 {
     test_the_frame_behind_a_damaged_one_is_found();
     test_a_later_frame_at_the_anchors_place_is_not_the_first();
+    test_a_forged_ring_is_looked_through_in_good_time();
     return 0;
 }
