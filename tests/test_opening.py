@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 import pmemstore
 from pmemstore.recorder import Event, Recorder
 
@@ -106,3 +108,19 @@ def test_pool_that_was_moved_while_untaken_can_be_changed(medium: Medium) -> Non
         pool.root["b"] = 2
     with pmemstore.open(other / path.name, "r") as pool:
         assert pool.root == {"d": {"a": 1}, "b": 2}
+
+
+def test_copy_that_is_not_written_back_keeps_its_contents_on_a_tier_that_is_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are written ahead as on DAX, but its pages are in the page cache alone."""
+    with pmemstore.open(tmp_path / "a.pool", "n", size="512K") as pool:
+        pool.root["d"] = {"a": 1}
+    for tier in ("eadr", "flush"):
+        path = tmp_path / f"{tier}.pool"
+        shutil.copyfile(tmp_path / "a.pool", path)
+        monkeypatch.setenv("PMEMSTORE_FORCE_TIER", tier)
+        with pmemstore.open(path, "w") as pool:
+            pool.root["b"] = 2
+            assert pool.root == {"d": {"a": 1}, "b": 2}
+            assert pool.check().problems == ()

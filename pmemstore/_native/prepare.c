@@ -128,7 +128,8 @@ static int prepare_blocks(struct pms_map *map, uint64_t off, uint64_t end,
     else if (pms_detail()->sys_errno != EOPNOTSUPP)
         return prepare_failed(answer, "blocks cannot be allocated");
     if (answer->before & ~(uint32_t)PMS_EXTENT_SHARED) {
-        bool dax = m->tier == PMS_TIER_EADR || m->tier == PMS_TIER_FLUSH;
+        bool dax = (m->tier == PMS_TIER_EADR || m->tier == PMS_TIER_FLUSH) &&
+                   !(answer->before & PMS_EXTENT_DELALLOC); /* a tier that was forced */
         if (!dax) /* dirty pages over unwritten extents must not meet zeroes */
             PMS_TRY(prepare_sync(map, off, answer));
         if (pms_extents_walk(m->fd, off, end, prepare_zero, map) != PMS_OK)
