@@ -51,6 +51,8 @@ int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
 
 #define LIFE_MAX 0xffffffu
 #define SLOTS_MIN 64u
+#define SLOTS_KEPT                                                                             \
+    4096u /* 32 KiB: for transactions of a thousand items, with singles in between */
 
 static inline uint32_t line_hash(uint64_t line_off)
 {
@@ -214,8 +216,8 @@ void pms_linemap_clear(struct pms_linemap *map)
     uint32_t slots = map->slots;
     if (map->room > 65536)
         pms_linemap_free(map);
-    else if (map->count > PMS_LINES_FEW || map->slots > SLOTS_MIN)
-        slots_set(map, slots > SLOTS_MIN && map->count < slots / 8 ? slots / 2 : slots);
+    else if (map->count > PMS_LINES_FEW || slots > SLOTS_KEPT)
+        slots_set(map, slots > SLOTS_KEPT && map->count < slots / 8 ? slots / 2 : slots);
     map->count = 0;
     map->last_end = 0;
 }

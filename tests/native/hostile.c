@@ -368,6 +368,20 @@ static int delete_some_entry(struct use *u, uint64_t dict)
     return pms_dict_del_entry(u->pool, dict, entry);
 }
 
+static int set_many(struct use *u, uint64_t dict, const struct pms_val *value)
+{
+    struct pms_key key[PMS_DICT_MANY];
+    struct pms_pair pair[PMS_DICT_MANY];
+    unsigned count = (unsigned)draw(u, PMS_DICT_MANY + 1);
+    for (unsigned i = 0; i < count; i++) {
+        key[i] = some_key(u);
+        if (key[i].tag == PMS_TAG_INT)
+            key[i].num = draw(u, 300);
+        pair[i] = (struct pms_pair){&key[i], value};
+    }
+    return pms_dict_set_many(u->pool, dict, pair, count);
+}
+
 static int change_dict(struct use *u, uint64_t dict, const struct pms_val *value)
 {
     struct pms_key key = some_key(u);
@@ -383,6 +397,8 @@ static int change_dict(struct use *u, uint64_t dict, const struct pms_val *value
     case 4:
         PMS_TRY(pms_object_create(u->pool, child.tag, &child.num));
         return pms_dict_set(u->pool, dict, &key, &child);
+    case 5:
+        return set_many(u, dict, value);
     default:
         return pms_dict_set(u->pool, dict, &key, value);
     }
