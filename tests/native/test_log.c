@@ -20,6 +20,26 @@ static void append(struct pms_log *log, uint64_t words)
     CHECK_EQ(pms_log_append(log, PMS_FRAME_REDO, words, 0, &seq, &lpos), PMS_OK);
 }
 
+/* A log in `bytes` of memory whose next frame lies at place. */
+static struct pms_log log_in(struct pms_medium *medium, uint8_t *base, uint64_t bytes,
+                             uint64_t place)
+{
+    memset(base, 0, bytes);
+    CHECK_EQ(pms_medium_init(medium, -1, PMS_FLUSH_AUTO), PMS_OK);
+    medium->base = base;
+    medium->direct = true;
+    return (struct pms_log){.medium = medium,
+                            .bytes = bytes,
+                            .mode = PMS_MODE_DIRECT,
+                            .salt = SALT,
+                            .seq = 5,
+                            .head = place,
+                            .need_seq = 5,
+                            .need_pos = place,
+                            .dur_seq = 5,
+                            .dur_pos = place};
+}
+
 /* Nothing in the ring is needed, and the next frame does not fit behind the anchor's place: it lies
  * at 0, and ends where a later frame begins, at that very place.  The chain begins at 0. */
 static void test_a_later_frame_at_the_anchors_place_is_not_the_first(void)
@@ -27,19 +47,7 @@ static void test_a_later_frame_at_the_anchors_place_is_not_the_first(void)
     struct pms_medium medium;
     struct pms_frame_ref frame;
     const uint64_t place = 2112; /* and the bytes of a frame of 260 words */
-    CHECK_EQ(pms_medium_init(&medium, -1, PMS_FLUSH_AUTO), PMS_OK);
-    medium.base = ring;
-    medium.direct = true;
-    struct pms_log log = {.medium = &medium,
-                          .bytes = RING,
-                          .mode = PMS_MODE_DIRECT,
-                          .salt = SALT,
-                          .seq = 5,
-                          .head = place,
-                          .need_seq = 5,
-                          .need_pos = place,
-                          .dur_seq = 5,
-                          .dur_pos = place};
+    struct pms_log log = log_in(&medium, ring, RING, place);
     CHECK_EQ(pms_frame_bytes(260), place);
     CHECK(pms_log_fits(&log, 260, 0));
     append(&log, 260);
@@ -57,32 +65,13 @@ static void test_a_later_frame_at_the_anchors_place_is_not_the_first(void)
 #define WIDE (1u << 20)
 static _Alignas(4096) uint8_t wide[WIDE];
 
-/* A ring of WIDE bytes whose next frame lies at place. */
-static struct pms_log wide_log(struct pms_medium *medium, uint64_t place)
-{
-    memset(wide, 0, sizeof wide);
-    CHECK_EQ(pms_medium_init(medium, -1, PMS_FLUSH_AUTO), PMS_OK);
-    medium->base = wide;
-    medium->direct = true;
-    return (struct pms_log){.medium = medium,
-                            .bytes = WIDE,
-                            .mode = PMS_MODE_DIRECT,
-                            .salt = SALT,
-                            .seq = 5,
-                            .head = place,
-                            .need_seq = 5,
-                            .need_pos = place,
-                            .dur_seq = 5,
-                            .dur_pos = place};
-}
-
 /* A frame of so many bytes is written at place (or at 0, if it does not fit behind it), and another
  * one; then byte `at` of the first one is damaged.  Is the second one found? */
 static int later_is_found(uint64_t place, uint64_t bytes, uint64_t at)
 {
     struct pms_medium medium;
     struct pms_frame_ref frame;
-    struct pms_log log = wide_log(&medium, place);
+    struct pms_log log = log_in(&medium, wide, WIDE, place);
     append(&log, (bytes - sizeof(struct pms_frame_pm)) / 8);
     uint64_t first = (log.head - bytes) % WIDE;
     append(&log, 4);
