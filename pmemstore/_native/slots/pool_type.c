@@ -5,6 +5,7 @@
  */
 #include "open.h"
 #include "records.h"
+#include "slots_sorted.h"
 
 static struct pms_pool *pool_of(struct pys_pool *self)
 {
@@ -157,6 +158,7 @@ static void pool_dealloc(PyObject *obj)
         PyEval_RestoreThread(saved);
     }
     Py_CLEAR(self->path);
+    pys_kept_drop(self->kept);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
 }

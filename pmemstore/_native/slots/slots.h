@@ -58,6 +58,7 @@ struct pys_pool {
     PyObject *path;         /* str, for messages; or NULL */
     struct pys_level *level;
     uint64_t aborts[PYS_LEVELS]; /* [d]: roll-backs that may have undone work of depth d */
+    struct pys_kept *kept;       /* what short lists were made of (sorted_slice.c); or NULL */
 };
 
 struct pys_proxy {

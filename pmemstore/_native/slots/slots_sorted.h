@@ -1,7 +1,8 @@
 /* slots_sorted.h -- what the files of the sorted dict and sorted set share.
  *
  *   sorted_key.c    Python objects -> images (struct pys_order)
- *   sorted_iter.c   ranges of entries: iterators and lists
+ *   sorted_iter.c   ranges of entries: iterators
+ *   sorted_slice.c  ranges of entries: lists
  *   sorted_bulk.c   many keys as one unit of work
  *   sorted_type.c   SortedDictBase, and what it shares with the set
  *   sorted_set_type.c   SortedSetBase
@@ -9,7 +10,7 @@
 #ifndef PMS_SLOTS_SORTED_H
 #define PMS_SLOTS_SORTED_H
 
-#include "slots.h"
+#include "again.h"
 #include "sorted.h"
 
 /* ---- sorted_key.c ---- */
@@ -42,6 +43,17 @@ struct pys_span {
 /* kind: enum pys_iter_kind. */
 PyObject *pys_sorted_iter(struct pys_proxy *self, int kind, int reverse,
                           const struct pys_span *span);
+/* Pool entered: entries [start, start + count), which must be there.  *taken: of how many of them
+ * something was taken, also after a failure.  *bytes: of their values. */
+int pys_sorted_take(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
+                    struct pys_ahead *out, uint64_t *taken, uint64_t *bytes);
+/* Pool entered: the same of an entry.  *bytes grows by those of its value. */
+int pys_sorted_take_one(struct pms_pool *pool, int kind, uint64_t entry, struct pys_ahead *out,
+                        uint64_t *bytes);
+
+/* ---- sorted_slice.c ---- */
+/* Let go of what was kept of short lists; may be NULL. */
+void pys_kept_drop(struct pys_kept *kept);
 /* A list of what stands at the indices of a slice (NULL: all), from one look. */
 PyObject *pys_sorted_slice(struct pys_proxy *self, int kind, PyObject *slice);
 

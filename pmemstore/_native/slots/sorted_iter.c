@@ -1,4 +1,4 @@
-/* sorted_iter.c -- ranges of a sorted dict or set: iterators, and lists from one look.
+/* sorted_iter.c -- ranges of a sorted dict or set: iterators.
  *
  *   next             index of the entry that is served next
  *   left             how many are to be served
@@ -131,9 +131,10 @@ static int is_fresh(const struct sorted_iter *self)
 
 /* ---- taking ---- */
 
-/* *bytes: grows by those of the value. */
-static inline int take_entry(struct pms_pool *pool, int kind, uint64_t entry,
-                             struct pys_ahead *out, uint64_t *bytes)
+__attribute__((always_inline)) static inline int take_entry(struct pms_pool *pool, int kind,
+                                                            uint64_t entry,
+                                                            struct pys_ahead *out,
+                                                            uint64_t *bytes)
 {
     const int keys = kind != PYS_VALUES, values = kind != PYS_KEYS;
     struct pms_sorted_plain plain;
@@ -154,9 +155,13 @@ static inline int take_entry(struct pms_pool *pool, int kind, uint64_t entry,
     return pys_ahead_take(pool, kind, &key, &value, out);
 }
 
-/* Entries [start, start + count), which must be there.  *taken: of how many of them something was
- * taken, also after a failure.  *bytes: of their values. */
-static int take_run(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
+int pys_sorted_take_one(struct pms_pool *pool, int kind, uint64_t entry, struct pys_ahead *out,
+                        uint64_t *bytes)
+{
+    return take_entry(pool, kind, entry, out, bytes);
+}
+
+int pys_sorted_take(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,
                     struct pys_ahead *out, uint64_t *taken, uint64_t *bytes)
 {
     struct pms_pool *pool = pys_core(self);
@@ -198,9 +203,9 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
         status = PMS_E_CHANGED;
     } else if (count) {
         pys_places_make(self->ahead, sizeof self->ahead[0], &self->made, (unsigned)count);
-        status =
-            take_run(sorted, self->kind, self->reverse ? self->next + 1 - count : self->next,
-                     count, self->ahead, &taken, &bytes);
+        status = pys_sorted_take(sorted, self->kind,
+                                 self->reverse ? self->next + 1 - count : self->next, count,
+                                 self->ahead, &taken, &bytes);
         self->count = (unsigned)taken;
         self->large = bytes > AHEAD_BYTES;
     }
@@ -307,82 +312,6 @@ static void sorted_iter_dealloc(PyObject *obj)
     Py_CLEAR(self->pairs.pair[1]);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
-}
-
-/* ---- lists ---- */
-
-/* What a slice asks for: the places first, first + step ..., count of them. */
-struct places {
-    Py_ssize_t first, stop, step, count;
-    struct pys_ahead *taken;
-    uint64_t done; /* of how many something was taken */
-};
-
-/* Pool entered: take them; those of a step of 1 or -1 in one go, in the order of the keys. */
-static int take_places(struct pys_proxy *self, int kind, struct places *places)
-{
-    uint64_t first = (uint64_t)places->first, count = (uint64_t)places->count, one, bytes;
-    places->taken = calloc(count, sizeof *places->taken);
-    if (places->taken == NULL)
-        return PMS_FAIL(PMS_E_NOMEM, "copying a sorted dict", 0, count * sizeof *places->taken,
-                        0);
-    if (places->step == 1 || places->step == -1)
-        return take_run(self, kind, places->step > 0 ? first : first + 1 - count, count,
-                        places->taken, &places->done, &bytes);
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t at = first + i * (uint64_t)places->step;
-        int status = take_run(self, kind, at, 1, &places->taken[i], &one, &bytes);
-        places->done += one;
-        PMS_TRY(status);
-    }
-    return PMS_OK;
-}
-
-static PyObject *give_places(struct pys_pool *owner, int kind, struct places *places)
-{
-    PyObject *list = PyList_New(places->count);
-    for (Py_ssize_t i = 0; list != NULL && i < places->count; i++) {
-        struct pys_ahead *place =
-            &places->taken[places->step == -1 ? places->count - 1 - i : i];
-        PyObject *item = pys_ahead_give(owner, kind, place);
-        if (PMS_UNLIKELY(item == NULL))
-            Py_CLEAR(list);
-        else
-            PyList_SetItem(list, i, item);
-    }
-    return list;
-}
-
-PyObject *pys_sorted_slice(struct pys_proxy *self, int kind, PyObject *slice)
-{
-    struct pms_pool *pool = pys_core(self);
-    struct places places = {0, PY_SSIZE_T_MAX, 1, 0, NULL, 0};
-    PyObject *list = NULL;
-    int status;
-    if (slice != NULL &&
-        PySlice_Unpack(slice, &places.first, &places.stop, &places.step) < 0) /* runs Python */
-        return NULL;
-    status = pys_enter_read(pool, self->handle);
-    if (status == PMS_OK) {
-        uint64_t length = pms_sorted_len(pool, self->handle->off), off = self->handle->off;
-        uint64_t most = pool->super.size / PMS_SORTED_ENTRY_MIN;
-        if (length > most)
-            status = PMS_FAIL(PMS_E_CORRUPT, "count of a sorted dict", off, most, length);
-        else
-            places.count = PySlice_AdjustIndices((Py_ssize_t)length, &places.first,
-                                                 &places.stop, places.step);
-        if (places.count > 0)
-            status = take_places(self, kind, &places);
-        status = pys_leave_read(pool, status);
-    }
-    if (status == PMS_OK)
-        list = give_places(self->owner, kind, &places);
-    else
-        pys_raise(self->owner, status);
-    for (uint64_t i = 0; list == NULL && i < places.done; i++)
-        pys_ahead_drop(&places.taken[i]);
-    free(places.taken);
-    return list;
 }
 
 static PyMethodDef sorted_iter_methods[] = {
