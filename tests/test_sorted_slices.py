@@ -1,4 +1,4 @@
-"""Short slices of a sorted dict fill pairs again that nobody has kept; and nobody can tell."""
+"""Short slices of sorted containers fill items again that nobody has kept; and nobody can tell."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import pmemstore
-from pmemstore import Pool, SortedDict
+from pmemstore import Pool, SortedDict, SortedSet
 
 #: Interpreters in which they are filled again.
 FILLS = sys.version_info < (3, 14) and not sysconfig.get_config_var("Py_GIL_DISABLED")
-#: Pairs of a list that is longer than this are not kept.
+#: Items of a list that is longer than this are not kept.
 KEPT_MAX = 128
 COUNT = 1000
 
@@ -55,27 +55,35 @@ def starts(count: int, seed: int = 1) -> list[int]:
 # ---- that it is done ----
 
 
-def new_objects(data: Any, length: int) -> int:
-    """How many objects of 20 lists are new, where each list replaces the one before."""
-    new = 0
-    got = data.items()[:length]
-    got = data.items()[length : 2 * length]
-    tracemalloc.start()
-    for first in starts(20):
-        got = data.items()[first : first + length]
-        new += sum(
-            tracemalloc.get_object_traceback(part) is not None
-            for item in got
-            for part in (item, *item)
-        )
-    tracemalloc.stop()
-    return new
+def lists_of(name: str, data: Any, pool: Pool) -> Any:
+    """What has lists: a view of the sorted dict, or a set of its keys."""
+    if name != "set":
+        return getattr(data, name)()
+    pool.root["s"] = SortedSet.of(data)
+    return pool.root["s"]
+
+
+def parts(item: Any) -> tuple[Any, ...]:
+    return (item, *item) if isinstance(item, tuple) else (item,)
 
 
 @pytest.mark.skipif(not FILLS, reason="nothing is filled again from 3.14 on, or without a GIL")
 @pytest.mark.parametrize("length", [1, 100, KEPT_MAX])
-def test_a_list_after_the_other_makes_no_objects(length: int, data: Any) -> None:
-    assert new_objects(data, length) == 0
+@pytest.mark.parametrize("name", ["items", "keys", "values", "set"])
+def test_a_list_after_the_other_makes_no_objects(
+    name: str, length: int, data: Any, pool: Pool
+) -> None:
+    """Each takes the place of the one before."""
+    lists = lists_of(name, data, pool)
+    got = lists[:length]
+    got = lists[length : 2 * length]
+    tracemalloc.start()
+    for first in starts(20):
+        got = lists[first : first + length]
+        assert not any(
+            tracemalloc.get_object_traceback(part) for item in got for part in parts(item)
+        )
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("length", [100, KEPT_MAX + 1])
@@ -107,6 +115,8 @@ def test_large_parts_are_not_held(pool: Pool) -> None:
         got = pool.root["d"].items()[:]
         assert got == pairs
         assert references(got) == references([(i, object()) for i in range(40)])
+        assert references(pool.root["d"].values()[:20]) == references([object()])
+        assert references(pool.root["d"].keys()[20:]) == references([object()])
 
 
 def test_a_pool_that_goes_lets_them_go(tmp_path: Any) -> None:
@@ -134,16 +144,20 @@ def test_a_pool_that_goes_lets_them_go(tmp_path: Any) -> None:
 @pytest.mark.parametrize("make", [pair, mixed])
 def test_what_is_kept_stays_as_it_was(make: Any, pool: Pool) -> None:
     """Lists, pairs, keys and values are kept for a while, in any mixture, in both directions."""
-    expected = [make(i) for i in range(COUNT)]
-    pool.root["d"] = SortedDict.of(expected)
-    expected.sort(key=lambda item: item[0])
-    items = pool.root["d"].items()
+    pairs = [make(i) for i in range(COUNT)]
+    pool.root["d"] = SortedDict.of(pairs)
+    pool.root["s"] = SortedSet.of(key for key, _ in pairs)
+    d, s = pool.root["d"], pool.root["s"]
+    pairs.sort(key=lambda item: item[0])
+    keys, values = [key for key, _ in pairs], [value for _, value in pairs]
+    lists = [*[(d.items(), pairs)] * 3, (d.keys(), keys), (d.values(), values), (s, keys)]
     rng = random.Random(7)
     kept: list[tuple[Any, Any]] = []
     for first in starts(400):
         where = slice(first, first + rng.randrange(KEPT_MAX + 10))
         if rng.random() < 0.2:
             where = slice(where.stop, where.start, -1)
+        items, expected = rng.choice(lists)
         got, want = items[where], expected[where]
         assert got == want
         what = rng.random()
@@ -152,7 +166,7 @@ def test_what_is_kept_stays_as_it_was(make: Any, pool: Pool) -> None:
         elif what < 0.6:
             for have, item in zip(got, want, strict=True):
                 if rng.random() < 0.2:
-                    kept.append(rng.choice([(have, item), *zip(have, item, strict=True)]))
+                    kept.append(rng.choice([*zip(parts(have), parts(item), strict=True)]))
         while len(kept) > 100 or (kept and rng.random() < 0.5):
             del kept[rng.randrange(len(kept))]
         assert all(have == item for have, item in kept)

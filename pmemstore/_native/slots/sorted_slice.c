@@ -1,17 +1,17 @@
 /* sorted_slice.c -- ranges of a sorted dict or set: lists, from one look.
  *
  * Who reads one range after the other lets the last list go, or is about to, when he asks for the
- * next.  So the pool keeps a reference to each pair of the last short lists; where that is the
- * only one, the pair's str and bytes are filled again (again.h), and the pair is given once more.
+ * next.  So the pool keeps a reference to each item of the last short lists; where that is the
+ * only one, its str and bytes are filled again (again.h), and it is given once more.
  *
- *   half[0]   pair pair pair ..   one place for each place of a list
- *   half[1]   pair pair pair ..   for those of the next list, while the last one is still held
+ *   half[0]   item item item ..   one place for each place of a list
+ *   half[1]   item item item ..   for those of the next list, while the last one is still held
  *
- *   K1  a kept pair was made here, of a str and a bytes of at most PYS_AGAIN_MAX each: to drop the
- *       last reference to it runs no Python
- *   K2  key and value of a place belong to its pair, which alone refers to them when nobody else does
- *   K3  a pair that has been filled has one reference more at once: who takes another list before
- *       this one is made leaves it alone
+ *   K1  a kept item is a str, a bytes, or a pair of both that was made here, of at most
+ *       PYS_AGAIN_MAX bytes each: to drop the last reference to it runs no Python
+ *   K2  key and value of a place are its item, or what its pair holds
+ *   K3  an item that has been filled has one reference more at once: who takes another list
+ *       before this one is made leaves it alone
  */
 #include <stdlib.h>
 
@@ -21,8 +21,9 @@
 #define AHEAD 24u     /* entries are asked for so many places before they are read */
 
 struct kept {
-    PyObject *pair; /* or NULL */
+    PyObject *item; /* or NULL */
     PyObject *key, *value;
+    int kind;
 };
 struct pys_kept {
     struct kept half[2][KEPT_MAX];
@@ -31,15 +32,15 @@ struct pys_kept {
 void pys_kept_drop(struct pys_kept *kept)
 {
     for (unsigned i = 0; kept != NULL && i < KEPT_MAX; i++) {
-        Py_XDECREF(kept->half[0][i].pair);
-        Py_XDECREF(kept->half[1][i].pair);
+        Py_XDECREF(kept->half[0][i].item);
+        Py_XDECREF(kept->half[1][i].item);
     }
     free(kept);
 }
 
 static inline int is_free(const struct kept *place)
 {
-    return place->pair != NULL && Py_REFCNT(place->pair) == 1;
+    return place->item != NULL && Py_REFCNT(place->item) == 1;
 }
 
 /* The half that is not in use, or the second one. */
@@ -53,16 +54,14 @@ static struct kept *kept_half(struct pys_pool *owner)
     if (owner->kept == NULL)
         return NULL;
     first = owner->kept->half[0];
-    return first->pair == NULL || is_free(first) ? first : owner->kept->half[1];
+    return first->item == NULL || is_free(first) ? first : owner->kept->half[1];
 }
 
-/* The pair has been given: keep it, if it can be filled again. */
-static void keep(struct kept *place, PyObject *pair, PyObject *key, PyObject *value)
+static void keep(struct kept *place, const struct kept *given)
 {
-    PyObject *old = place->pair;
-    place->pair = pys_ref(pair);
-    place->key = key;
-    place->value = value;
+    PyObject *old = place->item;
+    *place = *given;
+    Py_INCREF(place->item);
     Py_XDECREF(old);
 }
 
@@ -71,8 +70,8 @@ struct places {
     Py_ssize_t first, stop, step, count;
     uint64_t done;              /* of how many something was taken */
     struct pys_ahead *taken;    /* or NULL */
-    struct kept *half;          /* of a short list of pairs; else NULL */
-    PyObject *filled[KEPT_MAX]; /* if so: pairs; NULL: it is in taken */
+    struct kept *half;          /* of a short list; else NULL */
+    PyObject *filled[KEPT_MAX]; /* if so: items; NULL: it is in taken */
 };
 
 /* Room for all, if there is none yet. */
@@ -87,16 +86,19 @@ static int make_room(struct places *places)
     return PMS_OK;
 }
 
-/* Pool entered: the pair of the place, filled with the entry; NULL: it was not. */
-static inline PyObject *fill(struct pms_pool *pool, uint64_t entry, struct kept *place)
+/* Pool entered: the item of the place, filled with the entry; NULL: it was not. */
+static inline PyObject *fill(struct pms_pool *pool, int kind, uint64_t entry,
+                             struct kept *place)
 {
+    const int keys = kind != PYS_VALUES, values = kind != PYS_KEYS;
     struct pms_sorted_plain plain;
-    if (PMS_UNLIKELY(!is_free(place) || !pms_sorted_is_plain(pool, entry, 1, 1, &plain)))
+    if (PMS_UNLIKELY(!is_free(place) || place->kind != kind ||
+                     !pms_sorted_is_plain(pool, entry, keys, values, &plain)))
         return NULL;
-    if (PMS_LIKELY(pys_again_str(place->key, plain.key, plain.key_len) &&
-                   pys_again_bytes(place->value, plain.value, plain.value_len)))
-        return pys_ref(place->pair);
-    Py_CLEAR(place->pair); /* one of them may be the entry's, and the other not */
+    if (PMS_LIKELY((!keys || pys_again_str(place->key, plain.key, plain.key_len)) &&
+                   (!values || pys_again_bytes(place->value, plain.value, plain.value_len))))
+        return pys_ref(place->item);
+    Py_CLEAR(place->item); /* its key may be the entry's, and its value not */
     return NULL;
 }
 
@@ -114,8 +116,8 @@ static int find_entries(struct pys_proxy *self, uint64_t start, uint64_t count, 
     return PMS_OK;
 }
 
-/* Pool entered: a short list of pairs. */
-static int take_short(struct pys_proxy *self, uint64_t start, struct places *places)
+/* Pool entered: a short list. */
+static int take_short(struct pys_proxy *self, int kind, uint64_t start, struct places *places)
 {
     struct pms_pool *pool = pys_core(self);
     uint64_t entry[KEPT_MAX], count = (uint64_t)places->count, bytes = 0;
@@ -123,12 +125,12 @@ static int take_short(struct pys_proxy *self, uint64_t start, struct places *pla
     for (uint64_t i = 0; i < count; i++) {
         if (i + AHEAD < count)
             pms_sorted_prefetch(pool, entry[i + AHEAD]);
-        places->filled[i] = fill(pool, entry[i], &places->half[i]);
+        places->filled[i] = fill(pool, kind, entry[i], &places->half[i]);
         places->done = i + 1;
         if (PMS_LIKELY(places->filled[i] != NULL))
             continue;
         PMS_TRY(make_room(places));
-        PMS_TRY(pys_sorted_take_one(pool, PYS_ITEMS, entry[i], &places->taken[i], &bytes));
+        PMS_TRY(pys_sorted_take_one(pool, kind, entry[i], &places->taken[i], &bytes));
     }
     return PMS_OK;
 }
@@ -139,9 +141,8 @@ static int take_places(struct pys_proxy *self, int kind, struct places *places)
     uint64_t first = (uint64_t)places->first, count = (uint64_t)places->count, one, bytes;
     uint64_t start = places->step > 0 ? first : first + 1 - count;
     int in_one = places->step == 1 || places->step == -1;
-    if (in_one && kind == PYS_ITEMS && count <= KEPT_MAX &&
-        (places->half = kept_half(self->owner)) != NULL)
-        return take_short(self, start, places);
+    if (in_one && count <= KEPT_MAX && (places->half = kept_half(self->owner)) != NULL)
+        return take_short(self, kind, start, places);
     PMS_TRY(make_room(places));
     if (in_one)
         return pys_sorted_take(self, kind, start, count, places->taken, &places->done, &bytes);
@@ -154,21 +155,29 @@ static int take_places(struct pys_proxy *self, int kind, struct places *places)
     return PMS_OK;
 }
 
-/* Python may run. */
+/* Python may run.  What can be filled again is kept. */
+static PyObject *give_new(struct pys_pool *owner, int kind, struct kept *to,
+                          struct pys_ahead *place)
+{
+    struct kept given = {NULL, place->key.obj, place->value.obj, kind};
+    int keeps = to != NULL && place->atoms &&
+                (kind == PYS_VALUES || pys_again_may(given.key)) &&
+                (kind == PYS_KEYS || pys_again_may(given.value));
+    given.item = pys_ahead_give(owner, kind, place);
+    if (keeps && given.item != NULL)
+        keep(to, &given);
+    return given.item;
+}
+
 static PyObject *give_place(struct pys_pool *owner, int kind, struct places *places, uint64_t i)
 {
-    PyObject *item = places->half != NULL ? places->filled[i] : NULL;
-    if (PMS_LIKELY(item != NULL)) {
-        places->filled[i] = NULL;
-        return item;
-    }
-    struct pys_ahead *place = &places->taken[i];
-    PyObject *key = place->key.obj, *value = place->value.obj;
-    int keeps =
-        places->half != NULL && place->atoms && pys_again_may(key) && pys_again_may(value);
-    item = pys_ahead_give(owner, kind, place);
-    if (item != NULL && keeps)
-        keep(&places->half[i], item, key, value);
+    PyObject *item;
+    if (places->half == NULL)
+        return give_new(owner, kind, NULL, &places->taken[i]);
+    item = places->filled[i];
+    if (PMS_UNLIKELY(item == NULL))
+        return give_new(owner, kind, &places->half[i], &places->taken[i]);
+    places->filled[i] = NULL;
     return item;
 }
 
