@@ -39,8 +39,12 @@ static uint32_t class_for(uint64_t len)
     return lo;
 }
 
-/* Requests of up to 1 KiB are looked up in steps of 16 bytes. */
-static uint8_t small_class[65];
+/* class_for() of up to 1 KiB, in steps of 16 bytes. */
+static const uint8_t small_class[65] = {
+    0,  0,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 15, 16, 16, 17,
+    17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 22, 23, 23, 23, 23, 24, 24, 24, 24, 25, 25, 25,
+    25, 26, 26, 26, 26, 27, 27, 27, 27, 28, 28, 28, 28, 29, 29, 29, 29, 30, 30, 30, 30,
+};
 
 static inline uint32_t class_of(uint64_t len)
 {
@@ -51,14 +55,12 @@ uint64_t pms_heap_capacity(uint64_t len)
 {
     if (len > PMS_SMALL_MAX)
         return (len + PMS_PAGE - 1) & ~(uint64_t)(PMS_PAGE - 1);
-    return pms_classes[class_for(len)].size;
+    return pms_classes[class_of(len)].size;
 }
 
 int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_super_pm *super)
 {
     *heap = (struct pms_heap){.ws = ws, .super = super, .ready_round = 1};
-    for (uint32_t i = 0; i < 65; i++)
-        small_class[i] = (uint8_t)class_for(i * 16);
     uint64_t top = pms_rd(ws, PMS_ROOT_OFF + offsetof(struct pms_root_pm, top));
     if (top < super->heap_start / PMS_PAGE || top > super->size / PMS_PAGE)
         return PMS_FAIL(PMS_E_CORRUPT, "the heap's high-water mark is outside the pool",

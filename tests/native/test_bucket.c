@@ -266,6 +266,14 @@ static void test_size_classes_of_buckets_begin_at_lines(void)
         CHECK_EQ(pms_heap_capacity(pms_block_bytes(k)) % PMS_LINE, 0);
 }
 
+static void test_class_of_a_request_is_the_smallest_that_holds_it(void)
+{
+    for (uint64_t len = 1, cls = 0; len <= PMS_SMALL_MAX; len++) {
+        cls += pms_classes[cls].size < len;
+        CHECK_EQ(pms_heap_capacity(len), pms_classes[cls].size);
+    }
+}
+
 static void run_all(const char *parent)
 {
     if (!fixture_usable(parent))
@@ -273,6 +281,7 @@ static void run_all(const char *parent)
     fixture_make(&fx, parent);
     seed = 88172645463325252ull;
     test_size_classes_of_buckets_begin_at_lines();
+    test_class_of_a_request_is_the_smallest_that_holds_it();
     test_a_crowded_bucket_goes_on_in_further_lines();
     test_a_bucket_in_a_circle_is_damage();
     test_tags_and_tree_change_at_level_16();
