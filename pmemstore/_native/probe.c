@@ -235,7 +235,11 @@ static const char *probe_no_dax(int fd, const char *fs)
 const char *pms_map_reason(struct pms_map *map)
 {
     char buf[PMS_ERRNO_NAME_MAX];
-    if (!map->reason[0])
+    if (!map->reason[0] && !map->sync_errno)
+        snprintf(map->reason, PMS_REASON_MAX,
+                 "%s is memory: its files survive the process, but not a power failure",
+                 map->fs);
+    else if (!map->reason[0])
         snprintf(map->reason, PMS_REASON_MAX,
                  "the file cannot be mapped with MAP_SYNC: %s has no DAX for it (%s): %s",
                  map->fs, pms_errno_name(map->sync_errno, buf),
@@ -260,9 +264,6 @@ static int probe_truth(struct pms_map *map, int fd, enum pms_tier *tier)
     map->reason[0] = 0;
     if (magic == PMS_MAGIC_TMPFS || magic == PMS_MAGIC_RAMFS) {
         *tier = PMS_TIER_VOLATILE;
-        snprintf(map->reason, PMS_REASON_MAX,
-                 "%s is memory: its files survive the process, but not a power failure",
-                 map->fs);
         return PMS_OK;
     }
     map->sync_errno = pms_probe_map_sync(fd);
