@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import enum
+import gc
 import importlib.util
 import lzma
 import sys
 import threading
 import types
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -436,6 +438,26 @@ def test_a_class_that_is_declared_anew_before_its_records_are_looked_at(pool: ps
         assert type(again.root["it"]) is new
         again.root["other"] = new(3)
         assert again.check().ok
+
+
+def test_a_class_that_is_gone_is_not_met(medium: Medium, open_pool: Opener) -> None:
+    def declare(field: str) -> Any:
+        fields = {"__annotations__": {field: int}, "__module__": field}
+        return ps.record(type("Passing", (), fields), name="Passing")
+
+    path, first = medium.folder / "passing.pool", declare("first")
+    with open_pool(path) as pool:
+        pool.root["record"] = first(5)
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None
+    with open_pool(path, "r") as pool:
+        assert pool.root["record"].first == 5
+    second = declare("second")
+    with pytest.raises(ps.SchemaMismatchError, match="first"):
+        open_pool(path, "r")
+    assert second(7).second == 7
 
 
 def test_a_class_that_open_has_met_keeps_its_name(pool: ps.Pool) -> None:

@@ -25,6 +25,7 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
     MutableMapping,
     MutableSequence,
     MutableSet,
@@ -77,6 +78,10 @@ class PoolBase:
     def _new_schema(self, layout: Layout, fingerprint: int, text: bytes, /) -> Any: ...
     def _new_record(self, schema: SchemaBase, /) -> Any: ...
     def _schemas(self, make: bool, /) -> Any: ...
+    # of each name with a schema: that, and the first class that writes just this, or None
+    def _written(
+        self, names: Mapping[str, tuple[tuple[Any, Layout, int, bytes], ...]], /
+    ) -> list[tuple[str, Any, Any]]: ...
 
 @disjoint_base
 class TransactionBase:
@@ -163,7 +168,6 @@ class SchemaBase(ProxyBase):
     _type: Any
     _fallback: Any
     def _load(self) -> tuple[int, int, tuple[tuple[int, ...], ...], bool, Any]: ...
-    def _is(self, layout: Layout, fingerprint: int, text: bytes, /) -> bool: ...
     def _bind(
         self, cls: type, source: tuple[int, ...] | None, fallback: tuple[Any, ...], /
     ) -> None: ...

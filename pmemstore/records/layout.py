@@ -169,7 +169,7 @@ class Info:
     @cached_property
     def stored(self) -> tuple[Any, ...]:
         """What the first schema of this class has in a pool: one with that need not be revived."""
-        return self.bytes, self.fingerprint(), self.places, pack_value(self.describe(1))[1]
+        return self.fingerprint(), pack_value(self.describe(1))[1]
 
 
 def _places(leaves: list[Leaf]) -> tuple[tuple[tuple[int, ...], ...], int]:

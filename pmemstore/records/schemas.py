@@ -88,6 +88,8 @@ _slots.set_type(lib.PMS_TAG_SCHEMA, Schema)
 # ---- classes of this process
 
 _declared: dict[str, dict[tuple[str, str], weakref.ref[Any]]] = {}  # by name, by place
+# How each class writes its first schema, the youngest first: all that open looks at.
+_ways: dict[str, tuple[tuple[weakref.ref[Any], Any, int, bytes], ...]] = {}
 _met: set[weakref.ref[Schema]] = set()  # with a class of their own: bound to it, or about to be
 
 
@@ -103,12 +105,12 @@ def _place(cls: Any) -> tuple[str, str]:
 
 def declare(name: str, cls: Any) -> None:
     """Let a class stand for a name, instead of one that was declared in the same place before."""
-    _ = cls.__record__.stored  # made here, with the class: open compares it
     known = _declared.setdefault(name, {})
     for place, other in list(known.items()):
         if place == _place(cls) or other() is None:
             known.pop(place, None)
     known[_place(cls)] = weakref.ref(cls)  # the youngest comes last
+    _remember(name)
     for reference in _met.copy():
         schema = reference()
         old = None if schema is None else schema._type or _owner(schema)
@@ -117,6 +119,13 @@ def declare(name: str, cls: Any) -> None:
         if old.__record__.generic or _place(old) == _place(cls):
             schema._unbind()
             schema._pool._schemas_owner.pop(name, None)
+
+
+def _remember(name: str) -> list[Any]:
+    """Make the ways of the classes with a name anew, and return those."""
+    known = _known(name)
+    _ways[name] = tuple((weakref.ref(cls), cls._layout, *cls.__record__.stored) for cls in known)
+    return known
 
 
 def _bind(schema: Schema) -> None:
@@ -241,26 +250,13 @@ def verify(pool: Any) -> None:
     Raises:
         SchemaMismatchError: One cannot read it.
     """
-    names = pool._schemas(False)
-    if names is None:
-        return
-    for name in list(_declared):
-        known = _known(name)
-        schema = names.get(name) if known else None
-        if schema is not None and not _stored_by(schema, known):
-            _bind(schema)
-
-
-def _stored_by(schema: Schema, known: list[Any]) -> bool:
-    """Meet a class that writes this very schema: it need not be revived, and is bound later."""
-    for cls in known:
-        info = cls.__record__
-        _, fingerprint, _, text = info.stored
-        if schema._is(cls._layout, fingerprint, text):
-            schema.info, schema.version = info, 1
+    for name, schema, reference in pool._written(_ways):
+        cls = None if reference is None else reference()
+        if cls is not None:  # it writes this very schema, which is bound later, and not revived
+            schema.info, schema.version = cls.__record__, 1
             _meet(schema, cls)
-            return True
-    return False
+        elif _remember(name):  # without the classes that are gone
+            _bind(schema)
 
 
 def schemas(pool: Any) -> dict[str, str]:

@@ -176,6 +176,9 @@ static PyMethodDef pool_methods[] = {
      "_new_record(schema): the proxy of a new record; numbers zero, cells None."},
     {"_schemas", pys_pool_schemas, METH_O,
      "_schemas(make): the dict of schemas; None if there is none, and make is false."},
+    {"_written", pys_pool_written, METH_O,
+     "_written({name: ((class, layout, fingerprint, text), ...)}): [(name, schema, class or "
+     "None)], of each name that there is a schema of: the first class that writes just this."},
     {NULL, NULL, 0, NULL},
 };
 

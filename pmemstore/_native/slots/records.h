@@ -101,5 +101,6 @@ static inline int pys_schema_is(const struct pms_pool *pool, const struct pys_sc
 PyObject *pys_pool_new_schema(PyObject *pool, PyObject *args);
 PyObject *pys_pool_new_record(PyObject *pool, PyObject *schema);
 PyObject *pys_pool_schemas(PyObject *pool, PyObject *make);
+PyObject *pys_pool_written(PyObject *pool, PyObject *names);
 
 #endif

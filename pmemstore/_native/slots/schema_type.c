@@ -101,43 +101,6 @@ static int same_shape(const struct pms_shape *a, const struct pms_shape *b)
            memcmp(a->field, b->field, a->count * sizeof a->field[0]) == 0;
 }
 
-/* _is(layout, fingerprint, text) -> bool: is this, to the last byte, what is stored?  Then it has
- * been read as by _load(). */
-static PyObject *schema_is(PyObject *obj, PyObject *args)
-{
-    struct pys_schema *self = (struct pys_schema *)obj;
-    struct pms_pool *pool = pys_core(&self->base);
-    struct pms_shape *shape = NULL;
-    struct pms_val val;
-    PyObject *layout;
-    const char *text;
-    Py_ssize_t len;
-    unsigned long long fingerprint;
-    int same = 0;
-    if (!PyArg_ParseTuple(args, "O!Ky#:_is", pys.layout_type, &layout, &fingerprint, &text,
-                          &len))
-        return NULL;
-    int status = pys_enter_read(pool, self->base.handle);
-    if (status == PMS_OK) {
-        status = pms_shape_read(pool, self->base.handle->off, &shape);
-        if (status == PMS_OK)
-            status = pms_cell_read(pool, PMS_SCHEMA_TEXT(self->base.handle->off), &val);
-        if (status == PMS_OK)
-            same = shape->fingerprint == fingerprint && val.tag == PMS_TAG_PACKED &&
-                   val.len == (uint64_t)len && memcmp(val.data, text, (size_t)len) == 0 &&
-                   same_shape(shape, ((struct pys_layout *)layout)->shape);
-        status = pys_leave_read(pool, status);
-    }
-    if (status != PMS_OK || !same || self->shape != NULL)
-        free(shape);
-    else
-        self->shape = shape;
-    if (status == PMS_OK)
-        return PyBool_FromLong(same);
-    pys_raise(self->base.owner, status);
-    return NULL;
-}
-
 /* ---- binding ---- */
 
 static void unbind(struct pys_schema *self)
@@ -266,8 +229,6 @@ static PyObject *schema_outdated(PyObject *obj, void *closure)
 
 static PyMethodDef schema_methods[] = {
     {"_load", schema_load, METH_NOARGS, "Read it: (bytes, fingerprint, leaves, packed, text)."},
-    {"_is", schema_is, METH_VARARGS,
-     "_is(layout, fingerprint, text): is that what is stored?  Then it has been read."},
     {"_bind", schema_bind, METH_VARARGS,
      "_bind(type, from, fallback): the class of its records."},
     {"_unbind", schema_unbind, METH_NOARGS, "Forget the class."},
@@ -403,4 +364,92 @@ PyObject *pys_pool_schemas(PyObject *obj, PyObject *arg)
     if (status == PMS_OK && handle == NULL)
         Py_RETURN_NONE;
     return proxy_or_raise(self, handle, status);
+}
+
+/* Pool entered: of these ways to write a schema, (class, layout, fingerprint, text), the first that
+ * gives what is stored, to the last byte: its class (borrowed).  Py_None: none. */
+static PyObject *first_same(const struct pms_shape *shape, const struct pms_val *text,
+                            PyObject *ways)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_Size(ways); i++) {
+        PyObject *way = PyTuple_GetItem(ways, i), *bytes = PyTuple_GetItem(way, 3);
+        const struct pys_layout *layout = (struct pys_layout *)PyTuple_GetItem(way, 1);
+        if (shape->fingerprint == PyLong_AsUnsignedLongLong(PyTuple_GetItem(way, 2)) &&
+            text->tag == PMS_TAG_PACKED && text->len == (uint64_t)PyBytes_Size(bytes) &&
+            memcmp(text->data, PyBytes_AsString(bytes), text->len) == 0 &&
+            same_shape(shape, layout->shape))
+            return PyTuple_GetItem(way, 0);
+    }
+    return Py_None;
+}
+
+/* Pool entered.  PMS_MISSING: there is no schema of this name. */
+static int find_written(struct pms_pool *pool, const struct pms_key *name, PyObject *ways,
+                        struct pys_taken *taken, struct pms_shape **shape, PyObject **cls)
+{
+    struct pms_val val, text;
+    uint64_t dict = 0;
+    PMS_TRY(pms_schema_dict(pool, 0, &dict));
+    if (dict == 0)
+        return PMS_MISSING;
+    PMS_TRY(pms_dict_get(pool, dict, name, &val));
+    if (val.tag != PMS_TAG_SCHEMA)
+        return PMS_FAIL(PMS_E_CORRUPT, "the dict of schemas has a value that is none", dict,
+                        PMS_TAG_SCHEMA, val.tag);
+    PMS_TRY(pys_take(pool, &val, taken));
+    PMS_TRY(pms_shape_read(pool, val.num, shape));
+    PMS_TRY(pms_cell_read(pool, PMS_SCHEMA_TEXT(val.num), &text));
+    *cls = first_same(*shape, &text, ways);
+    return PMS_OK;
+}
+
+/* Append (name, schema, class or None) if there is a schema of this name.  -1: raised. */
+static int add_written(struct pys_pool *self, PyObject *name, PyObject *ways, PyObject *list)
+{
+    struct pms_pool *pool = open_pool(self);
+    struct pys_taken taken = {0};
+    struct pms_shape *shape = NULL;
+    struct pys_schema *schema;
+    struct pys_key key;
+    PyObject *cls = NULL, *found;
+    if (pool == NULL || pys_key_read(name, &key) < 0)
+        return -1;
+    int status = pys_enter_read(pool, NULL), failed;
+    if (status == PMS_OK) {
+        status = find_written(pool, &key.key, ways, &taken, &shape, &cls);
+        status = pys_leave_read(pool, status);
+    }
+    pys_key_done(&key);
+    if (status == PMS_MISSING)
+        return 0;
+    if (status != PMS_OK) {
+        free(shape);
+        pys_raise(self, status);
+        pys_taken_drop(&taken);
+        return -1;
+    }
+    schema = (struct pys_schema *)pys_give(self, &taken);
+    if (schema == NULL || cls == Py_None || schema->shape != NULL)
+        free(shape);
+    else
+        schema->shape = shape;
+    found = schema == NULL ? NULL : PyTuple_Pack(3, name, (PyObject *)schema, cls);
+    failed = found == NULL || PyList_Append(list, found) < 0;
+    Py_XDECREF(found);
+    Py_XDECREF((PyObject *)schema);
+    return failed ? -1 : 0;
+}
+
+PyObject *pys_pool_written(PyObject *obj, PyObject *names)
+{
+    /* Of their own: other threads may declare classes while this one waits for the pool. */
+    PyObject *items = PyDict_Items(names), *list = items == NULL ? NULL : PyList_New(0);
+    for (Py_ssize_t i = 0; list != NULL && i < PyList_Size(items); i++) {
+        PyObject *item = PyList_GetItem(items, i);
+        if (add_written((struct pys_pool *)obj, PyTuple_GetItem(item, 0),
+                        PyTuple_GetItem(item, 1), list) < 0)
+            Py_CLEAR(list);
+    }
+    Py_XDECREF(items);
+    return list;
 }
