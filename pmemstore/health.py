@@ -30,7 +30,6 @@ __all__ = [
     "Part",
     "Remembered",
     "bad_ranges",
-    "count_below",
     "count_on",
     "examine",
     "shutdown_text",
@@ -132,26 +131,15 @@ class Health:
         return "\n".join(lines + [f"well: {text}" for text in self.notes])
 
 
-def count_below(path: str) -> tuple[int, int] | None:
-    """Return the name and the counter of the memory modules that a file lies on, or will.
+def count_on(number: int) -> tuple[int, int] | None:
+    """Return the name and the counter of the memory modules that a file lies on.
 
     Args:
-        path: Of the file; if it is not there yet, its directory says.
+        number: Its ``st_dev``.
 
     Returns:
         As ``pmemstore.host.shutdown_count``; None where there is no counter.
     """
-    for where in (path, os.path.dirname(path) or "."):
-        try:
-            number = os.stat(where).st_dev
-        except OSError:
-            continue
-        return count_on(number)
-    return None
-
-
-def count_on(number: int) -> tuple[int, int] | None:
-    """Return the same for the device with this ``st_dev``."""
     return shutdown_count(device_of(number)) if may_count_shutdowns(number) else None
 
 

@@ -38,9 +38,8 @@ def _like(options: Any) -> tuple[Any, int]:
 #: What the core is told if nothing but the flag is given; never changed.
 _PLAIN = {flag: _like({"flag": flag.encode(), **_USUAL}) for flag in "rwcn"}
 _NOTHING = (None,) * 8
-_place = lib.pms_pool_place
-_NONE, _LINK = lib.PMS_PLACE_NONE, lib.PMS_PLACE_LINK
-_OK, _INTR = lib.PMS_OK, lib.PMS_E_INTR
+_count = healths.count_on
+_OK, _INTR, _OS = lib.PMS_OK, lib.PMS_E_INTR, lib.PMS_E_OS
 
 
 def open(
@@ -154,34 +153,27 @@ def open(
         if recorder is not None:
             recorder._record_pool(options)
 
-    # "n" renames a new file into place: where the link points to, not over the link.  And the
+    # "n" renames a new file into place: where a link points to, not over the link.  And the
     # process may change its directory.
-    device = _place(name)
-    if device == _LINK:
-        target, device = os.path.realpath(name), _NONE
-    else:
-        target = name if name[:1] == b"/" else os.path.join(os.getcwdb(), name)
-    counted = (
-        healths.count_below(os.fsdecode(target)) if device == _NONE else healths.count_on(device)
-    )
-    if counted is not None:
-        options, address = _like(options[0])
-        options.shutdown_device, options.shutdowns = counted
+    target, followed = name if name[:1] == b"/" else os.path.join(os.getcwdb(), name), False
+    if flag == "n" and os.path.islink(target):
+        target, followed = os.path.realpath(target), True
     pool = Pool()
     pool.path = text
     pool.flag = flag
     pool.timeout = timeout
     pool._recorder = recorder
-    pool._pid = os.getpid()
     pool._schemas_seen = {}
     pool._schemas_current = {}
     pool._schemas_owner = {}
-    while (status := pool._open(target, address, text)) == _INTR:
-        pass
-    if status != _OK:
-        _raise_open(status, text)
+    while (status := pool._open(target, address, text, _count)) != _OK:
+        if status == _OS and not followed and os.path.islink(target):
+            target, followed = os.path.realpath(target), True  # which the core does not do
+        elif status != _INTR:
+            _raise_open(status, text)
     open_pools.add(weakref.ref(pool, open_pools.discard))
     try:
+        counted = pool._counted
         if counted is not None and pool._core().shutdowns_met:
             sentence = healths.shutdown_text(remembered(pool._core()), counted[1])
             warnings.warn(f"{text}: {sentence}.", HealthWarning, stacklevel=2)

@@ -59,7 +59,7 @@ class Pool(_slots.PoolBase):
 
     # Kept as long as the pool is open: looking for it would wait for other threads' commits.
     _root_dict: Dict[Any, Any] | None = None
-    _pid: int
+    _counted: tuple[int, int] | None = None  # of unsafe shutdowns, when it was opened
     _recorder: Recorder | None = None
     # Proxies, kept as long as the pool is open: by offset, and the one of each record class.
     _schemas_seen: dict[int, Any]
@@ -337,7 +337,7 @@ class Pool(_slots.PoolBase):
         self._schemas_seen.clear()
         self._schemas_current.clear()
         self._schemas_owner.clear()
-        if os.getpid() != self._pid:
+        if self._inherited:
             self._detach()  # the parent's; nothing of it is touched here
             return
         if self._recorder is not None:
@@ -359,7 +359,7 @@ class Pool(_slots.PoolBase):
         self.close()
 
     def __del__(self) -> None:
-        if self._address != 0 and os.getpid() == self._pid:
+        if self._address != 0 and not self._inherited:
             warnings.warn(f"unclosed pool {self.path}", ResourceWarning, source=self, stacklevel=2)
             self.close()
 

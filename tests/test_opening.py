@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pmemstore
+from pmemstore import opening
 from pmemstore.recorder import Event, Recorder
 
 if TYPE_CHECKING:
@@ -45,6 +47,25 @@ def killed_pool(medium: Medium) -> Path:
             pool.root[number] = number
         shutil.copyfile(pool.path, path)
     return path
+
+
+def test_what_goes_wrong_while_shutdowns_are_counted_is_raised_and_leaves_nothing_open(
+    medium: Medium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = closed_pool(medium), len(os.listdir("/proc/self/fd"))
+
+    def count(number: int) -> None:
+        raise RuntimeError(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "_count", count)
+        for _ in range(2):  # the lock is free again
+            with pytest.raises(RuntimeError) as raised:
+                pmemstore.open(path)
+            assert raised.value.args == (path.stat().st_dev,)
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pmemstore.open(path) as pool:
+        assert pool.root == {"d": {"a": 1}}
 
 
 def test_session_that_only_reads_writes_nothing(medium: Medium) -> None:

@@ -338,9 +338,6 @@ class _Lib:
     # open.h
     PMS_SIZE_DEFAULT: Final[int]
     PMS_LOG_DEFAULT: Final[int]
-    PMS_PLACE_NONE: Final[int]
-    PMS_PLACE_LINK: Final[int]
-    def pms_pool_place(self, path: bytes, /) -> int: ...
     def pms_pool_open(self, path: bytes, options: CData, out: CData, /) -> int: ...
 
     # bind.h

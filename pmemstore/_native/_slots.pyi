@@ -68,9 +68,18 @@ def set_type(tag: int, proxy: type, /) -> None: ...
 @disjoint_base
 class PoolBase:
     _address: int  # of the struct pms_pool; 0: not attached
+    _inherited: bool  # fork() has copied it from the parent
     _depth: int  # of this thread's open transaction; 0: none
     # name: in C; address: of a struct pms_options; path: for messages.  Returns a status.
-    def _open(self, name: bytes, address: int, path: str, /) -> int: ...
+    # count: of the st_dev of the file, (device, unsafe shutdowns) or None; kept as _counted.
+    def _open(
+        self,
+        name: bytes,
+        address: int,
+        path: str,
+        count: Callable[[int], tuple[int, int] | None],
+        /,
+    ) -> int: ...
     def _detach(self) -> None: ...
     def _proxy(self, off: int, tag: int, /) -> Any: ...
     def _root(self) -> Any: ...

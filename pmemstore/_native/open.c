@@ -106,26 +106,28 @@ static int file_size_ok(const struct stat *file, const struct pms_super_pm *supe
  * count that moved while the pool was open for writing means that commits may be gone; the pool
  * remembers the count, and whether it is in use.  A count that went backwards (another set of
  * modules under the same name, an overflow) is taken for one that moved. */
-static int meet_shutdowns(struct pms_pool *pool, const struct pms_options *opt, int *repair)
+static int meet_shutdowns(struct pms_pool *pool, const struct stat *file,
+                          const struct pms_options *opt, int *repair)
 {
     struct pms_super_pm *s = &pool->super;
-    uint64_t device = opt->shutdown_device;
+    uint64_t device = opt->shutdown_device, count = opt->shutdowns;
+    if (opt->count)
+        PMS_TRY(opt->count(opt->count_context, file->st_dev, &device, &count));
     if (device && device == s->shutdown_device) {
         pool->shutdowns_seen = 1;
         pool->shutdowns_before = s->shutdowns;
-        if (s->in_use && opt->shutdowns != s->shutdowns)
-            pool->shutdowns_met =
-                opt->shutdowns > s->shutdowns ? opt->shutdowns - s->shutdowns : 1;
+        if (s->in_use && count != s->shutdowns)
+            pool->shutdowns_met = count > s->shutdowns ? count - s->shutdowns : 1;
     }
     if (pool->shutdowns_met && opt->refuse_shutdowns)
         return PMS_FAIL(PMS_E_DURABILITY, "an unsafe shutdown met the pool in use", 0,
-                        s->shutdowns, opt->shutdowns);
+                        s->shutdowns, count);
     if (pool->read_only || (!device && (!s->shutdown_device || s->in_use)) ||
-        (device && device == s->shutdown_device && s->in_use && opt->shutdowns == s->shutdowns))
+        (device && device == s->shutdown_device && s->in_use && count == s->shutdowns))
         return PMS_OK;
     if (device) { /* else the old count stays: it may be readable again next time */
         s->shutdown_device = device;
-        s->shutdowns = opt->shutdowns;
+        s->shutdowns = count;
         s->shutdowns_in_use += pool->shutdowns_met;
     }
     s->in_use = 1;
@@ -275,7 +277,7 @@ static int open_fd(int fd, const struct stat *file, const char *path,
         mapped = pool->map.medium.base != NULL;
     }
     if (status == PMS_OK)
-        status = meet_shutdowns(pool, opt, &repair);
+        status = meet_shutdowns(pool, file, opt, &repair);
     if (status == PMS_OK)
         status = meet_guard(pool, &repair);
     if (status == PMS_OK)
@@ -358,7 +360,7 @@ static int free_file(int fd, const char *path)
 /* The same, with the descriptor that reading takes. */
 static int free_path(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, EPERM);
     int status = free_file(fd, path);
@@ -374,7 +376,8 @@ static int lock_path(const char *path, int read_only, int *fd, struct stat *file
 {
     for (int tries = 0; tries < 16; tries++) {
         /* O_NONBLOCK, O_NOCTTY: do not wait for a pipe's other end, do not adopt a terminal. */
-        *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY |
+                             O_NOFOLLOW);
         if (*fd < 0 && errno == EPERM && !read_only) {
             int freed = free_path(path);
             if (freed != PMS_MISSING)
@@ -623,14 +626,6 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
     }
     free(temporary);
     return status == PMS_OK ? settle(opt, out) : status;
-}
-
-int64_t pms_pool_place(const char *path)
-{
-    struct stat st;
-    if (lstat(path, &st) != 0)
-        return PMS_PLACE_NONE;
-    return S_ISLNK(st.st_mode) ? PMS_PLACE_LINK : (int64_t)st.st_dev;
 }
 
 int pms_pool_open(const char *path, const struct pms_options *opt, struct pms_pool **out)

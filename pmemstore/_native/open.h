@@ -27,6 +27,10 @@ struct pms_options {
      * they have counted.  0: they cannot be told. */
     uint64_t shutdown_device;
     uint64_t shutdowns;
+    /* Tells the two instead, when the file is locked: of the device with this st_dev.  A status.
+     * NULL: they are known. */
+    int (*count)(void *context, uint64_t st_dev, uint64_t *device, uint64_t *shutdowns);
+    void *count_context;
     uint32_t refuse_shutdowns; /* PMS_E_DURABILITY if one has met the pool in use */
     /* Crash tests: sees all that happens to the pool's medium (persist.h), the making of its file
      * and name included.  NULL: none. */
@@ -38,10 +42,8 @@ struct pms_options {
 #define PMS_LOG_DEFAULT (4ull << 20)
 #define PMS_RESERVE_DEFAULT (1ull << 40) /* address space of a pool without a limit */
 
-/* The device that this file is on, before it is opened. */
-#define PMS_PLACE_NONE (-1) /* there is no such file, or it cannot be looked at */
-#define PMS_PLACE_LINK (-2) /* a symbolic link */
-int64_t pms_pool_place(const char *path);
+/* path is not followed if it is a symbolic link (PMS_E_OS, ELOOP; with "n" it would be replaced): "c"
+ * makes the file where it leads to, under a temporary name beside that. */
 int pms_pool_open(const char *path, const struct pms_options *options, struct pms_pool **out);
 /* pms_pool_drop (object.h): the last user lets go of the struct, after close. */
 

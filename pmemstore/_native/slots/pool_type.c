@@ -3,6 +3,8 @@
  * It has the opener's share of the struct pms_pool and lets go of it when it is deallocated, not
  * when it is detached: a thread that waits in the core may still look at the struct.
  */
+#include <errno.h>
+
 #include "open.h"
 #include "records.h"
 #include "slots_sorted.h"
@@ -14,24 +16,53 @@ static struct pms_pool *pool_of(struct pys_pool *self)
     return self->pool;
 }
 
+struct opening {
+    PyObject *self, *count;
+    PyThreadState *saved;
+};
+
+/* count(st_dev) is None, or what the pool keeps as _counted: (device, shutdowns). */
+static int ask_count(void *context, uint64_t st_dev, uint64_t *device, uint64_t *shutdowns)
+{
+    struct opening *opening = context;
+    unsigned long long name = 0, number = 0;
+    PyEval_RestoreThread(opening->saved);
+    PyObject *found = PyObject_CallFunction(opening->count, "K", (unsigned long long)st_dev);
+    int failed = found == NULL;
+    if (!failed && found != Py_None)
+        failed = !PyArg_ParseTuple(found, "KK:_counted", &name, &number) ||
+                 PyObject_SetAttrString(opening->self, "_counted", found) < 0;
+    Py_XDECREF(found);
+    opening->saved = PyEval_SaveThread();
+    *device = name;
+    *shutdowns = number;
+    return failed ? PMS_FAIL_OS("counting unsafe shutdowns", 0, 0, EIO) : PMS_OK;
+}
+
 static PyObject *pool_open(PyObject *obj, PyObject *args)
 {
     struct pys_pool *self = (struct pys_pool *)obj;
+    struct opening opening = {.self = obj};
     struct pms_pool *opened = NULL;
-    PyThreadState *saved;
+    struct pms_options options;
     PyObject *path;
     const char *name;
-    unsigned long long options;
+    unsigned long long address;
     int status;
-    if (!PyArg_ParseTuple(args, "yKU:_open", &name, &options, &path))
+    if (!PyArg_ParseTuple(args, "yKUO:_open", &name, &address, &path, &opening.count))
         return NULL;
     if (self->share != NULL) {
         PyErr_SetString(PyExc_ValueError, "a pool is attached already");
         return NULL;
     }
-    saved = PyEval_SaveThread();
-    status = pms_pool_open(name, (const struct pms_options *)(uintptr_t)options, &opened);
-    PyEval_RestoreThread(saved);
+    options = *(const struct pms_options *)(uintptr_t)address;
+    options.count = ask_count;
+    options.count_context = &opening;
+    opening.saved = PyEval_SaveThread();
+    status = pms_pool_open(name, &options, &opened);
+    PyEval_RestoreThread(opening.saved);
+    if (PyErr_Occurred())
+        return NULL; /* the hook's */
     if (status == PMS_OK) {
         self->share = self->pool = opened;
         self->path = pys_ref(path);
@@ -137,6 +168,13 @@ static PyObject *pool_new(PyObject *obj, PyObject *arg)
     return proxy_or_raise(self, handle, status);
 }
 
+static PyObject *pool_inherited(PyObject *obj, void *closure)
+{
+    struct pys_pool *self = (struct pys_pool *)obj;
+    (void)closure;
+    return PyBool_FromLong(self->share != NULL && self->share->fork_epoch != pms_fork_epoch);
+}
+
 static PyObject *pool_depth(PyObject *obj, void *closure)
 {
     struct pys_pool *self = (struct pys_pool *)obj;
@@ -165,7 +203,7 @@ static void pool_dealloc(PyObject *obj)
 
 static PyMethodDef pool_methods[] = {
     {"_open", pool_open, METH_VARARGS,
-     "_open(name, address of options, path): pms_pool_open(), and its status."},
+     "_open(name, address of options, path, count): pms_pool_open(), and its status."},
     {"_detach", pool_detach, METH_NOARGS, "The pool is closed: let nothing use it any more."},
     {"_proxy", pool_proxy, METH_VARARGS, "_proxy(off, tag): the proxy of an object."},
     {"_root", pool_root, METH_NOARGS, "The proxy of the root dict."},
@@ -184,6 +222,7 @@ static PyMethodDef pool_methods[] = {
 
 static PyGetSetDef pool_getset[] = {
     {"_address", pool_address, NULL, "Address of the struct pms_pool; 0: not attached.", NULL},
+    {"_inherited", pool_inherited, NULL, "Whether fork() has copied it from the parent.", NULL},
     {"_depth", pool_depth, NULL, "Depth of this thread's open transaction; 0: none.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
