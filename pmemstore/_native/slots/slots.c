@@ -178,11 +178,13 @@ extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char etext[] __attribute__((visibility("hidden")));
 
 /* What takes its time once in a process is done now, so that the first open does not wait for it: the
- * CPU is asked what it can (which leaves a virtual machine), and our code is mapped. */
+ * CPU is asked what it can (which leaves a virtual machine), the kernel for its barrier, and our code is
+ * mapped. */
 static void warm_up(void)
 {
     uintptr_t from = (uintptr_t)__ehdr_start & ~(uintptr_t)(PMS_PAGE - 1);
     (void)pms_cpu_best_flush();
+    pms_lock_init();
     (void)madvise((void *)from, (uintptr_t)etext - from,
                   MADV_POPULATE_READ); /* older kernels: no */
 }
