@@ -1,4 +1,4 @@
-"""Short slices of sorted containers fill items again that nobody has kept; and nobody can tell."""
+"""Short slices and ranges of sorted containers fill again what nobody has; and nobody can tell."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -83,6 +84,43 @@ def test_a_list_after_the_other_makes_no_objects(
         assert not any(
             tracemalloc.get_object_traceback(part) for item in got for part in parts(item)
         )
+    tracemalloc.stop()
+
+
+@pytest.mark.skipif(not FILLS, reason="nothing is filled again from 3.14 on, or without a GIL")
+@pytest.mark.parametrize("name", ["items", "keys"])
+def test_a_range_after_the_other_makes_few_objects(name: str, data: Any) -> None:
+    """An iterator leaves its objects to the next one, but for the last one of each of its looks."""
+    ranges = {"items": data.items().irange, "keys": data.irange}[name]
+    for item in islice(ranges(pair(0)[0]), 60):
+        assert item
+    del item
+    new = 0
+    tracemalloc.start()
+    for first in starts(20):
+        tracemalloc.clear_traces()
+        for item in islice(ranges(pair(min(first, COUNT - 60))[0]), 60):
+            new += any(tracemalloc.get_object_traceback(part) for part in parts(item)[-2:])
+    tracemalloc.stop()
+    assert new <= 20 * 60 // 4
+
+
+@pytest.mark.parametrize("name", ["items", "keys", "values"])
+def test_after_lists_that_were_held_objects_are_filled_again(name: str, data: Any) -> None:
+    """While all are held new ones are made; once they are let go, it is as before."""
+    lists = getattr(data, name)()
+    want = [*map(pair, range(COUNT))]
+    expected = {"items": want, "keys": [k for k, _ in want], "values": [v for _, v in want]}[name]
+    held = [(first, lists[first : first + 50]) for first in starts(100)]
+    assert all(got == expected[first : first + 50] for first, got in held)
+    held.clear()
+    got = lists[:50]
+    tracemalloc.start()
+    for first in starts(20):
+        got = lists[first : first + 50]
+        assert got == expected[first : first + 50]
+        if FILLS:
+            assert not any(map(tracemalloc.get_object_traceback, got))
     tracemalloc.stop()
 
 
@@ -218,6 +256,30 @@ def test_two_pools_do_not_mix(data: Any, tmp_path: Any) -> None:
             assert [(key, value[::-1]) for key, value in other.root["d"].items()[where]] == (
                 data.items()[where]
             )
+
+
+def test_ranges_at_once_have_their_own(data: Any) -> None:
+    """Only what ended before leaves something to those that begin."""
+    rng = random.Random(3)
+    walks: list[tuple[int, Iterator[Pair]]] = []
+    kept: list[tuple[int, Any]] = []
+    for _ in range(2000):
+        if not walks or (len(walks) < 8 and rng.random() < 0.1):
+            first = rng.randrange(COUNT)
+            walks.append((first, data.items().irange(pair(first)[0], pair(first + 150)[0])))
+        which = rng.randrange(len(walks))
+        at, walk = walks[which]
+        for item in islice(walk, rng.randrange(1, 40)):
+            assert item == pair(at)
+            if rng.random() < 0.1:
+                kept.append((at, rng.choice(parts(item))))
+            at += 1
+        walks[which] = (at, walk)
+        if at >= COUNT or rng.random() < 0.1:
+            del walks[which]
+        if rng.random() < 0.1:
+            kept = kept[::2]
+    assert all(item in (pair(i), *pair(i)) for i, item in kept)
 
 
 @contextmanager

@@ -197,6 +197,7 @@ static void pool_dealloc(PyObject *obj)
     }
     Py_CLEAR(self->path);
     pys_kept_drop(self->kept);
+    pys_places_drop(self->places);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
 }

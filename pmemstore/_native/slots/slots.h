@@ -59,6 +59,7 @@ struct pys_pool {
     struct pys_level *level;
     uint64_t aborts[PYS_LEVELS]; /* [d]: roll-backs that may have undone work of depth d */
     struct pys_kept *kept;       /* what short lists were made of (sorted_slice.c); or NULL */
+    struct pys_places *places;   /* of an iterator that has ended (sorted_iter.c); or NULL */
 };
 
 struct pys_proxy {

@@ -43,6 +43,8 @@ struct pys_span {
 /* kind: enum pys_iter_kind. */
 PyObject *pys_sorted_iter(struct pys_proxy *self, int kind, int reverse,
                           const struct pys_span *span);
+/* Let go of an iterator's places; may be NULL. */
+void pys_places_drop(struct pys_places *places);
 /* Pool entered: entries [start, start + count), which must be there.  *taken: of how many of them
  * something was taken, also after a failure.  *bytes: of their values. */
 int pys_sorted_take(struct pys_proxy *self, int kind, uint64_t start, uint64_t count,

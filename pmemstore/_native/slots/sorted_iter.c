@@ -7,7 +7,8 @@
  * As strict as the iterator of a dict (dict_iter.c says how): RuntimeError once a key came or
  * went.  One entry into the core takes a run of up to AHEAD_MAX entries; once their values had more
  * than AHEAD_BYTES, one at a time.  Small ones that have been served keep their place, and are
- * filled again (again.h).
+ * filled again (again.h).  When an iterator ends, the pool gets its places for the next one, with
+ * those of their objects that nobody else has: so short ranges fill objects again too.
  */
 #include <stdlib.h>
 
@@ -19,6 +20,11 @@
 #define RUNS 3        /* leaves whose entries are asked for before the first is read */
 #define AHEAD_FIRST 8 /* then twice as many each time, so that a short look takes few */
 
+struct pys_places {
+    unsigned made; /* of them are places */
+    struct pys_ahead ahead[AHEAD_MAX];
+};
+
 struct sorted_iter {
     PyObject ob_base;
     struct pys_proxy *sorted; /* NULL: exhausted */
@@ -27,10 +33,11 @@ struct sorted_iter {
     uint64_t aborts, version, writes;
     uint64_t length; /* of the whole, when it began */
     uint64_t next, left;
-    unsigned head, count, batch, made;
-    int large; /* the last look took many bytes */
+    unsigned head, count, batch;
+    unsigned used; /* places */
+    int large;     /* the last look took many bytes */
     struct pys_pairs pairs;
-    struct pys_ahead ahead[AHEAD_MAX]; /* `made` of them are places */
+    struct pys_places *places; /* NULL: exhausted */
 };
 
 /* A proxy that goes may run Python, which may come back and take more. */
@@ -39,8 +46,8 @@ static void drop_ahead(struct sorted_iter *self)
     struct pys_ahead dropped[AHEAD_MAX];
     while (self->head < self->count) {
         unsigned count = self->count - self->head;
-        memcpy(dropped, &self->ahead[self->head], count * sizeof *dropped);
-        memset(&self->ahead[self->head], 0, count * sizeof *dropped);
+        memcpy(dropped, &self->places->ahead[self->head], count * sizeof *dropped);
+        memset(&self->places->ahead[self->head], 0, count * sizeof *dropped);
         self->head = self->count = 0;
         for (unsigned i = 0; i < count; i++)
             pys_ahead_drop(&dropped[i]);
@@ -48,12 +55,40 @@ static void drop_ahead(struct sorted_iter *self)
     self->head = self->count = 0;
 }
 
-/* The end: nothing is ahead, and nothing will be filled again. */
+/* Can nobody tell if it stays, and is filled again? */
+static int is_spare(const struct pys_taken *part)
+{
+    return part->obj == NULL || (Py_REFCNT(part->obj) == 1 && pys_again_may(part->obj));
+}
+
+void pys_places_drop(struct pys_places *places)
+{
+    for (unsigned i = 0; places != NULL && i < places->made; i++)
+        pys_ahead_drop(&places->ahead[i]);
+    free(places);
+}
+
+/* The end: nothing is ahead.  What is dropped may run Python, which may come back. */
 static void finish(struct sorted_iter *self)
 {
-    for (unsigned i = 0; i < self->made; i++)
-        pys_ahead_drop(&self->ahead[i]);
-    Py_CLEAR(self->sorted);
+    struct pys_proxy *sorted = self->sorted;
+    struct pys_places *places = self->places;
+    unsigned used = self->used;
+    self->sorted = NULL;
+    self->places = NULL;
+    self->head = self->count = self->used = 0;
+    if (sorted == NULL)
+        return;
+    for (unsigned i = 0; i < used; i++) {
+        struct pys_ahead *place = &places->ahead[i];
+        if (!place->atoms || !is_spare(&place->key) || !is_spare(&place->value))
+            pys_ahead_drop(place);
+    }
+    if (sorted->owner->places == NULL)
+        sorted->owner->places = places;
+    else
+        pys_places_drop(places);
+    Py_DECREF(sorted);
 }
 
 /* Pool entered: the range as indices [*start, *stop).  *blame: the key that was tried last. */
@@ -97,8 +132,15 @@ PyObject *pys_sorted_iter(struct pys_proxy *sorted, int kind, int reverse,
     self = PyObject_GC_New(struct sorted_iter, pys.sorted_iter_type);
     if (self == NULL)
         return NULL;
-    memset((char *)self + sizeof(PyObject), 0,
-           offsetof(struct sorted_iter, ahead) - sizeof(PyObject));
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    self->places = sorted->owner->places;
+    sorted->owner->places = NULL;
+    if (self->places == NULL && (self->places = malloc(sizeof *self->places)) != NULL)
+        self->places->made = 0;
+    if (self->places == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
     self->sorted = (struct pys_proxy *)pys_ref(sorted);
     self->kind = kind;
     self->reverse = reverse;
@@ -202,10 +244,13 @@ static int look_ahead(struct sorted_iter *self, struct pys_proxy *sorted, uint64
         *length = pms_sorted_len(pool, handle->off);
         status = PMS_E_CHANGED;
     } else if (count) {
-        pys_places_make(self->ahead, sizeof self->ahead[0], &self->made, (unsigned)count);
+        struct pys_places *places = self->places;
+        pys_places_make(places->ahead, sizeof places->ahead[0], &places->made, (unsigned)count);
+        if (self->used < count)
+            self->used = (unsigned)count;
         status = pys_sorted_take(sorted, self->kind,
                                  self->reverse ? self->next + 1 - count : self->next, count,
-                                 self->ahead, &taken, &bytes);
+                                 places->ahead, &taken, &bytes);
         self->count = (unsigned)taken;
         self->large = bytes > AHEAD_BYTES;
     }
@@ -225,8 +270,8 @@ static PyObject *serve_other(struct sorted_iter *self, struct pys_ahead *ahead)
 
 static inline PyObject *serve(struct sorted_iter *self)
 {
-    struct pys_ahead *ahead =
-        self->reverse ? &self->ahead[--self->count] : &self->ahead[self->head++];
+    struct pys_ahead *ahead = self->reverse ? &self->places->ahead[--self->count]
+                                            : &self->places->ahead[self->head++];
     self->next = self->reverse ? self->next - 1 : self->next + 1;
     self->left--;
     return PMS_LIKELY(ahead->atoms) ? pys_ahead_serve(self->kind, &self->pairs, ahead)
@@ -294,9 +339,9 @@ static int sorted_iter_traverse(PyObject *obj, visitproc visit, void *arg)
     Py_VISIT(self->sorted);
     Py_VISIT(self->pairs.pair[0]);
     Py_VISIT(self->pairs.pair[1]);
-    for (unsigned i = 0; i < self->made; i++) {
-        Py_VISIT(self->ahead[i].key.obj);
-        Py_VISIT(self->ahead[i].value.obj);
+    for (unsigned i = 0; i < self->used; i++) {
+        Py_VISIT(self->places->ahead[i].key.obj);
+        Py_VISIT(self->places->ahead[i].value.obj);
     }
     return 0;
 }
@@ -306,10 +351,9 @@ static void sorted_iter_dealloc(PyObject *obj)
     struct sorted_iter *self = (struct sorted_iter *)obj;
     PyTypeObject *type = Py_TYPE(obj);
     PyObject_GC_UnTrack(obj);
-    drop_ahead(self);
-    finish(self);
     Py_CLEAR(self->pairs.pair[0]);
     Py_CLEAR(self->pairs.pair[1]);
+    finish(self);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
     Py_DECREF(type);
 }

@@ -7,7 +7,7 @@
  *   half[0]   item item item ..   one place for each place of a list
  *   half[1]   item item item ..   for those of the next list, while the last one is still held
  *
- *   K1  a kept item is a str, a bytes, or a pair of both that was made here, of at most
+ *   K1  a kept item is a key that is a str, a value that is bytes, or a pair of both, of at most
  *       PYS_AGAIN_MAX bytes each: to drop the last reference to it runs no Python
  *   K2  key and value of a place are its item, or what its pair holds
  *   K3  an item that has been filled has one reference more at once: who takes another list
@@ -17,8 +17,9 @@
 
 #include "slots_sorted.h"
 
-#define KEPT_MAX 128u /* longer lists are made of new objects */
-#define AHEAD 24u     /* entries are asked for so many places before they are read */
+#define KEPT_MAX 128u  /* longer lists are made of new objects */
+#define PASSED_MAX 16u /* and so are others, one of so many apart, while both halves are held */
+#define AHEAD 24u      /* entries are asked for so many places before they are read */
 
 struct kept {
     PyObject *item; /* or NULL */
@@ -27,6 +28,7 @@ struct kept {
 };
 struct pys_kept {
     struct kept half[2][KEPT_MAX];
+    unsigned passed; /* lists, while both were in use */
 };
 
 void pys_kept_drop(struct pys_kept *kept)
@@ -43,18 +45,29 @@ static inline int is_free(const struct kept *place)
     return place->item != NULL && Py_REFCNT(place->item) == 1;
 }
 
-/* The half that is not in use, or the second one. */
-static struct kept *kept_half(struct pys_pool *owner)
+/* Has somebody the item, or a part of it? */
+static int is_held(const struct kept *place)
 {
-    struct kept *first;
+    if (place->item == NULL || place->kind != PYS_ITEMS)
+        return place->item != NULL && !is_free(place);
+    return !is_free(place) || Py_REFCNT(place->key) > 1 || Py_REFCNT(place->value) > 1;
+}
+
+/* The half that is not in use.  NULL: both are, so it seems that lists are held for long: now and
+ * then it is tried with another one. */
+static struct kept *kept_half(struct pys_pool *owner, uint64_t count)
+{
+    struct pys_kept *kept = owner->kept;
     if (pys_again.bytes_text == 0)
         return NULL;
-    if (owner->kept == NULL)
-        owner->kept = calloc(1, sizeof *owner->kept); /* NULL: then nothing is kept */
-    if (owner->kept == NULL)
+    if (kept == NULL)
+        kept = owner->kept = calloc(1, sizeof *kept); /* NULL: then nothing is kept */
+    if (kept == NULL)
         return NULL;
-    first = owner->kept->half[0];
-    return first->item == NULL || is_free(first) ? first : owner->kept->half[1];
+    for (int i = 0; i < 2; i++)
+        if (PMS_LIKELY(!is_held(kept->half[i]) || !is_held(&kept->half[i][count / 2])))
+            return kept->half[i];
+    return ++kept->passed % PASSED_MAX == 0 ? kept->half[1] : NULL;
 }
 
 static void keep(struct kept *place, const struct kept *given)
@@ -141,7 +154,7 @@ static int take_places(struct pys_proxy *self, int kind, struct places *places)
     uint64_t first = (uint64_t)places->first, count = (uint64_t)places->count, one, bytes;
     uint64_t start = places->step > 0 ? first : first + 1 - count;
     int in_one = places->step == 1 || places->step == -1;
-    if (in_one && count <= KEPT_MAX && (places->half = kept_half(self->owner)) != NULL)
+    if (in_one && count <= KEPT_MAX && (places->half = kept_half(self->owner, count)) != NULL)
         return take_short(self, kind, start, places);
     PMS_TRY(make_room(places));
     if (in_one)
@@ -161,8 +174,8 @@ static PyObject *give_new(struct pys_pool *owner, int kind, struct kept *to,
 {
     struct kept given = {NULL, place->key.obj, place->value.obj, kind};
     int keeps = to != NULL && place->atoms &&
-                (kind == PYS_VALUES || pys_again_may(given.key)) &&
-                (kind == PYS_KEYS || pys_again_may(given.value));
+                (kind == PYS_VALUES || PyUnicode_CheckExact(given.key)) &&
+                (kind == PYS_KEYS || PyBytes_CheckExact(given.value));
     given.item = pys_ahead_give(owner, kind, place);
     if (keeps && given.item != NULL)
         keep(to, &given);
