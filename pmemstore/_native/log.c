@@ -54,6 +54,25 @@ uint64_t *pms_log_payload(struct pms_log *log, uint64_t words)
     return (uint64_t *)(void *)(log->buffer + sizeof(struct pms_frame_pm));
 }
 
+/* FILE: the frame that ends at lpos is durable: say so behind it, where the next one will begin.  If
+ * that fails, who opens the pool after a kill syncs the frame once more, and nothing is lost. */
+static void say_synced(const struct pms_log *log, uint64_t lpos, uint64_t csum)
+{
+    uint64_t place = lpos - log->lap;
+    if (place < log->bytes && lpos + PMS_LINE - log->dur_pos <= log->bytes)
+        (void)pms_write(log->medium, log->off + place, &csum, sizeof csum);
+}
+
+int pms_frame_synced(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                     const struct pms_frame_ref *frame)
+{
+    uint64_t word, place = frame->pos + frame->bytes;
+    if (place >= log_bytes)
+        return 0;
+    memcpy(&word, medium->base + log_off + place, sizeof word);
+    return word == frame->csum;
+}
+
 int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words, uint64_t txid,
                    uint64_t *seq, uint64_t *lpos)
 {
@@ -78,6 +97,7 @@ int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words
         pms_store_nt(log->medium, off, log->buffer, n); /* flushes by itself */
     } else {
         PMS_TRY(pms_write_sync(log->medium, off, log->buffer, n));
+        say_synced(log, at + n, frame->csum);
     }
     *seq = log->seq++;
     *lpos = at;
@@ -208,6 +228,7 @@ static int frame_at(const struct pms_medium *medium, uint64_t log_off, uint64_t 
                                   .kind = f.kind,
                                   .words = f.words,
                                   .txid = f.txid,
+                                  .csum = csum,
                                   .payload = (const uint64_t *)(const void *)(at + sizeof f)};
     return PMS_OK;
 }

@@ -58,7 +58,7 @@ int pms_log_fits(const struct pms_log *log, uint64_t words, uint64_t reserve);
 /* Start a frame: payload memory for at most `words` words; NULL: no memory. */
 uint64_t *pms_log_payload(struct pms_log *log, uint64_t words);
 /* Seal the frame in the buffer and write it at head.  The caller has seen that it fits.
- * DIRECT: stored and flushed, not fenced.  FILE: one synchronous write. */
+ * DIRECT: stored and flushed, not fenced.  FILE: one synchronous write, and the synced word. */
 int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words, uint64_t txid,
                    uint64_t *seq, uint64_t *lpos);
 /* DIRECT: after pms_fence: a pending anchor has become durable. */
@@ -77,7 +77,7 @@ struct pms_frame_ref {
     uint64_t bytes;
     uint32_t kind;
     uint32_t words;
-    uint64_t txid;
+    uint64_t txid, csum;
     const uint64_t *payload; /* in the mapping */
 };
 /* Newest valid anchor; *slot says which.  PMS_E_CORRUPT if there is none. */
@@ -85,6 +85,9 @@ int pms_anchor_read(const struct pms_medium *medium, struct pms_anchor_pm *out, 
 /* The frame `seq` at ring position pos, or at 0.  PMS_MISSING: the chain ends here. */
 int pms_frame_read(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
                    uint64_t pos, uint64_t seq, uint64_t salt, struct pms_frame_ref *out);
+/* FILE: does the synced word behind it say that the frame is durable?  It may be so without. */
+int pms_frame_synced(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
+                     const struct pms_frame_ref *frame);
 /* The chain has ended where frame seq should be: is there a later one behind it?  Then that
  * frame was durable once (each is fenced before the next), and is damaged. */
 int pms_frame_later(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,

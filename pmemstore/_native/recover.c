@@ -531,6 +531,8 @@ static int last_durable(struct pms_recovery *r, const struct pms_log *log)
     if (r->frames == 0)
         return PMS_OK;
     const struct pms_frame_ref *f = &r->frame[r->frames - 1].ref;
+    if (pms_frame_synced(r->medium, log->off, log->bytes, f))
+        return PMS_OK;
     uint64_t off = log->off + f->pos;
     return pms_write_sync(r->medium, off, r->medium->base + off, f->bytes);
 }

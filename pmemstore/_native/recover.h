@@ -11,8 +11,9 @@
  *
  * Who opens a pool need not change it: 4 and 6 wait for the first unit, and so does what 5 makes
  * durable, if 1 finds no frame, or on files.  All that is shown until then is durable: of frames the
- * last alone can be in the page cache alone, so that one is written again at once.  Direct media
- * with frames have no private pages to act in, and do all at once.
+ * last alone can be in the page cache alone, so that one is written again at once, unless the synced
+ * word behind it says that its sync has returned.  Direct media with frames have no private pages
+ * to act in, and do all at once.
  *
  * A chain that ends before a valid later frame has been damaged: PMS_E_CORRUPT.
  *

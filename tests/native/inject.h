@@ -109,8 +109,9 @@ void medium_wrote(uint64_t off, uint64_t len); /* a write has been done, page ca
 void medium_synced(uint64_t off, uint64_t len);
 void medium_lost(enum model model); /* a sync fails */
 void medium_resized(uint64_t size);
-int medium_has(int fd); /* is this the file? */
-int medium_late(void);  /* has something been lost that no sync has told yet?  Asks once */
+int medium_has(int fd);  /* is this the file? */
+int medium_untold(void); /* has something been lost that no sync has told yet? */
+int medium_late(void);   /* the same, and from now on it has been told */
 /* What the medium has now. */
 struct image;
 void medium_copy(struct image *image);

@@ -189,12 +189,15 @@ static void remember(struct remains *r)
 /* The pool is still open and nothing fails any more. */
 static void go_on(struct remains *kill)
 {
-    int reads = scenario->flag == 'r';
+    int reads = scenario->flag == 'r', dead = life.dead, untold = medium_untold();
     int status;
     remember(kill); /* what may be either is known in memory alone */
     life_verify(&life);
     status = life_unit(&life, UNIT_LATER);
-    HOLDS(status == (reads ? PMS_E_READONLY : life.dead ? PMS_E_POISONED : PMS_OK));
+    HOLDS(status == (reads    ? PMS_E_READONLY
+                     : dead   ? PMS_E_POISONED
+                     : untold ? PMS_E_MEDIA
+                              : PMS_OK));
     life_verify(&life);
     kill->expected[UNIT_LATER] = life.expected[UNIT_LATER];
     memcpy(life.expected, kill->expected, sizeof life.expected);

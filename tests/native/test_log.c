@@ -1,6 +1,7 @@
 /* test_log.c -- where frames lie in the ring, and how they are found again. */
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "_native/log.h"
 
@@ -122,8 +123,66 @@ static void test_a_forged_ring_is_looked_through_in_good_time(void)
     CHECK_EQ(munmap(medium.base, bytes), 0);
 }
 
+/* ---- the synced word ---- */
+
+/* Frames of 128 bytes from place on, in a file. */
+static void with_frames(uint64_t place, int frames,
+                        void (*look)(const struct pms_medium *, const struct pms_frame_ref *))
+{
+    struct pms_medium medium;
+    struct pms_frame_ref frame[RING / 128];
+    int fd = memfd_create("ring", MFD_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK_EQ(ftruncate(fd, RING), 0);
+    uint8_t *base = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(base != MAP_FAILED);
+    struct pms_log log = log_in(&medium, base, RING, place);
+    medium.direct = false;
+    medium.fd = fd;
+    log.mode = PMS_MODE_FILE;
+    for (int i = 0; i < frames; i++)
+        append(&log, 12);
+    for (int i = 0; i < frames; i++)
+        CHECK_EQ(pms_frame_read(&medium, 0, RING, (place + 128 * (uint64_t)i) % RING,
+                                5 + (uint64_t)i, SALT, &frame[i]),
+                 PMS_OK);
+    for (int i = 0; i < frames - 1; i++)
+        CHECK(!pms_frame_synced(&medium, 0, RING, &frame[i]));
+    look(&medium, &frame[frames - 1]);
+    pms_log_free(&log);
+    CHECK_EQ(munmap(base, RING), 0);
+    CHECK_EQ(close(fd), 0);
+}
+
+static void is_synced(const struct pms_medium *medium, const struct pms_frame_ref *last)
+{
+    struct pms_frame_ref other = *last;
+    CHECK(pms_frame_synced(medium, 0, RING, last));
+    other.csum ^= 1u << 20;
+    CHECK(!pms_frame_synced(medium, 0, RING, &other));
+    medium->base[last->pos + last->bytes + 3] ^= 1; /* as in a crash, torn */
+    CHECK(!pms_frame_synced(medium, 0, RING, last));
+}
+
+static void is_not_known_to_be_synced(const struct pms_medium *medium,
+                                      const struct pms_frame_ref *last)
+{
+    CHECK(!pms_frame_synced(medium, 0, RING, last));
+}
+
+/* It stands where the next frame begins, and never where one begins that is still needed. */
+static void test_the_newest_frame_of_a_file_is_said_to_be_synced(void)
+{
+    with_frames(0, 1, is_synced);
+    with_frames(1024, 20, is_synced);
+    with_frames(1024, 25, is_synced);                 /* one of them at 0 */
+    with_frames(1024, 24, is_not_known_to_be_synced); /* it ends where the ring does */
+    with_frames(1024, RING / 128, is_not_known_to_be_synced);
+}
+
 int main(void)
 {
+    test_the_newest_frame_of_a_file_is_said_to_be_synced();
     test_the_frame_behind_a_damaged_one_is_found();
     test_a_later_frame_at_the_anchors_place_is_not_the_first();
     test_a_forged_ring_is_looked_through_in_good_time();

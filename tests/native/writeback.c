@@ -89,6 +89,8 @@ void medium_lost(enum model model)
     medium.late |= model == MODEL_LATE;
 }
 
+int medium_untold(void) { return medium.fd >= 0 && medium.late; }
+
 int medium_late(void)
 {
     int late = medium.late;
