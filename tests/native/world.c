@@ -215,7 +215,9 @@ static int record(void *context, const struct pms_event *event)
         return 0;
     if (event->kind == PMS_EV_FENCE)
         w->fences++;
-    if (event->kind == w->meanwhile_at && w->meanwhile && w->pool->tx.leader) {
+    /* Where a checkpoint is due, whoever enters waits for this very frame. */
+    if (event->kind == w->meanwhile_at && w->meanwhile && w->pool->tx.leader &&
+        !pms_pool_wants_quiet(w->pool)) {
         void (*meanwhile)(struct world *) = w->meanwhile;
         w->meanwhile = NULL;
         meanwhile(w);
