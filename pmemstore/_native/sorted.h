@@ -76,8 +76,9 @@ struct pms_sorted_plain {
     const uint8_t *key, *value;
     uint64_t key_len, value_len;
 };
-static inline int pms_sorted_is_plain(const struct pms_pool *pool, uint64_t entry, int keys,
-                                      int values, struct pms_sorted_plain *out)
+__attribute__((always_inline)) static inline int
+pms_sorted_is_plain(const struct pms_pool *pool, uint64_t entry, int keys, int values,
+                    struct pms_sorted_plain *out)
 {
     const uint8_t *base = pool->ws.medium->base;
     const uint32_t kind = 0xffu | PMS_CELL_SHORT << 8 | PMS_CELL_INNER << 8;
