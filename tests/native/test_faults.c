@@ -194,10 +194,8 @@ static void go_on(struct remains *kill)
     remember(kill); /* what may be either is known in memory alone */
     life_verify(&life);
     status = life_unit(&life, UNIT_LATER);
-    HOLDS(status == (reads    ? PMS_E_READONLY
-                     : dead   ? PMS_E_POISONED
-                     : untold ? PMS_E_MEDIA
-                              : PMS_OK));
+    int wanted = dead ? PMS_E_POISONED : untold ? PMS_E_MEDIA : PMS_OK;
+    HOLDS(status == (reads ? PMS_E_READONLY : wanted));
     life_verify(&life);
     kill->expected[UNIT_LATER] = life.expected[UNIT_LATER];
     memcpy(life.expected, kill->expected, sizeof life.expected);
