@@ -13,8 +13,8 @@
  *   G3  no more are waited for than came back in time after the frame before, or once before and
  *       never too late since; and two threads at least must be in it: so nobody waits for a thread
  *       alone, nor for threads that do not come back
- *   G4  a wait ends when they are back, with the last of them as the leader, or when its time is up;
- *       then 2, 4, ... 64 chances to wait are passed over
+ *   G4  a wait ends when they are back, with the last of them as the leader, or when its time is up,
+ *       at which one of those who sleep for this very frame looks; then 2, 4, ... 64 chances to wait are passed over
  */
 #include <limits.h>
 
@@ -108,7 +108,8 @@ static int waited(struct pms_pool *pool)
 {
     struct pms_gather *g = &pool->gather;
     int64_t left = PMS_SLICE_NS;
-    int timed = !g->timed;
+    uint64_t number = pool->tx.frames + 1;
+    int timed = g->timed != number;
     if (g->until == 0 || g->pressed)
         return 0;
     if (pool->tx.ticket_issued >= g->goal) {
@@ -123,8 +124,8 @@ static int waited(struct pms_pool *pool)
             return 0;
         }
     }
-    g->timed = 1;
-    pms_pool_sleep(pool, left, WAITS_FOR_FRAME(pool->tx.frames + 1));
+    g->timed = number;
+    pms_pool_sleep(pool, left, WAITS_FOR_FRAME(number));
     if (timed)
         g->timed = 0;
     return 1;

@@ -86,7 +86,7 @@ static void *commit_one(void *arg)
 static void start_waiting(struct group *t, struct committer *c)
 {
     struct pms_pool *pool = t->f.pool;
-    uint32_t timed = 0;
+    uint64_t timed = 0;
     *c = (struct committer){.t = t};
     pool->refs++;
     CHECK_EQ(pthread_create(&c->thread, NULL, commit_one, c), 0);
@@ -249,6 +249,23 @@ static void test_time_runs_out(void)
     fixture_remove(&t.f);
 }
 
+/* Who looked at the time for the last frame has been woken, but has not run yet: it does not look any
+ * more, and may not come back. */
+static void test_the_time_of_each_frame_is_looked_at(void)
+{
+    struct group t;
+    struct committer c = {.t = &t};
+    group_make(&t);
+    await(&t, 3, 2000000);
+    t.f.pool->gather.timed = t.frames;
+    t.f.pool->refs++;
+    commit_one(&c);
+    CHECK_EQ(c.status, PMS_OK);
+    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    CHECK_EQ(t.f.pool->gather.missed, 1);
+    fixture_remove(&t.f);
+}
+
 static void test_readers_and_checkpoints_do_not_wait_for_others_units(void)
 {
     struct group t;
@@ -373,6 +390,7 @@ int main(void)
     test_who_waits_in_vain_waits_seldom();
     test_the_last_to_come_leads();
     test_time_runs_out();
+    test_the_time_of_each_frame_is_looked_at();
     test_readers_and_checkpoints_do_not_wait_for_others_units();
     test_a_committer_does_not_wait_while_a_reader_does();
     test_close_does_not_wait_for_others_units();
