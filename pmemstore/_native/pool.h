@@ -90,19 +90,21 @@ struct pms_loan {
 
 /* Files, group commit: whether the next leader waits for more units.  pool_group.c. */
 struct pms_gather {
-    uint64_t units;   /* in the last frame */
-    int64_t since;    /* when it was durable, ns */
-    uint64_t base;    /* the newest ticket then */
-    uint64_t came;    /* so many units, at most `units`, have ended since, in time ... */
-    int64_t came_ns;  /* ... and the last of them so long after it */
-    uint64_t proven;  /* so many have come back in time before */
-    int64_t write_ns; /* what a frame takes */
-    uint64_t goal;    /* the next leader waits for this ticket, */
-    int64_t until;    /* and until then; 0: it does not */
+    uint64_t units;    /* in the last frame */
+    int64_t since;     /* when it was durable, ns */
+    uint64_t base;     /* the newest ticket then */
+    uint64_t came;     /* so many units, at most `units`, have ended since, in time ... */
+    int64_t came_ns;   /* ... and the last of them so long after it */
+    uint64_t proven;   /* so many have come back in time before ... */
+    int64_t proven_ns; /* ... and took so long */
+    int64_t write_ns;  /* what a frame takes */
+    uint64_t goal;     /* the next leader waits for this ticket, */
+    int64_t until;     /* and until then; 0: it does not */
     uint64_t timed; /* of those who wait for others to join this frame, one looks at the time */
+    uint32_t late;  /* not all came in time, since `proven` did */
     uint32_t pressed; /* threads that wait for a frame and have no unit to add */
     uint32_t missed;  /* waits that were in vain, less those that were not */
-    uint32_t pass;    /* chances to wait that are still to be passed over */
+    uint32_t pass;    /* frames before which nobody waits any more */
 };
 
 struct pms_pool {

@@ -10,11 +10,12 @@
  *
  *   G1  a unit is acknowledged when its frame is durable, and by nothing else
  *   G2  nobody who has no unit to add waits for others to add theirs: readers, checkpoints, close
- *   G3  no more are waited for than came back in time after the frame before, or once before and
- *       never too late since; and two threads at least must be in it: so nobody waits for a thread
- *       alone, nor for threads that do not come back
+ *   G3  no more are waited for than came back in time after a frame before, and were too late at most
+ *       once since; and two threads at least must be in it: so nobody waits for a thread alone, nor
+ *       for threads that do not come back
  *   G4  a wait ends when they are back, with the last of them as the leader, or when its time is up,
- *       at which one of those who sleep for this very frame looks; then 2, 4, ... 64 chances to wait are passed over
+ *       at which one of those who sleep for this very frame looks.  If half of them or more are
+ *       lacking then, nobody waits at the next 2, 4, ... 64 frames
  */
 #include <limits.h>
 
@@ -27,8 +28,9 @@ static_assert(PMS_WAITS_TO_ENTER > WAITS_FOR_FRAME(3), "bits of their own");
 
 #define MISSED_MOST 6u
 
-/* Of what a frame takes: threads that need longer are better left to the frame after the next. */
-static int64_t wait_most(const struct pms_gather *g) { return g->write_ns + g->write_ns / 4; }
+/* Threads that need longer are better left to the frame after the next.  More than a frame takes: two
+ * frames for two halves have two gaps between them, in which the next leader is woken. */
+static int64_t wait_most(const struct pms_gather *g) { return g->write_ns + g->write_ns / 2; }
 
 /* Lock held, frame `number` is durable: one who waits for the next is woken, to lead or to look at the
  * time, and all who wait for this one; the others would find nothing to do.  The lock is given up
@@ -71,13 +73,28 @@ static void note_back(struct pms_pool *pool)
     g->came_ns = took;
 }
 
+/* G3, of the frame before.  Once is not enough to believe in fewer: the processor may have been taken
+ * from a thread, and to come back from waiting for half of them takes some frames. */
+static void learn_back(struct pms_gather *g)
+{
+    uint32_t late = g->came < g->units;
+    if (late ? g->late : g->came >= g->proven) {
+        g->proven = g->came;
+        g->proven_ns = g->came_ns;
+        g->late = late;
+    } else if (late) {
+        g->late = 1;
+    }
+}
+
 /* Will `more` units come soon, where others wait for the frame already?  Of more threads the rest has
- * to come as well, since they come one by one. */
+ * to come as well, since they come one by one.  How long that takes is told by the most that came: of a
+ * few, what it takes to wake the first is a large part. */
 static int worth_waiting(const struct pms_gather *g, uint64_t more, uint64_t waiting)
 {
-    if (more == 0 || more + waiting < 2 || g->came == 0)
+    if (more == 0 || more + waiting < 2 || g->proven == 0)
         return 0;
-    return g->came_ns * (int64_t)(more + waiting) <= wait_most(g) * (int64_t)g->came;
+    return g->proven_ns * (int64_t)(more + waiting) <= wait_most(g) * (int64_t)g->proven;
 }
 
 /* Lock held: a frame that began then is durable, and had so many units. */
@@ -86,21 +103,28 @@ static void plan(struct pms_pool *pool, int64_t began, uint64_t units)
     struct pms_gather *g = &pool->gather;
     int64_t now = pms_watch_now();
     learn_write(g, now - began);
-    if (g->came < g->units || g->came > g->proven)
-        g->proven = g->came;
+    learn_back(g);
     uint64_t more = units < g->proven ? units : g->proven;
     g->until = 0;
-    if (worth_waiting(g, more, pool->tx.ticket_issued - pool->tx.ticket_durable)) {
-        if (g->pass)
-            g->pass--;
-        else
-            g->until = now + wait_most(g);
-    }
+    if (g->pass)
+        g->pass--;
+    else if (worth_waiting(g, more, pool->tx.ticket_issued - pool->tx.ticket_durable))
+        g->until = now + wait_most(g);
     g->units = units;
     g->since = now;
     g->base = pool->tx.ticket_issued;
     g->goal = g->base + more;
     g->came = 0;
+}
+
+/* A wait's time is up. */
+static void note_missed(struct pms_pool *pool)
+{
+    struct pms_gather *g = &pool->gather;
+    if (g->goal - pool->tx.ticket_issued < pool->tx.ticket_issued - g->base)
+        return; /* most have come */
+    g->missed += g->missed < MISSED_MOST;
+    g->pass = 1u << g->missed;
 }
 
 /* Lock held, nobody leads: wait for others, or not (0), and lead. */
@@ -119,8 +143,7 @@ static int waited(struct pms_pool *pool)
     if (timed) {
         left = g->until - pms_watch_now();
         if (left <= 0) {
-            g->missed += g->missed < MISSED_MOST;
-            g->pass = 1u << g->missed;
+            note_missed(pool);
             return 0;
         }
     }

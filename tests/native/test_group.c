@@ -150,17 +150,34 @@ static void test_those_who_come_back_in_time_are_waited_for(void)
     group_make(&t);
     t.write_us = 2000;
     CHECK_EQ(awaited(&t, 2, 2, 0, 0), 0);       /* nobody does */
-    CHECK_EQ(awaited(&t, 2, 2, 2, 1900000), 0); /* more than a frame takes, and a quarter */
-    CHECK_EQ(awaited(&t, 2, 2, 2, 1800000), 2); /* not more */
+    CHECK_EQ(awaited(&t, 2, 2, 2, 2300000), 0); /* more than a frame takes, and a half */
+    CHECK_EQ(awaited(&t, 2, 2, 2, 2200000), 2); /* not more */
     CHECK_EQ(awaited(&t, 1, 2, 2, 1000), 0);    /* one alone */
-    CHECK_EQ(awaited(&t, 3, 3, 3, 1800000), 3);
-    CHECK_EQ(awaited(&t, 3, 2, 2, 1200000), 3); /* three come within 1.8 ms, */
-    CHECK_EQ(awaited(&t, 4, 2, 2, 1200000), 3); /* at most three ever came back, */
-    CHECK_EQ(awaited(&t, 4, 2, 2, 1300000), 0); /* and these not in time */
-    CHECK_EQ(awaited(&t, 4, 3, 2, 900000), 2);  /* and no longer do */
-    CHECK_EQ(awaited(&t, 4, 1, 1, 1000), 2);
-    CHECK_EQ(awaited(&t, 4, 4, 1, 1000), 0); /* one alone, whoever came before */
+    CHECK_EQ(awaited(&t, 3, 3, 3, 2200000), 3);
+    CHECK_EQ(awaited(&t, 3, 2, 2, 1400000), 3); /* three come within 2.2 ms, */
+    CHECK_EQ(awaited(&t, 4, 2, 2, 1400000), 3); /* at most three ever came back, */
+    CHECK_EQ(awaited(&t, 4, 4, 4, 2300000), 0); /* and four not in time */
+    CHECK_EQ(awaited(&t, 4, 1, 1, 1000), 0);    /* however fast one of them is, */
     CHECK_EQ(awaited(&t, 4, 4, 4, 1000), 4);
+    CHECK_EQ(awaited(&t, 2, 1, 1, 2200000), 2); /* or slow */
+    fixture_remove(&t.f);
+}
+
+static void test_who_is_late_twice_is_not_waited_for(void)
+{
+    struct group t;
+    group_make(&t);
+    t.write_us = 2000;
+    CHECK_EQ(awaited(&t, 4, 4, 4, 1000), 4);
+    CHECK_EQ(awaited(&t, 4, 4, 2, 1000), 4); /* two are late, */
+    CHECK_EQ(awaited(&t, 4, 3, 3, 1000), 4); /* and there are frames without them; */
+    CHECK_EQ(awaited(&t, 4, 4, 3, 1000), 3); /* again */
+    CHECK_EQ(awaited(&t, 4, 3, 2, 1000), 2); /* and again: at once */
+    CHECK_EQ(awaited(&t, 4, 4, 4, 1000), 4);
+    CHECK_EQ(awaited(&t, 4, 4, 1, 1000), 4); /* which is forgotten */
+    CHECK_EQ(awaited(&t, 4, 4, 4, 1000), 4);
+    CHECK_EQ(awaited(&t, 4, 4, 1, 1000), 4);
+    CHECK_EQ(awaited(&t, 4, 4, 1, 1000), 0); /* one alone, whoever came before */
     fixture_remove(&t.f);
 }
 
@@ -190,8 +207,8 @@ static void test_who_comes_back_is_counted(void)
     fixture_remove(&t.f);
 }
 
-/* Each wait in vain has twice as many chances passed over as the one before, and one that was not in
- * vain takes that back. */
+/* After each wait in vain nobody waits at twice as many frames as after the one before, and a wait that
+ * was not in vain takes that back. */
 static void test_who_waits_in_vain_waits_seldom(void)
 {
     struct group t;
@@ -203,9 +220,11 @@ static void test_who_waits_in_vain_waits_seldom(void)
         t.f.pool->gather.goal = UINT64_MAX;
         CHECK_EQ(awaited(&t, 2, 2, 0, 0), 0);
         CHECK_EQ(t.f.pool->gather.missed, most);
-        CHECK_EQ(t.f.pool->gather.pass, 1u << most);
+        CHECK_EQ(t.f.pool->gather.pass, (1u << most) - 1); /* the next one is planned already */
     }
-    for (uint32_t i = 0; i < 64; i++)
+    CHECK_EQ(awaited(&t, 1, 1, 0, 0),
+             0); /* at which nobody would wait anyway: one of them too */
+    for (uint32_t i = 0; i < 62; i++)
         CHECK_EQ(awaited(&t, 2, 2, 2, 1000), 0);
     CHECK_EQ(t.f.pool->gather.pass, 0);
     CHECK_EQ(awaited(&t, 2, 2, 2, 1000), 2);
@@ -244,8 +263,24 @@ static void test_time_runs_out(void)
     CHECK_EQ(c.status, PMS_OK);
     CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
     CHECK_EQ(t.f.pool->gather.missed, 1);
-    CHECK_EQ(t.f.pool->gather.pass, 2);
+    CHECK_EQ(t.f.pool->gather.pass, 1);
     CHECK_EQ(t.f.pool->gather.timed, 0);
+    fixture_remove(&t.f);
+}
+
+static void test_a_wait_for_which_most_have_come_is_not_in_vain(void)
+{
+    struct group t;
+    struct committer c = {.t = &t};
+    group_make(&t);
+    await(&t, 3, 2000000);
+    (void)unit(t.f.pool);
+    t.f.pool->refs++;
+    commit_one(&c);
+    CHECK_EQ(c.status, PMS_OK);
+    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    CHECK_EQ(t.f.pool->gather.missed, 0);
+    CHECK_EQ(t.f.pool->gather.pass, 0);
     fixture_remove(&t.f);
 }
 
@@ -386,10 +421,12 @@ int main(void)
     CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "sync", 1), 0);
     test_a_thread_alone_never_waits();
     test_those_who_come_back_in_time_are_waited_for();
+    test_who_is_late_twice_is_not_waited_for();
     test_who_comes_back_is_counted();
     test_who_waits_in_vain_waits_seldom();
     test_the_last_to_come_leads();
     test_time_runs_out();
+    test_a_wait_for_which_most_have_come_is_not_in_vain();
     test_the_time_of_each_frame_is_looked_at();
     test_readers_and_checkpoints_do_not_wait_for_others_units();
     test_a_committer_does_not_wait_while_a_reader_does();
