@@ -169,7 +169,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Hos
             (root / link).parent.mkdir(parents=True, exist_ok=True)
             (root / link).symlink_to(root / target)
         monkeypatch.setattr(sysfs, "ROOT", root)
-        monkeypatch.setattr(sysfs, "NO_DEVICE", None)  # Host.also: tmpfs has one here
+        monkeypatch.setattr(sysfs, "PLAIN_MAJORS", frozenset())  # Host.also: tmpfs has one here
         major, _, minor = recorded["number"].partition(":")
         return Host(root, os.makedev(int(major), int(minor)))
 

@@ -14,7 +14,15 @@ import pytest
 import pmemstore
 from pmemstore import DurabilityError, Health, HealthWarning
 from pmemstore.health import BadRange, Part, bad_ranges
-from pmemstore.host import Extent, device_of, extents, mounts, shutdown_count
+from pmemstore.host import (
+    Extent,
+    device_of,
+    extents,
+    may_count_shutdowns,
+    mounts,
+    shutdown_count,
+    sysfs,
+)
 
 if TYPE_CHECKING:
     from conftest import Host, Medium, Opener
@@ -107,6 +115,22 @@ def test_mapper_device_is_what_its_parts_are_and_its_bad_blocks_unknown(host: Ma
     assert device.persistence_domain == "cpu_cache"
     assert device.badblocks is None
     assert "pmem0" in device.unknown["badblocks"]
+
+
+def test_plain_devices_are_told_by_their_driver_alone(
+    host: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Character devices have numbers of their own."""
+    listed = "Character devices:\n  8 sd\n254 virtblk\n\nBlock devices:\n  7 loop\n254 virtblk\n"
+    plain = sysfs._plain_majors(f"{listed}253 device-mapper\n259 blkext\n".splitlines())
+    assert plain == {0, 254}
+    assert sysfs._plain_majors([]) == {0}
+    number = host("nvdimm").number
+    assert may_count_shutdowns(number)
+    monkeypatch.setattr(sysfs, "PLAIN_MAJORS", plain)
+    assert may_count_shutdowns(number)
+    monkeypatch.setattr(sysfs, "PLAIN_MAJORS", plain | {os.major(number)})
+    assert not may_count_shutdowns(number)
 
 
 # ---- bad blocks

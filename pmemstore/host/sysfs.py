@@ -15,7 +15,7 @@ Source:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,9 +25,32 @@ __all__ = ["ROOT", "Device", "Dimm", "device_of", "may_count_shutdowns", "shutdo
 #: Where sysfs is mounted; tests put a recorded tree here.
 ROOT = Path("/sys")
 os.fspath(ROOT)  # a path makes its text once: not in the first open()
-#: Major number of file systems that are on no device: tmpfs, overlay, NFS, btrfs; tests give those
-#: one in their tree.
-NO_DEVICE: int | None = 0
+#: Drivers of block devices that are no memory, and not made of other devices.
+_PLAIN_DRIVERS: Final = {"sd", "virtblk", "mmc", "xvd"}
+
+
+def _plain_majors(lines: Iterable[str]) -> frozenset[int]:
+    """Major numbers of devices that have no memory modules below.
+
+    Args:
+        lines: Of /proc/devices; numbers of character devices come first.
+    """
+    majors, block = {0}, False  # 0: file systems that are on no device: tmpfs, overlay, NFS, btrfs
+    for line in lines:
+        block |= line.startswith("Block")
+        number, _, name = line.strip().partition(" ")
+        if block and name in _PLAIN_DRIVERS:
+            majors.add(int(number))
+    return frozenset(majors)
+
+
+try:
+    with open("/proc/devices", encoding="ascii", errors="replace") as _lines:
+        #: Read once, not by each open: a driver has its number as long as it is loaded.  Tests,
+        #: which have such devices in their tree, make it empty.
+        PLAIN_MAJORS = _plain_majors(_lines)
+except OSError:
+    PLAIN_MAJORS = _plain_majors(())
 
 _SECTOR: Final = 512
 #: Directories of a module's own attributes: ACPI, CXL, Power.
@@ -141,7 +164,7 @@ def may_count_shutdowns(number: int) -> bool:
         number: ``st_dev`` of a file.
     """
     major = os.major(number)
-    if major == NO_DEVICE:
+    if major in PLAIN_MAJORS:
         return False
     link = f"{ROOT}/dev/block/{major}:{os.minor(number)}"
     try:
