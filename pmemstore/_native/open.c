@@ -358,9 +358,9 @@ static int free_file(int fd, const char *path)
 }
 
 /* The same, with the descriptor that reading takes. */
-static int free_path(const char *path)
+static int free_path(const char *path, int flags)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | flags);
     if (fd < 0)
         return errno == ENOENT ? PMS_MISSING : PMS_FAIL_OS("open", 0, 0, EPERM);
     int status = free_file(fd, path);
@@ -372,14 +372,16 @@ static int free_path(const char *path)
 
 /* Open, lock and examine what is under this name now.  PMS_MISSING: nothing.  PMS_E_FORMAT: no
  * file. */
-static int lock_path(const char *path, int read_only, int *fd, struct stat *file)
+static int lock_path(const char *path, const struct pms_options *opt, int *fd,
+                     struct stat *file)
 {
+    int read_only = opt->flag == 'r';
+    /* O_NONBLOCK, O_NOCTTY: do not wait for a pipe's other end, do not adopt a terminal. */
+    int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (opt->nofollow ? O_NOFOLLOW : 0);
     for (int tries = 0; tries < 16; tries++) {
-        /* O_NONBLOCK, O_NOCTTY: do not wait for a pipe's other end, do not adopt a terminal. */
-        *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY |
-                             O_NOFOLLOW);
+        *fd = open(path, (read_only ? O_RDONLY : O_RDWR) | flags);
         if (*fd < 0 && errno == EPERM && !read_only) {
-            int freed = free_path(path);
+            int freed = free_path(path, flags);
             if (freed != PMS_MISSING)
                 return freed;
             continue;
@@ -423,7 +425,7 @@ static int open_existing(const char *path, const struct pms_options *opt, struct
 {
     int fd;
     struct stat file;
-    PMS_TRY(lock_path(path, opt->flag == 'r', &fd, &file));
+    PMS_TRY(lock_path(path, opt, &fd, &file));
     int status = open_fd(fd, &file, path, opt, 0, out);
     if (status != PMS_OK) {
         close(fd);
@@ -558,12 +560,13 @@ static int take_mode(int fd, int old)
 }
 
 /* Give the finished pool its name.  PMS_MISSING: with "c", somebody else was first. */
-static int publish(struct pms_medium *m, const char *temporary, const char *path, char flag)
+static int publish(struct pms_medium *m, const char *temporary, const char *path,
+                   const struct pms_options *opt)
 {
-    if (flag == 'n') {
+    if (opt->flag == 'n') {
         int old;
         struct stat file;
-        int status = lock_path(path, 0, &old, &file);
+        int status = lock_path(path, opt, &old, &file);
         if (status == PMS_MISSING) {
             PMS_TRY(pms_rename(m, temporary, path));
         } else {
@@ -615,7 +618,7 @@ static int create(const char *path, const struct pms_options *opt, struct pms_po
         m.fd = -1; /* the pool's */
         status = make_root(*out);
         if (status == PMS_OK)
-            status = publish(&(*out)->map.medium, temporary, path, opt->flag);
+            status = publish(&(*out)->map.medium, temporary, path, opt);
         if (status != PMS_OK)
             status = give_up(status, out);
     }

@@ -14,6 +14,7 @@
 
 struct pms_options {
     char flag;           /* r w c n, as in dbm */
+    char nofollow;       /* 1: a path that is a symbolic link is refused (PMS_E_OS, ELOOP) */
     uint64_t size;       /* first size when created; 0: default */
     uint64_t limit;      /* growth limit; 0: as stored, or none */
     uint64_t log_bytes;  /* when created; 0: default */
@@ -42,8 +43,8 @@ struct pms_options {
 #define PMS_LOG_DEFAULT (4ull << 20)
 #define PMS_RESERVE_DEFAULT (1ull << 40) /* address space of a pool without a limit */
 
-/* path is not followed if it is a symbolic link (PMS_E_OS, ELOOP; with "n" it would be replaced): "c"
- * makes the file where it leads to, under a temporary name beside that. */
+/* "c" and "n" make the file under a temporary name beside path: of a symbolic link, "n" replaces the
+ * link, and not what it leads to. */
 int pms_pool_open(const char *path, const struct pms_options *options, struct pms_pool **out);
 /* pms_pool_drop (object.h): the last user lets go of the struct, after close. */
 

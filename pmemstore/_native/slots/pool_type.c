@@ -56,6 +56,7 @@ static PyObject *pool_open(PyObject *obj, PyObject *args)
         return NULL;
     }
     options = *(const struct pms_options *)(uintptr_t)address;
+    options.nofollow = 1;
     options.count = ask_count;
     options.count_context = &opening;
     opening.saved = PyEval_SaveThread();
@@ -204,7 +205,8 @@ static void pool_dealloc(PyObject *obj)
 
 static PyMethodDef pool_methods[] = {
     {"_open", pool_open, METH_VARARGS,
-     "_open(name, address of options, path, count): pms_pool_open(), and its status."},
+     "_open(name, address of options, path, count): pms_pool_open() of no link, and its "
+     "status."},
     {"_detach", pool_detach, METH_NOARGS, "The pool is closed: let nothing use it any more."},
     {"_proxy", pool_proxy, METH_VARARGS, "_proxy(off, tag): the proxy of an object."},
     {"_root", pool_root, METH_NOARGS, "The proxy of the root dict."},
