@@ -23,6 +23,7 @@
 
 #include "check_state.h"
 #include "hash.h"
+#include "recover.h"
 
 #define TEXT_MAX 512
 
@@ -166,7 +167,8 @@ static const char *anchor_fault(const struct pms_anchor_pm *a, uint64_t log_byte
 
 static void check_anchors(struct pms_check *c)
 {
-    int may_be_torn = c->pool->read_only || c->pool->untaken; /* nobody has written it again */
+    const struct pms_recovery *rest = c->pool->untaken;
+    int written_again = !c->pool->read_only && (!rest || pms_recover_done(rest));
     int left_by_crash = 0;
     for (uint32_t i = 0; i < 2; i++) {
         struct pms_anchor_pm anchor;
@@ -174,7 +176,7 @@ static void check_anchors(struct pms_check *c)
         if (!read_bytes(c, off, sizeof anchor, &anchor))
             return;
         const char *fault = anchor_fault(&anchor, c->pool->super.log_bytes);
-        if (fault == anchor_torn && may_be_torn && left_by_crash++ == 0)
+        if (fault == anchor_torn && !written_again && left_by_crash++ == 0)
             continue;
         if (fault)
             pms_check_problem(c, "the anchor at offset %" PRIu64 " %s", off, fault);

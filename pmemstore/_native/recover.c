@@ -41,6 +41,7 @@ struct pms_recovery {
     uint64_t *page;     /* files: bit per page that a frame names */
     uint64_t page_words;
     int applied; /* 5 has been done, in private pages */
+    int done;    /* 4 to 6 have been, too */
 };
 
 /* ---- entries ---- */
@@ -586,6 +587,11 @@ int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super
         go_on(r, log, mode);
         if (when != PMS_RECOVER_LATER || !can_wait(r)) {
             status = write_all(r, log, out);
+            r->done = 1;
+            if (status == PMS_OK && when == PMS_RECOVER_LATER) {
+                out->rest = r;
+                return PMS_OK;
+            }
         } else if ((status = last_durable(r, log)) == PMS_OK) {
             apply(r, out);
             out->rest = r;
@@ -599,7 +605,9 @@ int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super
 int pms_recover_rest(struct pms_recovery *r, struct pms_log *log)
 {
     struct pms_recovered known = {0};
-    return write_all(r, log, &known);
+    return r->done ? PMS_OK : write_all(r, log, &known);
 }
+
+int pms_recover_done(const struct pms_recovery *r) { return r->done; }
 
 int pms_recover_found(const struct pms_recovery *r) { return r->frames != 0; }

@@ -13,7 +13,7 @@
  * durable, if 1 finds no frame, or on files.  All that is shown until then is durable: of frames the
  * last alone can be in the page cache alone, so that one is written again at once, unless the synced
  * word behind it says that its sync has returned.  Direct media with frames have no private pages
- * to act in, and do all at once.
+ * to act in, and do all at once, but for the pool's name.
  *
  * A chain that ends before a valid later frame has been damaged: PMS_E_CORRUPT.
  *
@@ -32,7 +32,7 @@ struct pms_recovery; /* what was read, and is still to be written */
 struct pms_recovered {
     uint64_t frames; /* in the chain */
     uint64_t units;  /* replayed or undone */
-    /* NULL: all is done.  Else nothing may be written before pms_recover_rest. */
+    /* Set if `when` is PMS_RECOVER_LATER: nothing may be written before pms_recover_rest. */
     struct pms_recovery *rest;
 };
 
@@ -48,6 +48,8 @@ int pms_recover(struct pms_map *map, struct pms_log *log, const struct pms_super
                 enum pms_mode mode, enum pms_recover_when when, struct pms_recovered *out);
 /* Write what has waited.  A failure is one of the medium: it is not tried again. */
 int pms_recover_rest(struct pms_recovery *recovery, struct pms_log *log);
+/* Is nothing left to be written? */
+int pms_recover_done(const struct pms_recovery *recovery);
 /* Were there frames? */
 int pms_recover_found(const struct pms_recovery *recovery);
 void pms_recover_drop(struct pms_recovery *recovery); /* NULL: nothing */
