@@ -53,11 +53,15 @@ int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
 #define SLOTS_MIN 64u
 #define SLOTS_KEPT                                                                             \
     4096u /* 32 KiB: for transactions of a thousand items, with singles in between */
+/* A unit of more lines fetches all of the slots at once, and not one by one. */
+#define SLOTS_WANTED 48u
 
 static inline uint32_t line_hash(uint64_t line_off)
 {
     return (uint32_t)(line_off * 0x9e3779b97f4a7c15ull >> 32);
 }
+
+static inline uint32_t seen_bit(uint32_t hash) { return hash >> (32 - PMS_SEEN_BITS); }
 
 /* The upper half of the slot of a line with this hash. */
 static inline uint32_t slot_head(const struct pms_linemap *map, uint32_t hash)
@@ -65,12 +69,31 @@ static inline uint32_t slot_head(const struct pms_linemap *map, uint32_t hash)
     return map->life << 8 | hash >> 24;
 }
 
-/* The line, or NULL and the empty slot where it would go. */
-static inline struct pms_line_ov *probe(const struct pms_linemap *map, uint64_t line_off,
-                                        uint32_t *empty)
+/* Into the first empty slot: the line with this offset, which has none, is the one with that index. */
+static inline void slot_fill(struct pms_linemap *map, uint64_t line_off, uint32_t index)
 {
-    uint32_t mask = map->slots - 1, hash = line_hash(line_off), i = hash & mask;
-    uint32_t wanted = slot_head(map, hash);
+    uint32_t hash = line_hash(line_off), bit = seen_bit(hash);
+    uint32_t mask = map->slots - 1, i = hash & mask;
+    map->seen[bit / 64] |= 1ull << bit % 64;
+    while (map->slot[i] >> 40 == map->life)
+        i = (i + 1) & mask;
+    map->slot[i] = (uint64_t)slot_head(map, hash) << 32 | index;
+}
+
+static inline uint32_t recent_of(uint64_t line_off)
+{
+    return (uint32_t)(line_off / PMS_LINE) % PMS_LINES_RECENT;
+}
+
+/* Among more than few. */
+static inline struct pms_line_ov *probe(const struct pms_linemap *map, uint64_t line_off)
+{
+    uint32_t recent = recent_of(line_off), hash = line_hash(line_off), bit = seen_bit(hash);
+    if (map->recent_end[recent] == line_off + 1)
+        return &map->line[map->recent[recent]];
+    if (!(map->seen[bit / 64] >> bit % 64 & 1))
+        return NULL;
+    uint32_t mask = map->slots - 1, i = hash & mask, wanted = slot_head(map, hash);
     uint64_t slot;
     while ((slot = map->slot[i]) >> 40 == map->life) {
         struct pms_line_ov *line = &map->line[(uint32_t)slot];
@@ -78,25 +101,16 @@ static inline struct pms_line_ov *probe(const struct pms_linemap *map, uint64_t 
             return line;
         i = (i + 1) & mask;
     }
-    *empty = i;
     return NULL;
-}
-
-/* The line with this index is the one of that offset. */
-static inline void slot_fill(struct pms_linemap *map, uint32_t i, uint64_t line_off,
-                             uint32_t index)
-{
-    map->slot[i] = (uint64_t)slot_head(map, line_hash(line_off)) << 32 | index;
 }
 
 /* Most units are a single operation, which changes few lines: they are looked through. */
 static inline struct pms_line_ov *find(const struct pms_linemap *map, uint64_t line_off)
 {
-    uint32_t empty;
     if (map->last_end == line_off + 1)
         return &map->line[map->last];
-    if (PMS_UNLIKELY(map->count > PMS_LINES_FEW))
-        return probe(map, line_off, &empty);
+    if (map->count > PMS_LINES_FEW)
+        return probe(map, line_off);
     for (uint32_t n = 0; n < map->count; n++)
         if (map->few[n] == line_off)
             return &map->line[n];
@@ -127,10 +141,8 @@ static void slots_set(struct pms_linemap *map, uint32_t slots)
 
 static void fill_slots(struct pms_linemap *map)
 {
-    uint32_t empty;
     for (uint32_t n = 0; n < map->count; n++)
-        if (!probe(map, map->line[n].off, &empty))
-            slot_fill(map, empty, map->line[n].off, n);
+        slot_fill(map, map->line[n].off, n);
 }
 
 static int linemap_grow(struct pms_linemap *map)
@@ -176,27 +188,40 @@ static inline struct pms_line_ov *take_line(struct pms_linemap *map, uint64_t li
     return line;
 }
 
+/* For one more line.  The few have no slots before there are more. */
+static int make_room(struct pms_linemap *map)
+{
+    if (map->count >= map->full && linemap_grow(map) != PMS_OK)
+        return PMS_E_NOMEM;
+    if (map->count == PMS_LINES_FEW)
+        fill_slots(map);
+    if (map->count == SLOTS_WANTED)
+        for (uint32_t i = 0; i < map->slots; i += PMS_LINE / sizeof *map->slot)
+            __builtin_prefetch(&map->slot[i], 1);
+    return PMS_OK;
+}
+
 /* Where there are PMS_LINES_FEW or more, or there is no room. */
 static struct pms_line_ov *get_of_many(struct pms_linemap *map, uint64_t line_off)
 {
-    uint32_t empty;
-    if (map->count >= map->full && linemap_grow(map) != PMS_OK)
-        return NULL;
     const struct pms_line_ov *line = find(map, line_off);
-    if (line)
-        return take_line(map, line_off, (uint32_t)(line - map->line));
-    if (map->count < PMS_LINES_FEW) {
-        map->few[map->count] = line_off;
+    uint32_t recent = recent_of(line_off), n = map->count;
+    if (line) {
+        n = (uint32_t)(line - map->line);
+    } else if (make_room(map) != PMS_OK) {
+        return NULL;
+    } else if (n < PMS_LINES_FEW) {
+        map->few[n] = line_off;
+        return take_line(map, line_off, n);
     } else {
-        if (map->count == PMS_LINES_FEW)
-            fill_slots(map);
-        if (!probe(map, line_off, &empty))
-            slot_fill(map, empty, line_off, map->count);
+        slot_fill(map, line_off, n);
     }
-    return take_line(map, line_off, map->count);
+    map->recent_end[recent] = line_off + 1;
+    map->recent[recent] = n;
+    return take_line(map, line_off, n);
 }
 
-struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
+static inline struct pms_line_ov *get(struct pms_linemap *map, uint64_t line_off)
 {
     uint32_t n = map->count, i = 0;
     if (map->last_end == line_off + 1)
@@ -210,13 +235,24 @@ struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
     return take_line(map, line_off, i);
 }
 
+struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off)
+{
+    return get(map, line_off);
+}
+
 /* A map that one large unit blew up is given back; and few slots in use stay in the caches. */
 void pms_linemap_clear(struct pms_linemap *map)
 {
     uint32_t slots = map->slots;
-    if (map->room > 65536)
+    if (map->room > 65536) {
         pms_linemap_free(map);
-    else if (map->count > PMS_LINES_FEW || slots > SLOTS_KEPT)
+        return;
+    }
+    if (map->count >= PMS_LINES_FEW) {
+        memset(map->seen, 0, sizeof map->seen);
+        memset(map->recent_end, 0, sizeof map->recent_end);
+    }
+    if (map->count > PMS_LINES_FEW || slots > SLOTS_KEPT)
         slots_set(map, slots > SLOTS_KEPT && map->count < slots / 8 ? slots / 2 : slots);
     map->count = 0;
     map->last_end = 0;
@@ -293,10 +329,9 @@ void pms_fresh_remove(struct pms_wset *ws, uint64_t off, uint64_t len)
 
 uint64_t pms_rd_slow(const struct pms_wset *ws, uint64_t off)
 {
-    const struct pms_linemap *map = &ws->overlay;
-    uint64_t line_off = off & ~63ull, word;
+    uint64_t word;
     uint32_t i = (uint32_t)(off >> 3) & 7u;
-    const struct pms_line_ov *line = find(map, line_off);
+    const struct pms_line_ov *line = find(&ws->overlay, off & ~63ull);
     if (line && line->mask >> i & 1u)
         return line->word[i];
     memcpy(&word, ws->medium->base + off, 8);

@@ -39,11 +39,13 @@ struct pms_line_ov { /* one line of the overlay */
     uint64_t word[8];
 };
 
-/* off -> line, insertion order kept in line[].  A slot is {life, 8 bits of the hash, index of the
- * line}: one of another life is empty, so clearing costs nothing; and most look-ups of a line that is
- * not there touch no other line.  After a unit that used few of the slots there are half as many, and if
- * they are too few, again more. */
+/* off -> line, insertion order kept in line[].  A slot is {life, 8 bits of the hash, index of the line}:
+ * one of another life is empty, so clearing costs nothing.  Most look-ups are of a line that is not
+ * there, which one bit of `seen` tells of nearly all.  After a unit that used few of the slots there are
+ * half as many, and if they are too few, again more. */
 #define PMS_LINES_FEW 8u
+#define PMS_LINES_RECENT 16u
+#define PMS_SEEN_BITS 14u
 struct pms_linemap {
     struct pms_line_ov *line;
     uint64_t *slot; /* open addressing; empty as long as there are no more than few lines */
@@ -52,11 +54,14 @@ struct pms_linemap {
     uint32_t full;  /* count at which there must be more lines, or more slots in use */
     uint32_t slots; /* in use */
     uint32_t slots_room;
-    uint32_t life; /* +1 with each clear; 24 bits */
-    uint64_t
-        last_end;  /* offset + 1 of the line that was written last: most writes stay in it */
-    uint32_t last; /* its index */
-    uint32_t zero;
+    uint32_t life;     /* +1 with each clear; 24 bits */
+    uint32_t last;     /* index of the line that was written last: most writes stay in it */
+    uint64_t last_end; /* its offset + 1 */
+    /* Where there are more than few lines: by its number the one that was written last, and of each
+     * bit of a hash whether a line has it. */
+    uint64_t recent_end[PMS_LINES_RECENT]; /* offset + 1 */
+    uint32_t recent[PMS_LINES_RECENT];     /* index */
+    uint64_t seen[(1u << PMS_SEEN_BITS) / 64];
 };
 
 struct pms_journal_entry {
@@ -87,6 +92,7 @@ struct pms_wset {
 int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want);
 void pms_bits_free(uint64_t *bits);
 
+/* The line with this offset, or NULL. */
 struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off);
 /* Find or add; NULL: no memory. */
 struct pms_line_ov *pms_linemap_get(struct pms_linemap *map, uint64_t line_off);
