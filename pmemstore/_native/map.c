@@ -12,6 +12,7 @@
 #define MAP_SYNC 0x80000
 #endif
 #ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -145,7 +146,7 @@ static int map_range(const struct pms_map *map, uint64_t off, uint64_t len, uint
     return PMS_OK;
 }
 
-int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len)
+static int fault_in(struct pms_map *map, uint64_t off, uint64_t len, int advice)
 {
     uint8_t *start;
     size_t bytes;
@@ -155,13 +156,23 @@ int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len)
     int err = 0;
     if (map->medium.guarded)
         mprotect(start, bytes, PROT_READ | PROT_WRITE);
-    while (madvise(start, bytes, MADV_POPULATE_WRITE) != 0 && (err = errno) == EINTR)
+    while (madvise(start, bytes, advice) != 0 && (err = errno) == EINTR)
         err = 0;
     if (map->medium.guarded)
         mprotect(start, bytes, PROT_READ);
     if (err)
-        return PMS_FAIL_OS("making pages writable ahead (MADV_POPULATE_WRITE)", off, len, err);
+        return PMS_FAIL_OS("making pages writable ahead (madvise)", off, len, err);
     return PMS_OK;
+}
+
+int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len)
+{
+    return fault_in(map, off, len, MADV_POPULATE_WRITE);
+}
+
+int pms_map_share(struct pms_map *map, uint64_t off, uint64_t len)
+{
+    return fault_in(map, off, len, MADV_POPULATE_READ);
 }
 
 int pms_map_forget(struct pms_map *map, uint64_t off, uint64_t len)

@@ -74,6 +74,10 @@ int pms_map_extend(struct pms_map *map, uint64_t new_size);
  * is NOT done: PMS_E_OS with EINVAL says that the kernel is too old). */
 int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len);
 
+/* The same for a file in memory whose pages have all been written once, by MADV_POPULATE_READ: the kernel
+ * maps 16 of them at a time, and what it maps of such a file it never shuts for a write fault. */
+int pms_map_share(struct pms_map *map, uint64_t off, uint64_t len);
+
 /* Private maps: drop the private copies of the pages; the next access reads the file. */
 int pms_map_forget(struct pms_map *map, uint64_t off, uint64_t len);
 

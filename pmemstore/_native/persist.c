@@ -313,6 +313,20 @@ int pms_allocate_zero_at(struct pms_medium *m, uint64_t off, uint64_t len,
     return pms_write_zeroes_at(m, off, len, site);
 }
 
+int pms_allocate_written_at(struct pms_medium *m, uint64_t off, uint64_t len,
+                            const struct pms_site *site)
+{
+    int err = persist_tell(m, PMS_EV_ALLOCATE, off, len, NULL, site);
+    bool dsync = false;
+    for (uint64_t done = 0; !err && done < len; done += PMS_ZEROES_BYTES) {
+        uint64_t left = len - done;
+        size_t piece = left < PMS_ZEROES_BYTES ? (size_t)left : PMS_ZEROES_BYTES;
+        err = persist_pwrite(m->fd, off + done, persist_zeroes, piece, &dsync);
+        m->counters.written_bytes += err ? 0 : piece;
+    }
+    return err ? PMS_FAIL_OS("allocating (pwrite)", off, len, err) : PMS_OK;
+}
+
 int pms_truncate_at(struct pms_medium *m, uint64_t size, const struct pms_site *site)
 {
     int err = persist_tell(m, PMS_EV_TRUNCATE, size, 0, NULL, site);

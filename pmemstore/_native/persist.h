@@ -201,6 +201,10 @@ int pms_sync_range_at(struct pms_medium *m, uint64_t off, size_t len,
  * can meet a full disk), extending the file if need be.  Not synced. */
 int pms_allocate_zero_at(struct pms_medium *m, uint64_t off, uint64_t len,
                          const struct pms_site *site);
+/* The same for a file in memory, by writes alone: there they give a range its pages, of zeroes, and
+ * the kernel has nothing left to do for a page but to map it.  One event, PMS_EV_ALLOCATE. */
+int pms_allocate_written_at(struct pms_medium *m, uint64_t off, uint64_t len,
+                            const struct pms_site *site);
 int pms_truncate_at(struct pms_medium *m, uint64_t size, const struct pms_site *site);
 /* The two steps of pms_allocate_zero for those who need one of them (pms_map_prepare).
  * pms_allocate: blocks for the holes of the range, contents kept; with unshare, blocks of its
@@ -233,6 +237,7 @@ int pms_sync_dir_at(struct pms_medium *m, const char *name, const struct pms_sit
 #define pms_sync_all(m) pms_sync_all_at(m, PMS_SITE)
 #define pms_sync_range(m, off, len) pms_sync_range_at(m, off, len, PMS_SITE)
 #define pms_allocate_zero(m, off, len) pms_allocate_zero_at(m, off, len, PMS_SITE)
+#define pms_allocate_written(m, off, len) pms_allocate_written_at(m, off, len, PMS_SITE)
 #define pms_truncate(m, size) pms_truncate_at(m, size, PMS_SITE)
 #define pms_allocate(m, off, len, unshare) pms_allocate_at(m, off, len, unshare, PMS_SITE)
 #define pms_write_zeroes(m, off, len) pms_write_zeroes_at(m, off, len, PMS_SITE)

@@ -104,7 +104,8 @@ static int lengthen(struct pms_pool *pool, const struct pms_super_pm *wanted)
                         pool->map.limit);
     if (pms_map_lengthen(m, old, size - old) != PMS_OK) {
         int err = pms_detail()->sys_errno;
-        (void)pms_truncate(m, old);
+        /* Never shorter than what a growth that failed later has mapped. */
+        (void)pms_truncate(m, old > pool->map.size ? old : pool->map.size);
         return pms_fail(PMS_E_FULL, __FILE__, __LINE__, "grow the pool's file", old, size - old,
                         0, err);
     }

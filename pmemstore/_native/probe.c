@@ -159,10 +159,7 @@ int pms_map_lengthen(struct pms_medium *m, uint64_t off, uint64_t len)
     if (probe_fs_magic(m->fd) != PMS_MAGIC_TMPFS || fstat(m->fd, &st) != 0 ||
         (uint64_t)st.st_size > off) /* somebody may have appended something */
         return pms_allocate_zero(m, off, len);
-    int status = pms_allocate(m, off, len, false);
-    return status != PMS_OK && pms_detail()->sys_errno == EOPNOTSUPP
-               ? pms_write_zeroes(m, off, len)
-               : status;
+    return pms_allocate_written(m, off, len); /* what pms_map_share wants */
 }
 
 int pms_map_fill(struct pms_medium *m, uint64_t size)

@@ -249,14 +249,20 @@ static int is_seen(const struct pms_tx *tx, uint64_t page)
  * piece (PMS_REGION_ALIGN). */
 static uint64_t pieces_ready(struct pms_tx *tx, uint64_t page, uint64_t end)
 {
-    uint64_t piece = tx->piece_pages, first = page & ~(piece - 1), last = first + piece;
+    tx->waits = tx->waited_in == tx->commits ? tx->waits + 1 : 1;
+    bool many = tx->medium->tier == PMS_TIER_VOLATILE &&
+                (tx->waits > PMS_PIECE_WAITS || end - page >= PMS_PIECE_PAGES);
+    uint64_t piece = many ? PMS_PIECE_PAGES : tx->piece_pages;
+    uint64_t first = page & ~(piece - 1), last = first + piece;
     while (last < end && !is_seen(tx, last))
         last += piece;
-    if (pms_map_populate(tx->map, first * PMS_PAGE, (last - first) * PMS_PAGE) != PMS_OK) {
+    uint64_t at = first * PMS_PAGE, len = (last - first) * PMS_PAGE;
+    if ((many ? pms_map_share(tx->map, at, len) : pms_map_populate(tx->map, at, len)) !=
+        PMS_OK) {
         tx->ahead = 0; /* an old kernel: stores take their faults */
         return 0;
     }
-    pms_tx_populated(tx, first * PMS_PAGE, (last - first) * PMS_PAGE);
+    pms_tx_populated(tx, at, len);
     tx->made_writable = 1;
     tx->waited_in = tx->commits;
     return last - page;

@@ -91,6 +91,7 @@ struct pms_tx {
     uint64_t ring_due;   /* a frame that ends behind this has the next piece made writable */
     uint64_t ring_first; /* where that began: after one turn all of it is */
     uint64_t waited_in;  /* `commits` while the last unit that waited for pages was open */
+    uint32_t waits;      /* of that unit */
 
     uint64_t commits, aborts, write_faults; /* since open */
     uint32_t spill_lines;                   /* overlay size that triggers a spill */
@@ -109,6 +110,9 @@ int pms_tx_grown(struct pms_tx *tx); /* the file has more pages */
  * by so few that no unit waits for long. */
 #define PMS_PIECE_PAGES 16u
 #define PMS_PIECE_PAGES_MEMORY 2u
+/* In memory a unit that waits more often, or that needs so many pages in a row, has pieces of
+ * PMS_PIECE_PAGES, which are had for less. */
+#define PMS_PIECE_WAITS 2u
 /* The pages of a range are writable now; all pages may take a write fault again. */
 void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len);
 void pms_tx_unpopulated(struct pms_tx *tx);

@@ -199,6 +199,11 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t off)
     int late = err && injector.failure.model == MODEL_LATE;
     if (err > 0 && !late)
         return -1;
+    struct stat st;
+    if (armed && injector.full && fstat(fd, &st) == 0 && off + (off_t)len > st.st_size) {
+        errno = ENOSPC;
+        return -1;
+    }
     ssize_t n = __real_pwrite(fd, from, err == INJECT_SHORT ? (len + 1) / 2 : len, off);
     if (n > 0 && medium_has(fd)) {
         medium_wrote((uint64_t)off, (uint64_t)n);

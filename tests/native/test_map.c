@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -415,6 +416,28 @@ static void test_populate_on_a_shared_mapping(void)
     pms_map_close(map);
 }
 
+/* In memory a page that was read in takes no fault when it is stored to. */
+static void test_shared_pages_take_no_write_faults(void)
+{
+    struct pms_map *map = test_open(0, 8 * MIB, PMS_MAP_RAW);
+    struct pms_medium *m = &map->medium;
+    struct rusage before, after;
+    CHECK_EQ(pms_allocate_written(m, 0, 4 * MIB + 4096), PMS_OK);
+    CHECK_EQ(pms_map_extend(map, 4 * MIB), PMS_OK);
+    int status = pms_map_share(map, 0, 4 * MIB);
+    CHECK(status == PMS_OK || pms_detail()->sys_errno == EINVAL);
+    CHECK_EQ(pms_map_share(map, 4 * MIB, 1), PMS_E_INVAL);
+    CHECK_EQ(getrusage(RUSAGE_SELF, &before), 0);
+    for (uint64_t off = 0; off < 4 * MIB; off += 4096) {
+        CHECK_EQ(test_peek(map, off + 7), 0);
+        pms_store(m, off, "x", 1);
+    }
+    CHECK_EQ(getrusage(RUSAGE_SELF, &after), 0);
+    if (status == PMS_OK && test_on_tmpfs) /* of 1024; a sanitizer's own memory has some */
+        CHECK(after.ru_minflt - before.ru_minflt < 512);
+    pms_map_close(map);
+}
+
 static void (*const tests[])(void) = {
     test_growth_never_moves_the_mapping,
     test_size_need_not_be_whole_pages,
@@ -430,6 +453,7 @@ static void (*const tests[])(void) = {
     test_prepare_refuses_with_the_errno_of_the_step_that_failed,
     test_prepare_sees_that_the_file_was_truncated,
     test_populate_on_a_shared_mapping,
+    test_shared_pages_take_no_write_faults,
 };
 
 int main(void)
