@@ -246,6 +246,7 @@ static int locate_cold(const struct pms_heap *heap, uint64_t off, struct place *
 int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity)
 {
     struct place at;
+    pms_heap_put_gathered(heap);
     PMS_TRY(locate(heap, off, &at));
     if (at.kind != PMS_PAGE_RUN) {
         uint64_t bitmap = at.span ? at.span->bitmap : bitmap_off(heap, at.page);
@@ -298,6 +299,14 @@ static int alloc_run(struct pms_heap *heap, uint64_t len, uint64_t *off)
     return PMS_OK;
 }
 
+static inline void gather(struct pms_heap *heap, uint64_t at, uint64_t word)
+{
+    if (at != heap->gathered_at)
+        pms_heap_put_gathered(heap);
+    heap->gathered_at = at;
+    heap->gathered = word;
+}
+
 int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
 {
     if (len > PMS_SMALL_MAX)
@@ -308,8 +317,8 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
         PMS_TRY(pms_span_get(heap, cls));
     struct pms_span *span = heap->partial[cls];
     uint32_t block = span_first(span), size = pms_classes[cls].size;
-    uint64_t at = span->bitmap + block / 64 * 8, word = pms_rd(heap->ws, at);
-    uint64_t bit = 1ull << block % 64;
+    uint64_t at = span->bitmap + block / 64 * 8, bit = 1ull << block % 64;
+    uint64_t word = at == heap->gathered_at ? heap->gathered : pms_rd(heap->ws, at);
     if (word & bit)
         return PMS_FAIL(PMS_E_CORRUPT, "a block is allocated that was seen free",
                         span->page * PMS_PAGE + (uint64_t)block * size, 0, word);
@@ -319,7 +328,10 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
     PMS_TRY(pms_action_add(heap, PMS_ACT_ALLOC, cls, *off, block));
     span_withdraw(heap, span, block);
     bit_set(span->young, block);
-    pms_wr(heap->ws, at, word | bit);
+    if (heap->gathering)
+        gather(heap, at, word | bit);
+    else
+        pms_wr(heap->ws, at, word | bit);
     pms_fresh_add(heap->ws, *off, size);
     return PMS_OK;
 }
@@ -340,6 +352,7 @@ static int free_run(struct pms_heap *heap, uint64_t off, const struct place *at)
 int pms_free(struct pms_heap *heap, uint64_t off)
 {
     struct place at;
+    pms_heap_put_gathered(heap);
     PMS_TRY(locate(heap, off, &at));
     if (at.kind == PMS_PAGE_RUN) {
         PMS_TRY(free_run(heap, off, &at));
@@ -456,6 +469,8 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
 /* A part of a unit is undone, or all of it. */
 void pms_heap_undo(struct pms_heap *heap, size_t mark)
 {
+    heap->gathering = 0;
+    heap->gathered_at = 0;
     while (heap->action_count > mark)
         undo_action(heap, &heap->action[--heap->action_count]);
 }

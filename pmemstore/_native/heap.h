@@ -13,6 +13,8 @@
  *   H2  a block freed by unit u becomes available only when u can no longer be undone: direct
  *       media, when a later frame was fenced; files, when u's frame is durable
  *   H3  undoing the allocation list from its end gives back the DRAM state of the mark
+ *   H4  while an operation gathers, its newest word of a bitmap may wait in DRAM; whoever reads a
+ *       bitmap writes it first
  *
  * DRAM state is built lazily, region by region: opening a pool costs nothing here.
  */
@@ -105,8 +107,11 @@ struct pms_heap {
      * is not available before the unit's end, and then goes through the quarantine. */
     struct pms_quarantined *held;
     size_t held_count, held_room;
-    int starved;   /* pages were asked for in vain */
-    int borrowing; /* pages are taken for the log: nothing may be written meanwhile */
+    int gathering;        /* an operation that allocates many blocks: see pms_heap_gather */
+    uint64_t gathered_at; /* the word of a bitmap that was not written yet, or 0 */
+    uint64_t gathered;    /* what is in it */
+    int starved;          /* pages were asked for in vain */
+    int borrowing;        /* pages are taken for the log: nothing may be written meanwhile */
 };
 
 struct pms_class_stats {
@@ -140,6 +145,22 @@ uint64_t pms_heap_capacity(uint64_t len);
  * the bytes of an allocated block are the same in memory and on the medium, and a word that is
  * written with the value it has needs no log.  PMS_E_FULL: nothing was changed. */
 int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off);
+
+/* An operation allocates many blocks: a word of a bitmap is written once for all of its bits that come
+ * one after the other.  The operation ends with pms_heap_gathered, or is rolled back. */
+static inline void pms_heap_gather(struct pms_heap *heap) { heap->gathering = 1; }
+static inline void pms_heap_put_gathered(struct pms_heap *heap)
+{
+    if (PMS_LIKELY(heap->gathered_at == 0))
+        return;
+    pms_wr(heap->ws, heap->gathered_at, heap->gathered);
+    heap->gathered_at = 0;
+}
+static inline void pms_heap_gathered(struct pms_heap *heap)
+{
+    pms_heap_put_gathered(heap);
+    heap->gathering = 0;
+}
 
 /* Free a block.  A wild offset or a double free is PMS_E_CORRUPT and changes nothing. */
 int pms_free(struct pms_heap *heap, uint64_t off);

@@ -183,6 +183,7 @@ struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cl
     struct pms_span *span = pms_span_find(heap, page);
     if (span)
         return span;
+    pms_heap_put_gathered(heap);
     if (span_room(heap, page) != PMS_OK)
         return NULL;
     span = calloc(1, sizeof *span);

@@ -271,9 +271,11 @@ int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pai
         pms_bucket_ahead(pool, dict, &g.head.shape,
                          pms_dict_bucket_of(&g.head.shape, hash[i]).number);
     }
+    pms_heap_gather(&pool->heap);
     for (unsigned i = 0; i < count; i++)
         PMS_TRY(
             set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i]));
+    pms_heap_gathered(&pool->heap);
     growth_end(pool, dict, &g);
     return PMS_OK;
 }
