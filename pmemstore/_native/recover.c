@@ -55,7 +55,7 @@ struct entry {
 };
 
 /* May a frame speak of [off, off+len)?  The root page, or the heap. */
-static int range_ok(const struct pms_super_pm *super, uint64_t off, uint64_t len)
+static inline int range_ok(const struct pms_super_pm *super, uint64_t off, uint64_t len)
 {
     if (off & 7u || len == 0 || off >= super->size || len > super->size - off)
         return 0;
@@ -64,30 +64,38 @@ static int range_ok(const struct pms_super_pm *super, uint64_t off, uint64_t len
     return off >= PMS_ROOT_OFF && off + len <= PMS_ROOT_OFF + PMS_PAGE;
 }
 
-/* The entry at words[*at]; moves on.  PMS_MISSING at the end. */
-static int entry_next(const struct pms_recovery *r, const uint64_t *words, uint64_t count,
-                      uint64_t *at, struct entry *out)
+/* The same of an entry that is not BYTES. */
+static int entry_other(const struct pms_recovery *r, const uint64_t *words, uint64_t count,
+                       uint64_t *at, struct entry *out)
 {
-    if (*at >= count)
-        return PMS_MISSING;
-    uint64_t head = words[*at];
-    out->tag = PMS_ENTRY_TAG(head);
-    out->off = PMS_ENTRY_OFF(head);
-    if (out->tag == PMS_ENTRY_BYTES) {
-        uint64_t n = PMS_ENTRY_N(head);
-        if (n == 0 || n > count - *at - 1 || !range_ok(r->super, out->off, n * 8))
-            return PMS_FAIL(PMS_E_CORRUPT, "a log entry is malformed", out->off, n, count);
-        out->len = n * 8;
-        out->data = words + *at + 1;
-        *at += 1 + n;
-        return PMS_OK;
-    }
     if (out->tag > PMS_ENTRY_EXTENT || count - *at < 3 || words[*at + 1] % 8 ||
         !range_ok(r->super, out->off, words[*at + 1]))
         return PMS_FAIL(PMS_E_CORRUPT, "a log entry is malformed", out->off, out->tag, count);
     out->len = words[*at + 1];
     out->hash = words[*at + 2];
     *at += 3;
+    return PMS_OK;
+}
+
+/* The entry at words[*at]; moves on.  PMS_MISSING at the end.  In line: an open after a crash reads
+ * each entry, on files twice. */
+static inline __attribute__((always_inline)) int entry_next(const struct pms_recovery *r,
+                                                            const uint64_t *words,
+                                                            uint64_t count, uint64_t *at,
+                                                            struct entry *out)
+{
+    if (*at >= count)
+        return PMS_MISSING;
+    uint64_t head = words[*at], n = PMS_ENTRY_N(head);
+    out->tag = PMS_ENTRY_TAG(head);
+    out->off = PMS_ENTRY_OFF(head);
+    if (PMS_UNLIKELY(out->tag != PMS_ENTRY_BYTES))
+        return entry_other(r, words, count, at, out);
+    if (n == 0 || n > count - *at - 1 || !range_ok(r->super, out->off, n * 8))
+        return PMS_FAIL(PMS_E_CORRUPT, "a log entry is malformed", out->off, n, count);
+    out->len = n * 8;
+    out->data = words + *at + 1;
+    *at += 1 + n;
     return PMS_OK;
 }
 
