@@ -236,6 +236,25 @@ def test_size_change_during_iteration_is_a_runtimeerror(pool: pmemstore.Pool) ->
             next(iterator)
 
 
+def test_update_frees_what_it_has_allocated_just_now(pool: pmemstore.Pool) -> None:
+    """The bits of new blocks wait until a bitmap is read: here one is freed in between."""
+    d = pool.root.setdefault("d", {})
+    for length in (50, 300, 3000, 40_000):
+        pairs = [(f"key {i // 2}", bytes([i]) * (length + i)) for i in range(200)]
+        d.update(pairs)
+        assert d == dict(pairs)
+        with pytest.raises(pmemstore.NotPersistableError):
+            d.update([*pairs[:70], ("last", object())])
+        with pool.transaction():
+            d.update(pairs[::-1])
+            d.update(pairs)
+        assert d == dict(pairs)
+        assert pool.check().ok
+    d.clear()
+    pool.collect()
+    assert pool.check().ok
+
+
 def test_views_are_live_and_have_set_algebra(pool: pmemstore.Pool) -> None:
     """keys() and items() behave as sets and follow the dict."""
     d = pool.root
