@@ -45,7 +45,7 @@ SIZES: dict[str, dict[str, int]] = {
         "threads_max": 16,
         "growth": 200_000,
         "opening_max": 1_000_000,
-        "openings": 7,
+        "openings": 15,
         "crash_puts": 500,
         "gets": 20_000,
     },
