@@ -54,13 +54,14 @@ uint64_t *pms_log_payload(struct pms_log *log, uint64_t words)
     return (uint64_t *)(void *)(log->buffer + sizeof(struct pms_frame_pm));
 }
 
-/* FILE: the frame that ends at lpos is durable: say so behind it, where the next one will begin.  If
- * that fails, who opens the pool after a kill syncs the frame once more, and nothing is lost. */
-static void say_synced(const struct pms_log *log, uint64_t lpos, uint64_t csum)
+/* Where the next frame will begin.  If the write fails, who opens the pool after a kill syncs the frame
+ * once more, and nothing is lost. */
+void pms_log_say_synced(const struct pms_log *log)
 {
-    uint64_t place = lpos - log->lap;
-    if (place < log->bytes && lpos + PMS_LINE - log->dur_pos <= log->bytes)
-        (void)pms_write(log->medium, log->off + place, &csum, sizeof csum);
+    const struct pms_frame_pm *frame = (const struct pms_frame_pm *)(const void *)log->buffer;
+    uint64_t place = log->head - log->lap;
+    if (place < log->bytes && log->head + PMS_LINE - log->dur_pos <= log->bytes)
+        (void)pms_write(log->medium, log->off + place, &frame->csum, sizeof frame->csum);
 }
 
 int pms_frame_synced(const struct pms_medium *medium, uint64_t log_off, uint64_t log_bytes,
@@ -97,7 +98,6 @@ int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words
         pms_store_nt(log->medium, off, log->buffer, n); /* flushes by itself */
     } else {
         PMS_TRY(pms_write_sync(log->medium, off, log->buffer, n));
-        say_synced(log, at + n, frame->csum);
     }
     *seq = log->seq++;
     *lpos = at;

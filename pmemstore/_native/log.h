@@ -58,9 +58,12 @@ int pms_log_fits(const struct pms_log *log, uint64_t words, uint64_t reserve);
 /* Start a frame: payload memory for at most `words` words; NULL: no memory. */
 uint64_t *pms_log_payload(struct pms_log *log, uint64_t words);
 /* Seal the frame in the buffer and write it at head.  The caller has seen that it fits.
- * DIRECT: stored and flushed, not fenced.  FILE: one synchronous write, and the synced word. */
+ * DIRECT: stored and flushed, not fenced.  FILE: one synchronous write. */
 int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words, uint64_t txid,
                    uint64_t *seq, uint64_t *lpos);
+/* FILE: the frame that was appended last is durable, and no other sync has been told an error that
+ * may have been its own: write the synced word. */
+void pms_log_say_synced(const struct pms_log *log);
 /* DIRECT: after pms_fence: a pending anchor has become durable. */
 void pms_log_settled(struct pms_log *log);
 /* Write the other anchor {need, need_pos}.  DIRECT: flushed, pending until a fence (an older

@@ -260,6 +260,7 @@ void pms_group_done(struct pms_tx *tx, int status)
     tx->leader = 0;
     if (status != PMS_OK)
         return;
+    pms_log_say_synced(tx->log);
     tx->log_used = tx->log->head - tx->log->dur_pos;
     tx->ticket_durable = tx->writing.ticket;
     pms_tell_durable(tx->medium, tx->ticket_durable);

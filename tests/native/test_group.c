@@ -15,13 +15,30 @@ struct group {
     uint64_t frames;   /* when the state was set */
     int fail;          /* the next frame does */
     unsigned write_us; /* what a frame takes */
+    int grows;         /* beside the next frame, whose error its sync is told */
+    unsigned words;    /* synced ones */
 };
+
+/* The leader has given up the lock: as another thread. */
+static int grow_beside(struct group *t)
+{
+    CHECK_EQ(pms_pool_grow(t->f.pool, t->f.pool->super.size * 2), PMS_E_MEDIA);
+    CHECK_EQ(t->grows, 0);
+    return 0;
+}
 
 static int note(void *context, const struct pms_event *event)
 {
     struct group *t = context;
+    t->words += event->kind == PMS_EV_WRITE && event->len == 8;
+    if (event->kind == PMS_EV_SYNC && t->grows) {
+        t->grows = 0;
+        return 5 /* EIO */;
+    }
     if (event->kind != PMS_EV_WRITE_SYNC)
         return 0;
+    if (t->grows)
+        return grow_beside(t);
     t->leader = pms_thread_self();
     if (t->write_us)
         usleep(t->write_us);
@@ -386,6 +403,23 @@ static void test_a_failed_frame_tells_all_who_wait(void)
     fixture_remove(&t.f);
 }
 
+/* The kernel tells an error once: of a frame whose error growth was told, nothing may say that it is
+ * durable.  The word that does was once written by who saw the write return, and an open after a kill
+ * showed what a power cut then took back. */
+static void test_a_frame_beside_which_a_sync_failed_is_not_said_to_be_durable(void)
+{
+    struct group t;
+    group_make(&t);
+    CHECK_EQ(pms_wait_durable(t.f.pool, unit(t.f.pool)), PMS_OK);
+    CHECK_EQ(t.words, 1);
+    t.grows = 1;
+    CHECK_EQ(pms_wait_durable(t.f.pool, unit(t.f.pool)), PMS_E_MEDIA);
+    CHECK_EQ(t.grows, 0);
+    CHECK(t.f.pool->poisoned);
+    CHECK_EQ(t.words, 1);
+    fixture_remove(&t.f);
+}
+
 /* ---- threads as they are ---- */
 
 enum { THREADS = 3, COMMITS = 20 };
@@ -432,6 +466,7 @@ int main(void)
     test_a_committer_does_not_wait_while_a_reader_does();
     test_close_does_not_wait_for_others_units();
     test_a_failed_frame_tells_all_who_wait();
+    test_a_frame_beside_which_a_sync_failed_is_not_said_to_be_durable();
     test_threads_that_go_on_to_commit_share_each_frame();
     return 0;
 }

@@ -140,8 +140,10 @@ static void with_frames(uint64_t place, int frames,
     medium.direct = false;
     medium.fd = fd;
     log.mode = PMS_MODE_FILE;
-    for (int i = 0; i < frames; i++)
+    for (int i = 0; i < frames; i++) {
         append(&log, 12);
+        pms_log_say_synced(&log);
+    }
     for (int i = 0; i < frames; i++)
         CHECK_EQ(pms_frame_read(&medium, 0, RING, (place + 128 * (uint64_t)i) % RING,
                                 5 + (uint64_t)i, SALT, &frame[i]),
