@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pmemstore import Pool
+import pmemstore
+from pmemstore import Pool, PoolCorruptError
 from pmemstore.containers.sorted import PlainSortedDict
+
+if TYPE_CHECKING:
+    from conftest import Medium
 
 COUNT = 300
 
@@ -116,3 +122,66 @@ def test_proxy_that_was_taken_ahead_may_come_back_when_it_goes(
     assert reference() is None
     assert len(inner) == min(more, 63)
     assert sorted(seen + inner) == sorted(offsets)
+
+
+# ---- damage ----
+
+DAMAGED: dict[str, tuple[Callable[[list[bytes]], Any], Callable[[Any], Iterator[Any]]]] = {
+    "values": (lambda values: dict(enumerate(values)), lambda d: iter(d.values())),
+    "sorted": (
+        lambda values: PlainSortedDict(enumerate(values)),
+        lambda d: iter(d.values()),
+    ),
+    "sorted reversed": (
+        lambda values: PlainSortedDict(enumerate(values)),
+        lambda d: reversed(d.values()),
+    ),
+    "list": (lambda values: values, iter),
+    "list reversed": (lambda values: values, reversed),
+}
+
+
+def without_tag(path: Path, value: bytes) -> None:
+    """Take away what says of a short value that it is bytes."""
+    data = bytearray(path.read_bytes())
+    at = data.rindex(value) - 8  # the log may have it, too
+    data[at] = 0xEE
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize("place", [3, 30, 60])
+def test_what_comes_back_when_damage_is_told_gets_no_item_that_was_not_read(
+    kind: str, place: int, medium: Medium
+) -> None:
+    """To tell of damage runs Python, which may come back, as another thread may then.
+
+    Places that were to be filled once seemed to be: they gave items that had been served before, or
+    ended the process.
+    """
+    make, begin = DAMAGED[kind]
+    path, values = medium.folder / "damaged.pool", [b"item%04d" % i for i in range(64)]
+    with pmemstore.open(path, "n", size="1M") as pool:
+        pool.root["it"] = make(values)
+    without_tag(path, values[place])
+    inner: list[Any] = []
+
+    def come_back(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "raise_status":
+            sys.setprofile(None)
+            with pytest.raises(PoolCorruptError):
+                inner.append(next(iterator))
+            inner.append(None)
+
+    with pmemstore.open(path, "r") as pool:
+        iterator = begin(pool.root["it"])
+        sys.setprofile(come_back)
+        try:
+            with pytest.raises(PoolCorruptError):
+                inner.extend(iterator)
+        finally:
+            sys.setprofile(None)
+    assert inner.pop() is None
+    expected = reversed(values) if "reversed" in kind else values
+    assert all(have == want for have, want in zip(inner, expected, strict=False))
+    assert values[place] not in inner

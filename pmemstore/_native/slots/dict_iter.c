@@ -220,11 +220,15 @@ static PyObject *next_other(struct dict_iter *self)
         else
             finish(self);
     } else {
+        /* Before it is raised, which runs Python: it may come back for the next, and the last place
+         * was not filled. */
+        struct pms_detail detail = *pms_detail();
+        drop_ahead(self);
+        *pms_detail() = detail;
         if (status == PMS_E_CHANGED)
             raise_changed(dict, length != self->length);
         else
             pys_raise(dict->owner, status);
-        drop_ahead(self);
     }
     Py_DECREF(dict);
     return result;

@@ -189,11 +189,15 @@ static PyObject *list_iter_next(PyObject *obj)
         else
             finish(self);
     } else {
+        /* Before it is raised, which runs Python: it may come back for the next, and the last place
+         * was not filled. */
+        struct pms_detail detail = *pms_detail();
+        drop_ahead(self);
+        *pms_detail() = detail;
         if (status == PMS_E_CHANGED)
             PyErr_SetString(PyExc_RuntimeError, "deque mutated during iteration");
         else
             pys_raise(list->owner, status);
-        drop_ahead(self);
     }
     Py_DECREF(list);
     return item;

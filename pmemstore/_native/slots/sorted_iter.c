@@ -314,11 +314,15 @@ static PyObject *sorted_iter_next(PyObject *obj)
         else
             finish(self);
     } else {
+        /* Before it is raised, which runs Python: it may come back for the next, and the last place
+         * was not filled. */
+        struct pms_detail detail = *pms_detail();
+        drop_ahead(self);
+        *pms_detail() = detail;
         if (status == PMS_E_CHANGED)
             raise_changed(sorted, length != self->length);
         else
             pys_raise(sorted->owner, status);
-        drop_ahead(self);
     }
     Py_DECREF(sorted);
     return result;
