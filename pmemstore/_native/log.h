@@ -61,8 +61,8 @@ uint64_t *pms_log_payload(struct pms_log *log, uint64_t words);
  * DIRECT: stored and flushed, not fenced.  FILE: one synchronous write. */
 int pms_log_append(struct pms_log *log, enum pms_frame_kind kind, uint64_t words, uint64_t txid,
                    uint64_t *seq, uint64_t *lpos);
-/* FILE: the frame that was appended last is durable, and no other sync has been told an error that
- * may have been its own: write the synced word. */
+/* FILE: the frame that was appended last is durable, and no other sync can have been told an error of
+ * its: write the synced word. */
 void pms_log_say_synced(const struct pms_log *log);
 /* DIRECT: after pms_fence: a pending anchor has become durable. */
 void pms_log_settled(struct pms_log *log);

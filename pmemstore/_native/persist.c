@@ -223,6 +223,7 @@ int pms_write_at(struct pms_medium *m, uint64_t off, const void *src, size_t len
 int pms_write_sync_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
                       const struct pms_site *site)
 {
+    m->syncs_begun++;
     int err = persist_tell(m, PMS_EV_WRITE_SYNC, off, len, src, site);
     bool dsync = !m->no_dsync;
     if (!err)
@@ -240,6 +241,7 @@ int pms_write_sync_at(struct pms_medium *m, uint64_t off, const void *src, size_
 
 int pms_sync_at(struct pms_medium *m, const struct pms_site *site)
 {
+    m->syncs_begun++;
     int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL, site);
     if (!err)
         err = fdatasync(m->fd) ? errno : 0;
@@ -251,6 +253,7 @@ int pms_sync_at(struct pms_medium *m, const struct pms_site *site)
 
 int pms_sync_all_at(struct pms_medium *m, const struct pms_site *site)
 {
+    m->syncs_begun++;
     int err = persist_tell(m, PMS_EV_SYNC, 0, 0, NULL, site);
     if (!err)
         err = fsync(m->fd) ? errno : 0;

@@ -106,6 +106,9 @@ struct pms_medium {
     bool direct;   /* stores through base reach the medium by flush + fence */
     bool guarded;  /* PMS_DEBUG_DOOR: base is PROT_READ, pms_store opens the pages it needs */
     bool no_dsync; /* pwritev2(RWF_DSYNC) was refused once: pwrite + fdatasync from then on */
+    /* Synchronous writes too.  The kernel tells an error once: of two at a time one may be told the
+     * other's. */
+    _Atomic uint32_t syncs_begun;
     void (*flush_fn)(const void *addr, size_t len); /* every line that touches the range */
     void (*fence_fn)(void);
     void (*nt_copy_fn)(void *dst, const void *src, size_t len); /* 8-byte multiples, dst

@@ -78,6 +78,7 @@ struct pms_tx {
     uint64_t ticket_durable;  /* units whose frame is synced */
     int leader;               /* a thread is writing a frame */
     uint64_t frames;          /* taken by leaders */
+    uint32_t syncs_begun;     /* of the medium, when the leader took its group */
     uint64_t log_used;        /* bytes of the ring in use when the last frame was done */
 
     uint64_t *page_seen; /* direct: bit per page: writable in the page table, as far as known.

@@ -233,6 +233,7 @@ int pms_group_take(struct pms_tx *tx)
     tx->group = empty;
     tx->leader = 1;
     tx->frames++;
+    tx->syncs_begun = tx->medium->syncs_begun; /* all have ended: the lock is held */
     return pms_log_fits(tx->log, tx->writing.count, 0)
                ? PMS_OK
                : PMS_FAIL(PMS_E_FULL, "append to the log", tx->log->off, tx->writing.count * 8,
@@ -252,7 +253,12 @@ int pms_group_write(struct pms_tx *tx)
     log->buffer_room = group->room;
     group->buffer = buffer;
     group->room = room;
-    return pms_log_append(tx->log, PMS_FRAME_REDO, group->count, 0, &seq, &pos);
+    int status = pms_log_append(tx->log, PMS_FRAME_REDO, group->count, 0, &seq, &pos);
+    /* Nobody else has synced meanwhile: no error of ours was told to another. */
+    if (status == PMS_OK &&
+        tx->medium->syncs_begun - tx->syncs_begun == 1u + (group->data_sync != 0))
+        pms_log_say_synced(log);
+    return status;
 }
 
 void pms_group_done(struct pms_tx *tx, int status)
@@ -260,7 +266,6 @@ void pms_group_done(struct pms_tx *tx, int status)
     tx->leader = 0;
     if (status != PMS_OK)
         return;
-    pms_log_say_synced(tx->log);
     tx->log_used = tx->log->head - tx->log->dur_pos;
     tx->ticket_durable = tx->writing.ticket;
     pms_tell_durable(tx->medium, tx->ticket_durable);
