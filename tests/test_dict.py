@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections import UserDict
 from collections.abc import Mapping, MutableMapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,6 +254,37 @@ def test_update_frees_what_it_has_allocated_just_now(pool: pmemstore.Pool) -> No
     d.clear()
     pool.collect()
     assert pool.check().ok
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a transaction"])
+def test_what_follows_an_update_that_found_no_room_is_stored(
+    inside: bool, medium: Medium, open_pool: Opener
+) -> None:
+    """An update() that failed at once left new blocks without their bits in the bitmap.
+
+    It had changed nothing, so nothing was rolled back, and the puts after it went on to gather.
+    """
+    path, value = medium.folder / "full.pool", bytes(3000)
+    with open_pool(path, "n", size="1M", limit="1M") as pool:
+        d = pool.root.setdefault("d", {})
+        full = 0
+        for number in range(300):  # a table that needs room to grow may not need it next time
+            try:
+                d[number] = value
+            except pmemstore.PoolFullError:
+                full += 1
+        assert full > 100
+        with pool.transaction() if inside else nullcontext():
+            with pytest.raises(pmemstore.PoolFullError):
+                d.update({1000: value})
+            for number in list(d)[::2]:
+                del d[number]
+        pool.checkpoint()
+        for number in range(5):
+            d[2000 + number] = value
+        assert pool.check().problems == ()
+    with open_pool(path, "w") as pool:
+        assert pool.check().problems == ()
 
 
 def test_views_are_live_and_have_set_algebra(pool: pmemstore.Pool) -> None:

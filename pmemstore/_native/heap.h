@@ -13,8 +13,9 @@
  *   H2  a block freed by unit u becomes available only when u can no longer be undone: direct
  *       media, when a later frame was fenced; files, when u's frame is durable
  *   H3  undoing the allocation list from its end gives back the DRAM state of the mark
- *   H4  while an operation gathers, its newest word of a bitmap may wait in DRAM; whoever reads a
- *       bitmap writes it first
+ *   H4  while an operation gathers, its newest word of a bitmap may wait in DRAM: it is written
+ *       before pms_block, pms_free or the load of a span reads a bitmap.  A scan may see the old
+ *       word, of a span that is loaded: nothing is made of that.  Statistics never come in between
  *
  * DRAM state is built lazily, region by region: opening a pool costs nothing here.
  */
@@ -147,7 +148,8 @@ uint64_t pms_heap_capacity(uint64_t len);
 int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off);
 
 /* An operation allocates many blocks: a word of a bitmap is written once for all of its bits that come
- * one after the other.  The operation ends with pms_heap_gathered, or is rolled back. */
+ * one after the other.  The operation ends with pms_heap_gathered, whatever became of it: one that
+ * has failed before it changed anything is not rolled back. */
 static inline void pms_heap_gather(struct pms_heap *heap) { heap->gathering = 1; }
 static inline void pms_heap_put_gathered(struct pms_heap *heap)
 {

@@ -271,11 +271,13 @@ int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pai
         pms_bucket_ahead(pool, dict, &g.head.shape,
                          pms_dict_bucket_of(&g.head.shape, hash[i]).number);
     }
+    int status = PMS_OK;
     pms_heap_gather(&pool->heap);
-    for (unsigned i = 0; i < count; i++)
-        PMS_TRY(
-            set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i]));
-    pms_heap_gathered(&pool->heap);
+    for (unsigned i = 0; i < count && status == PMS_OK; i++)
+        status =
+            set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i]);
+    pms_heap_gathered(&pool->heap); /* also after a failure, which may have changed nothing */
+    PMS_TRY(status);
     growth_end(pool, dict, &g);
     return PMS_OK;
 }
