@@ -100,11 +100,11 @@ struct pms_gather {
     int64_t write_ns;  /* what a frame takes */
     uint64_t goal;     /* the next leader waits for this ticket, */
     int64_t until;     /* and until then; 0: it does not */
-    uint64_t timed; /* of those who wait for others to join this frame, one looks at the time */
-    uint32_t late;  /* not all came in time, since `proven` did */
-    uint32_t pressed; /* threads that wait for a frame and have no unit to add */
-    uint32_t missed;  /* waits that were in vain, less those that were not */
-    uint32_t pass;    /* frames before which nobody waits any more */
+    uint64_t timed;    /* one of those who wait for this frame looks at the time; 0: of none */
+    uint32_t late;     /* not all came in time, since `proven` did */
+    uint32_t pressed;  /* threads that wait for a frame and have no unit to add */
+    uint32_t missed;   /* waits that were in vain, less those that were not */
+    uint32_t pass;     /* frames before which nobody waits any more */
 };
 
 struct pms_pool {

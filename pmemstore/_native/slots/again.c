@@ -10,7 +10,9 @@ static_assert(sizeof(PyObject) == 16 && sizeof(Py_hash_t) == 8,
               "the head is what again.h says");
 static_assert(sizeof(struct pys_again_head) == 48, "the text of a str up to 3.11");
 
-#define BEYOND 0x030E0000 /* the first interpreter that was not looked at */
+/* The first interpreter that was not looked at.  From 3.14 on a tuple remembers its hash: kept pairs
+ * (sorted_slice.c) must not be filled there, whatever is found out about str and bytes. */
+#define BEYOND 0x030E0000
 
 /* Is the object laid out as the head says, with its text at `at`? */
 static int is_known(PyObject *obj, const char *text, size_t at, size_t want)

@@ -2,7 +2,8 @@
  *
  * Who reads one range after the other lets the last list go, or is about to, when he asks for the
  * next.  So the pool keeps a reference to each item of the last short lists; where that is the
- * only one, its str and bytes are filled again (again.h), and it is given once more.
+ * only one, its str and bytes are filled again (again.h), and it is given once more.  The hash of a
+ * pair is not taken back: up to 3.13 a tuple has none, and from 3.14 on nothing is filled.
  *
  *   half[0]   item item item ..   one place for each place of a list
  *   half[1]   item item item ..   for those of the next list, while the last one is still held
