@@ -1,7 +1,7 @@
 /* tx_file.c -- commit on files: one REDO frame by one synchronous write, for all units that wait.
  *
  *   unit ends (lock held)      words -> group, -> private pages      ticket = n
- *   wait_durable (no lock)     leader: [fdatasync] frame (synchronous) ... others wait
+ *   wait_durable (no lock)     leader: [fdatasync] frame (synchronous), synced word ... others wait
  *   checkpoint (lock held, nothing waits)   dirty pages, fdatasync, anchor
  *
  *   F1  the file's heap is changed by checkpoints alone, and by contents of blocks that were
