@@ -14,12 +14,6 @@ static struct hostile_stage stage[HOSTILE_BASES];
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "quarantine_size_mb=8:detect_leaks=1"; }
 
-static void remove_stages(void)
-{
-    for (uint32_t i = 0; i < HOSTILE_BASES; i++)
-        hostile_stage_remove(&stage[i]);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,7 +28,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         fuzz_learn(&fuzz_base[i]);
         hostile_stage_make(&stage[i], NULL, &fuzz_base[i].image);
     }
-    CHECK_EQ(atexit(remove_stages), 0);
     return 0;
 }
 

@@ -51,7 +51,7 @@ struct hostile_result {
 
 /* A file with the base's bytes, which is damaged and mended many times. */
 struct hostile_stage {
-    char path[96];
+    char path[32]; /* of the descriptor: the file has no other name */
     const struct hostile_image *base;
     uint8_t *map;   /* the whole file */
     uint8_t *dirty; /* by page: differs from the base */
@@ -82,7 +82,7 @@ void hostile_walk(struct pms_pool *pool, struct hostile_look *look);
 void hostile_use(struct pms_pool *pool, const struct hostile_look *look, uint64_t seed,
                  int sound);
 
-/* parent NULL: in memory, a direct medium, where there is tmpfs. */
+/* parent NULL: in memory, a direct medium. */
 void hostile_stage_make(struct hostile_stage *stage, const char *parent,
                         const struct hostile_image *base);
 void hostile_stage_base(struct hostile_stage *stage, const struct hostile_image *base);

@@ -13,11 +13,17 @@ void hostile_stage_make(struct hostile_stage *stage, const char *parent,
                         const struct hostile_image *base)
 {
     memset(stage, 0, sizeof *stage);
-    if (!parent)
-        parent = fixture_usable("/dev/shm") ? "/dev/shm" : ".";
-    snprintf(stage->path, sizeof stage->path, "%s/pmemstore_test.XXXXXX", parent);
-    stage->fd = mkstemp(stage->path);
-    CHECK(stage->fd >= 0);
+    if (parent) {
+        char name[96];
+        snprintf(name, sizeof name, "%s/pmemstore_test.XXXXXX", parent);
+        stage->fd = mkstemp(name);
+        CHECK(stage->fd >= 0);
+        CHECK_EQ(unlink(name), 0);
+    } else {
+        stage->fd = memfd_create("pool", MFD_CLOEXEC);
+        CHECK(stage->fd >= 0);
+    }
+    snprintf(stage->path, sizeof stage->path, "/proc/self/fd/%d", stage->fd);
     hostile_stage_base(stage, base);
 }
 
@@ -45,7 +51,6 @@ void hostile_stage_base(struct hostile_stage *stage, const struct hostile_image 
 void hostile_stage_remove(struct hostile_stage *stage)
 {
     unmap(stage);
-    CHECK_EQ(unlink(stage->path), 0);
     CHECK_EQ(close(stage->fd), 0);
 }
 
