@@ -107,7 +107,8 @@ struct pms_medium {
     bool guarded;  /* PMS_DEBUG_DOOR: base is PROT_READ, pms_store opens the pages it needs */
     bool no_dsync; /* pwritev2(RWF_DSYNC) was refused once: pwrite + fdatasync from then on */
     /* Synchronous writes too.  The kernel tells an error once: of two at a time one may be told the
-     * other's. */
+     * other's.  Not those of a range (the public mapping's alone) and of the directory, which is
+     * another file. */
     _Atomic uint32_t syncs_begun;
     void (*flush_fn)(const void *addr, size_t len); /* every line that touches the range */
     void (*fence_fn)(void);
