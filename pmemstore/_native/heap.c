@@ -469,8 +469,6 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
 /* A part of a unit is undone, or all of it. */
 void pms_heap_undo(struct pms_heap *heap, size_t mark)
 {
-    heap->gathering = 0;
-    heap->gathered_at = 0;
     while (heap->action_count > mark)
         undo_action(heap, &heap->action[--heap->action_count]);
 }

@@ -269,16 +269,22 @@ static void test_the_last_to_come_leads(void)
     fixture_remove(&t.f);
 }
 
+/* A unit of its own, whose wait for others ends with its time. */
+static void commit_alone(struct group *t)
+{
+    struct committer c = {.t = t};
+    t->f.pool->refs++;
+    commit_one(&c);
+    CHECK_EQ(c.status, PMS_OK);
+    CHECK_EQ(t->f.pool->tx.frames, t->frames + 1);
+}
+
 static void test_time_runs_out(void)
 {
     struct group t;
-    struct committer c = {.t = &t};
     group_make(&t);
     await(&t, 3, 2000000);
-    t.f.pool->refs++;
-    commit_one(&c);
-    CHECK_EQ(c.status, PMS_OK);
-    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    commit_alone(&t);
     CHECK_EQ(t.f.pool->gather.missed, 1);
     CHECK_EQ(t.f.pool->gather.pass, 1);
     CHECK_EQ(t.f.pool->gather.timed, 0);
@@ -288,14 +294,10 @@ static void test_time_runs_out(void)
 static void test_a_wait_for_which_most_have_come_is_not_in_vain(void)
 {
     struct group t;
-    struct committer c = {.t = &t};
     group_make(&t);
     await(&t, 3, 2000000);
     (void)unit(t.f.pool);
-    t.f.pool->refs++;
-    commit_one(&c);
-    CHECK_EQ(c.status, PMS_OK);
-    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    commit_alone(&t);
     CHECK_EQ(t.f.pool->gather.missed, 0);
     CHECK_EQ(t.f.pool->gather.pass, 0);
     fixture_remove(&t.f);
@@ -306,14 +308,10 @@ static void test_a_wait_for_which_most_have_come_is_not_in_vain(void)
 static void test_the_time_of_each_frame_is_looked_at(void)
 {
     struct group t;
-    struct committer c = {.t = &t};
     group_make(&t);
     await(&t, 3, 2000000);
     t.f.pool->gather.timed = t.frames;
-    t.f.pool->refs++;
-    commit_one(&c);
-    CHECK_EQ(c.status, PMS_OK);
-    CHECK_EQ(t.f.pool->tx.frames, t.frames + 1);
+    commit_alone(&t);
     CHECK_EQ(t.f.pool->gather.missed, 1);
     fixture_remove(&t.f);
 }
