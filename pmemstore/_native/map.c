@@ -146,7 +146,7 @@ static int map_range(const struct pms_map *map, uint64_t off, uint64_t len, uint
     return PMS_OK;
 }
 
-static int fault_in(struct pms_map *map, uint64_t off, uint64_t len, int advice)
+int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len)
 {
     uint8_t *start;
     size_t bytes;
@@ -156,7 +156,7 @@ static int fault_in(struct pms_map *map, uint64_t off, uint64_t len, int advice)
     int err = 0;
     if (map->medium.guarded)
         mprotect(start, bytes, PROT_READ | PROT_WRITE);
-    while (madvise(start, bytes, advice) != 0 && (err = errno) == EINTR)
+    while (madvise(start, bytes, MADV_POPULATE_WRITE) != 0 && (err = errno) == EINTR)
         err = 0;
     if (map->medium.guarded)
         mprotect(start, bytes, PROT_READ);
@@ -165,14 +165,19 @@ static int fault_in(struct pms_map *map, uint64_t off, uint64_t len, int advice)
     return PMS_OK;
 }
 
-int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len)
+bool pms_map_in_memory(const struct pms_map *map)
 {
-    return fault_in(map, off, len, MADV_POPULATE_WRITE);
+    return !strcmp(map->fs, "tmpfs") || !strcmp(map->fs, "ramfs");
 }
 
 int pms_map_share(struct pms_map *map, uint64_t off, uint64_t len)
 {
-    return fault_in(map, off, len, MADV_POPULATE_READ);
+    uint8_t *start;
+    size_t bytes;
+    PMS_TRY(map_range(map, off, len, &start, &bytes));
+    for (size_t at = 0; at < bytes; at += PMS_AROUND - ((uintptr_t)start + at) % PMS_AROUND)
+        (void)*(const volatile uint8_t *)(start + at);
+    return PMS_OK;
 }
 
 int pms_map_forget(struct pms_map *map, uint64_t off, uint64_t len)

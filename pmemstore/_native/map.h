@@ -74,8 +74,14 @@ int pms_map_extend(struct pms_map *map, uint64_t new_size);
  * is NOT done: PMS_E_OS with EINVAL says that the kernel is too old). */
 int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len);
 
-/* The same for a file in memory whose pages have all been written once, by MADV_POPULATE_READ: the kernel
- * maps 16 of them at a time, and what it maps of such a file it never shuts for a write fault. */
+/* Is it a file in memory?  Its pages, once written, are mapped writable by a read, and no write fault
+ * follows: nothing is ever written back. */
+bool pms_map_in_memory(const struct pms_map *map);
+
+/* The same for such a file: a byte of each piece of PMS_AROUND is read.  In that one fault the kernel maps
+ * all pages of the piece that have contents. */
+#define PMS_AROUND                                                                             \
+    (64ull << 10) /* fault_around_bytes; where it is less, stores take the other faults */
 int pms_map_share(struct pms_map *map, uint64_t off, uint64_t len);
 
 /* Private maps: drop the private copies of the pages; the next access reads the file. */

@@ -35,7 +35,7 @@ static void populate_on(struct pms_pool *pool)
 {
     struct pms_tx *tx = &pool->tx;
     uint64_t size = pool->super.size; /* growth that failed half-way leaves more in the map */
-    const uint64_t word = 64 * PMS_PAGE, piece = tx->piece_pages * PMS_PAGE;
+    const uint64_t word = 64 * PMS_PAGE, piece = PMS_PIECE_BYTES;
     uint64_t at = pool->populate_next, passed = at + POPULATE_WORDS * word;
     while (at < size && at < passed && tx->page_seen[at / word] == UINT64_MAX)
         at += word - at % word;

@@ -44,6 +44,21 @@ void pms_bucket_ahead(const struct pms_pool *pool, uint64_t dict,
         __builtin_prefetch(pool->ws.medium->base + lines + PMS_LINE * b);
 }
 
+/* A bucket was divided, its halves lie at `to`: what the next splits read.  Their buckets are mostly the
+ * lines behind these.  If tags get other bits, so are the entries: those of the next bucket, whose
+ * line was asked for one split ago. */
+void pms_split_ahead(const struct pms_pool *pool, uint32_t level, const uint64_t to[2])
+{
+    const uint8_t *base = pool->ws.medium->base;
+    uint64_t next = to[0] + PMS_LINE;
+    for (int i = 0; i < 2; i++)
+        __builtin_prefetch(base + to[i] + 2 * PMS_LINE, 1);
+    if (pms_tag_from(level) == pms_tag_from(level + 1) || next % PMS_SEG_BYTES == 0)
+        return;
+    for (uint32_t i = 0; i < PMS_BUCKET_LINKS; i++)
+        __builtin_prefetch(base + PMS_LINK_OFF(word_at(pool, next + 8 * i)));
+}
+
 void pms_dict_ahead(const struct pms_pool *pool, uint64_t dict, const struct pms_key *key)
 {
     struct pms_key room;

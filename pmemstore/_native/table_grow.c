@@ -170,6 +170,7 @@ int pms_dict_split(struct pms_pool *pool, uint64_t dict, struct pms_dict_shape *
         PMS_TRY(pms_dict_bucket_at(pool, dict, &now, old.split, &to[0]));
         PMS_TRY(pms_dict_bucket_at(pool, dict, &now, pms_dict_buckets(&old), &to[1]));
         PMS_TRY(pms_bucket_divide(pool, dict, to[0], old.level, to));
+        pms_split_ahead(pool, now.level, to);
     }
     put_shape(pool, dict, &now);
     *shape = now;

@@ -306,6 +306,7 @@ int pms_bucket_join(struct pms_pool *pool, uint64_t dict, const uint64_t from[2]
                     const uint64_t number[2], uint32_t level, uint64_t to);
 
 /* table_ahead.c: ask for the line of a bucket of this shape.  Says nothing. */
+void pms_split_ahead(const struct pms_pool *pool, uint32_t level, const uint64_t to[2]);
 void pms_bucket_ahead(const struct pms_pool *pool, uint64_t dict,
                       const struct pms_dict_shape *shape, uint64_t b);
 

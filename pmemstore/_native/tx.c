@@ -32,12 +32,10 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
     tx->frame_words = frame_words(log);
     uint64_t lines = tx->frame_words / PMS_LINE_WORDS;
     tx->spill_lines = lines > 16384 ? 16384 : lines < 4 ? 4 : (uint32_t)lines;
-    tx->piece_pages =
-        map->medium.tier == PMS_TIER_VOLATILE ? PMS_PIECE_PAGES_MEMORY : PMS_PIECE_PAGES;
     if (log->mode == PMS_MODE_DIRECT) {
         heap->settle = settle;
         heap->ready = ready;
-        heap->ready_pages = tx->piece_pages;
+        heap->ready_pages = PMS_PIECE_PAGES;
     }
     heap->settle_context = tx;
     return pms_tx_grown(tx);
@@ -249,16 +247,14 @@ static int is_seen(const struct pms_tx *tx, uint64_t page)
  * piece (PMS_REGION_ALIGN). */
 static uint64_t pieces_ready(struct pms_tx *tx, uint64_t page, uint64_t end)
 {
-    tx->waits = tx->waited_in == tx->commits ? tx->waits + 1 : 1;
-    bool many = tx->medium->tier == PMS_TIER_VOLATILE &&
-                (tx->waits > PMS_PIECE_WAITS || end - page >= PMS_PIECE_PAGES);
-    uint64_t piece = many ? PMS_PIECE_PAGES : tx->piece_pages;
+    const uint64_t piece = PMS_PIECE_PAGES;
     uint64_t first = page & ~(piece - 1), last = first + piece;
     while (last < end && !is_seen(tx, last))
         last += piece;
     uint64_t at = first * PMS_PAGE, len = (last - first) * PMS_PAGE;
-    if ((many ? pms_map_share(tx->map, at, len) : pms_map_populate(tx->map, at, len)) !=
-        PMS_OK) {
+    int status = pms_map_in_memory(tx->map) ? pms_map_share(tx->map, at, len)
+                                            : pms_map_populate(tx->map, at, len);
+    if (status != PMS_OK) {
         tx->ahead = 0; /* an old kernel: stores take their faults */
         return 0;
     }
@@ -269,7 +265,8 @@ static uint64_t pieces_ready(struct pms_tx *tx, uint64_t page, uint64_t end)
 }
 
 static_assert(64 % PMS_PIECE_PAGES == 0, "the bits of a piece are in one word");
-static_assert(PMS_REGION_ALIGN % (PMS_PIECE_PAGES * PMS_PAGE) == 0, "the last piece is whole");
+static_assert(PMS_REGION_ALIGN % PMS_PIECE_BYTES == 0, "the last piece is whole");
+static_assert(PMS_PIECE_BYTES == PMS_AROUND, "a piece is mapped by one fault");
 
 void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len)
 {
@@ -281,7 +278,7 @@ void pms_tx_ready(struct pms_tx *tx, uint64_t off, uint64_t len)
 void pms_tx_ready_ring(struct pms_tx *tx, uint64_t bytes)
 {
     const struct pms_log *log = tx->log;
-    uint64_t at = tx->ring_ready, piece = tx->piece_pages * PMS_PAGE;
+    uint64_t at = tx->ring_ready, piece = PMS_PIECE_BYTES;
     uint64_t left = log->bytes - log->head % log->bytes; /* a frame may skip the ring's end */
     uint64_t end = log->head + (bytes > left ? left + bytes : bytes);
     if (end <= at && tx->waited_in == tx->commits)

@@ -85,14 +85,12 @@ struct pms_tx {
                             files: changed since the last checkpoint, and so in the log */
     uint64_t page_words, pages_dirty;
     int ahead; /* direct: pages are made writable before they are stored to, a piece at a time */
-    uint32_t piece_pages;
     int any_seen;        /* direct: page_seen is not all zero */
     int made_writable;   /* some were since it was last cleared: that moves the file's times */
     uint64_t ring_ready; /* direct: so far the ring's pages are writable, as log positions go */
     uint64_t ring_due;   /* a frame that ends behind this has the next piece made writable */
     uint64_t ring_first; /* where that began: after one turn all of it is */
     uint64_t waited_in;  /* `commits` while the last unit that waited for pages was open */
-    uint32_t waits;      /* of that unit */
 
     uint64_t commits, aborts, write_faults; /* since open */
     uint32_t spill_lines;                   /* overlay size that triggers a spill */
@@ -107,13 +105,9 @@ int pms_tx_init(struct pms_tx *tx, struct pms_map *map, struct pms_log *log,
 void pms_tx_free(struct pms_tx *tx);
 int pms_tx_grown(struct pms_tx *tx); /* the file has more pages */
 /* Direct: pages are made writable in pieces of so many, at a multiple of it: a span, and what the
- * kernel maps at once around a read.  In memory, where nothing is gained from doing several at once,
- * by so few that no unit waits for long. */
+ * kernel maps at once around a read. */
 #define PMS_PIECE_PAGES 16u
-#define PMS_PIECE_PAGES_MEMORY 2u
-/* In memory a unit that waits more often, or that needs so many pages in a row, has pieces of
- * PMS_PIECE_PAGES, which are had for less. */
-#define PMS_PIECE_WAITS 2u
+#define PMS_PIECE_BYTES (PMS_PIECE_PAGES * PMS_PAGE)
 /* The pages of a range are writable now; all pages may take a write fault again. */
 void pms_tx_populated(struct pms_tx *tx, uint64_t off, uint64_t len);
 void pms_tx_unpopulated(struct pms_tx *tx);

@@ -5,7 +5,6 @@
 #include "pool_fixture.h"
 
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -13,17 +12,28 @@ static struct {
     uint64_t calls, pages, pages_max; /* max: of one call */
 } made;
 
+static void count(uint64_t pages)
+{
+    made.calls++;
+    made.pages += pages;
+    made.pages_max = pages > made.pages_max ? pages : made.pages_max;
+}
+
 int __real_madvise(void *at, size_t len, int advice);
 int __wrap_madvise(void *at, size_t len, int advice);
 int __wrap_madvise(void *at, size_t len, int advice)
 {
-    if (advice == MADV_POPULATE_WRITE || advice == MADV_POPULATE_READ) {
-        uint64_t pages = len / PMS_PAGE;
-        made.calls++;
-        made.pages += pages;
-        made.pages_max = pages > made.pages_max ? pages : made.pages_max;
-    }
+    if (advice == MADV_POPULATE_WRITE)
+        count(len / PMS_PAGE);
     return __real_madvise(at, len, advice);
+}
+
+int __real_pms_map_share(struct pms_map *map, uint64_t off, uint64_t len);
+int __wrap_pms_map_share(struct pms_map *map, uint64_t off, uint64_t len);
+int __wrap_pms_map_share(struct pms_map *map, uint64_t off, uint64_t len)
+{
+    count(len / PMS_PAGE);
+    return __real_pms_map_share(map, off, len);
 }
 
 static void set(struct fixture *f, uint32_t number, const void *bytes, size_t len)
@@ -93,7 +103,7 @@ static void test_few_puts_wait_for_pages_of_the_ring_and_of_the_heap(void)
         uint64_t before = made.pages;
         set(&f, puts, contents, 100);
         waited += made.pages > before;
-        several += made.pages - before > PMS_PIECE_PAGES_MEMORY;
+        several += made.pages - before > PMS_PIECE_PAGES;
     }
     CHECK(several * 200 < waited);
     CHECK_EQ(f.pool->tx.write_faults, 0);
@@ -115,27 +125,9 @@ static void test_a_row_of_pages_is_one_call(void)
     fixture_remove(&f);
 }
 
-/* In memory a unit that needs many pages takes more at a time: a transaction does, a put does not. */
-static void test_a_transaction_takes_larger_pieces(void)
-{
-    struct fixture f;
-    uint32_t depth;
-    uint64_t ticket;
-    make(&f, "volatile");
-    CHECK_EQ(pms_tx_begin_wait(f.pool, &depth, -1), PMS_OK);
-    for (uint32_t i = 0; i < 500; i++)
-        set(&f, i, contents, 1000);
-    CHECK_EQ(pms_tx_commit(f.pool, depth, &ticket), PMS_OK);
-    CHECK(made.pages >= 500 * 1000 / PMS_PAGE);
-    CHECK(made.calls * PMS_PIECE_PAGES < made.pages + made.calls + 4 * PMS_PIECE_PAGES);
-    CHECK_EQ(f.pool->tx.write_faults, 0);
-    fixture_remove(&f);
-}
-
 int main(void)
 {
-    test_a_transaction_takes_larger_pieces();
-    test_pages_come_in_pieces("volatile", PMS_PIECE_PAGES_MEMORY);
+    test_pages_come_in_pieces("volatile", PMS_PIECE_PAGES);
     test_pages_come_in_pieces("flush", PMS_PIECE_PAGES);
     test_few_puts_wait_for_pages_of_the_ring_and_of_the_heap();
     test_a_row_of_pages_is_one_call();
