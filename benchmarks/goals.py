@@ -13,12 +13,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from contenders import DURABLE_ATOMIC, DURABLE_ATOMIC_RAM, OURS
+from questions.scattered import SUFFIX
 
 US, SORTED = OURS
+ORDERS = ("", SUFFIX)
 MEMORY_MEDIA = ("tmpfs", "ramfs")
 #: Two figures of one run are "the same" up to this factor.
 SAME = 1.25
 LMDB = ("lmdb", "lmdb writemap")
+#: With keys that come in order, and in none.
+IN_BOTH_ORDERS = tuple(name + order for name in ("put", "delete") for order in ORDERS)
+BLOCKS_IN_BOTH_ORDERS = tuple(
+    name + order for name in ("1000 puts in a transaction", "update() of 1000") for order in ORDERS
+)
 
 
 @dataclass(frozen=True)
@@ -142,12 +149,12 @@ def at_most(
 
 def on_memory(figures: Figures) -> Iterator[Verdict]:
     """Stores in place: what persistent memory would see."""
-    for workload in ("put", "counter", "delete", "append"):
+    for workload in (*IN_BOTH_ORDERS, "counter", "append"):
         yield quicker(figures, f"{workload}: best store", workload, 3, is_store)
         yield quicker(figures, f"{workload}: dict + log (RAM)", workload, 3, is_log)
     yield at_most(figures, "put", "put", 1.5, "us", 1e3)
     yield at_most(figures, "counter", "counter", 1.0, "us", 1e3)
-    for workload in ("1000 puts in a transaction", "update() of 1000"):
+    for workload in BLOCKS_IN_BOTH_ORDERS:
         yield quicker(figures, f"{workload}: lmdb, per item", workload, 1.3, named(*LMDB))
     yield within(figures, "random get: a dict", "random get", 1.6, "dict")
     yield quicker(figures, "random get: lmdb", "random get", 2, named(*LMDB))

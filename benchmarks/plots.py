@@ -47,7 +47,7 @@ def operations(rows: list[dict[str, Any]], medium: str, folder: Path) -> list[tu
     pictures = []
     for key in CLASSES:
         mine = [row for row in rows if row["class"] == key and key != FLOOR]
-        mine = [row for row in mine if row["question"] in ("operations", "mixes")]
+        mine = [row for row in mine if row["question"] in ("operations", "scattered", "mixes")]
         workloads = list(dict.fromkeys(row["workload"] for row in mine))
         if len({row["contender"] for row in mine}) < 2:
             continue

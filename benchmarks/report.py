@@ -12,6 +12,8 @@ from typing import Any
 from contenders import CLASSES, DURABLE_ATOMIC, OURS
 
 UNITS = {"ns": ("us", 1e-3), "bytes": ("bytes", 1.0)}
+#: Questions whose single operations are told too.
+WITH_TAILS = ("operations", "scattered", "mixes", "growth")
 
 
 def number(value: float | None) -> str:
@@ -172,7 +174,7 @@ def one_medium(
             yield f"Class: {key}."
             yield ""
             yield from one_class(of_class, names)
-            if question in ("operations", "mixes", "growth") and key == DURABLE_ATOMIC:
+            if question in WITH_TAILS and key == DURABLE_ATOMIC:
                 yield from tails(
                     [row for row in of_class if row["contender"] in (*OURS, *best(of_class))]
                 )

@@ -40,7 +40,7 @@ SIZES: dict[str, dict[str, int]] = {
     "quick": {
         "items": 100_000,
         "count": 1000,
-        "rounds": 7,
+        "rounds": 11,
         "value_max": 1 << 20,
         "threads_max": 16,
         "growth": 200_000,

@@ -15,7 +15,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MODULES = ("contenders", "harness", "goals", "report", "questions", "machine")
-QUESTIONS = ("operations", "mixes", "values", "threads", "growth", "opening")
+QUESTIONS = ("operations", "scattered", "mixes", "values", "threads", "growth", "opening")
 #: They need nothing that the tests do not have anyway.
 ALWAYS = {"pmemstore", "pmemstore sorted", "sqlite3", "dict", "dict+log", "shelve", "bare write"}
 
@@ -74,13 +74,14 @@ def ask(question: str, folder: Path, *options: str) -> None:
         assert row["median"] >= 0
         assert row["contender"] in present
         assert row["class"] == result["contenders"][medium][row["contender"]]["class"]
-    if question == "operations":
+    if question in ("operations", "scattered"):
         workloads = {row["workload"] for row in result["rows"]} | {workload for workload, _ in told}
         measured = {(row["workload"], row["contender"]) for row in result["rows"]}
         for workload in workloads:
             assert {name for name in present if (workload, name) not in measured | told} == set()
     assert result["goals"]
-    assert all(row["median"] > 0 for row in result["rows"] if row["workload"] in ("put", "counter"))
+    timed = ("put", "counter", "put, scattered keys")
+    assert all(row["median"] > 0 for row in result["rows"] if row["workload"] in timed)
 
 
 def test_a_run_of_some_contenders_on_two_media(tmp_path: Path, tmpfs: Path) -> None:

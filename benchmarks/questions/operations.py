@@ -3,13 +3,16 @@
 Each store holds ``items`` items of 16-byte keys and 100-byte values.  In every round each
 contender puts new keys, replaces them, gets, deletes them again, and so on; all see the same keys
 in the same order, and at the end all must hold the same contents.
+
+Keys come in their own order here, as those of a counter or a clock do: what suits a tree best.
+``scattered.py`` asks the same with keys that come in no order.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from contenders import Contender
@@ -21,6 +24,10 @@ HOT = 500
 SCAN = 100
 
 
+#: What the key of the i-th item is made of.
+Order = Callable[[int], int]
+
+
 @dataclass
 class Round:
     """What a round works on: the same for all contenders.
@@ -30,6 +37,9 @@ class Round:
         items: Keys 0 to items - 1 are there all the time.
         count: Operations.
         length: Of the list, when the round begins.
+        block: Items that a transaction puts.
+        seed: Of what is drawn.
+        order: In which keys come.
     """
 
     number: int
@@ -38,11 +48,21 @@ class Round:
     length: int
     block: int
     seed: int
+    order: Order
 
     def new(self) -> range:
         """Numbers of keys that are not there."""
         first = self.items + self.number * self.count
         return range(first, first + self.count)
+
+    def pairs(self, numbers: Iterable[int], generation: int = 0) -> list[Pair]:
+        return pairs_of(map(self.order, numbers), generation)
+
+    def keys(self, numbers: Iterable[int]) -> list[str]:
+        return [key_of(self.order(i)) for i in numbers]
+
+    def block_of(self, part: int, operation: str) -> list[Pair]:
+        return self.pairs(block_numbers(self.number, part, operation, self.block))
 
     def drawn(self, limit: int, part: int = 0) -> list[int]:
         source = random.Random((self.seed << 20) + (self.number << 4) + part)
@@ -85,41 +105,42 @@ BLOCK_KEYS = 1_000_000_000
 BLOCKS = ("block", "update")
 
 
-def block_of(number: int, part: int, operation: str, block: int) -> list[Pair]:
-    """New keys, in order."""
+def block_numbers(number: int, part: int, operation: str, block: int) -> range:
+    """Of new keys."""
     first = BLOCK_KEYS + ((number * 2 + part) * len(BLOCKS) + BLOCKS.index(operation)) * block
-    return pairs_of(range(first, first + block))
+    return range(first, first + block)
 
 
 def held(store: Contender, turn: Round) -> int:
     """Items in the store while the round iterates over them."""
     done = sum(operation in store.statements for operation in BLOCKS)
-    return turn.items + (turn.number + 1) * 2 * done * turn.block
+    left = 0 if "delete" in store.statements else turn.count
+    return turn.items + (turn.number + 1) * (2 * done * turn.block + left)
 
 
 WORKLOADS = [
-    Workload("put", "put", "key, value", lambda turn, part: pairs_of(halves(turn, part))),
-    Workload("replace", "put", "key, value", lambda turn, part: pairs_of(halves(turn, part), 1)),
-    Workload("delete", "delete", "key", lambda turn, part: [key_of(i) for i in halves(turn, part)]),
+    Workload("put", "put", "key, value", lambda turn, part: turn.pairs(halves(turn, part))),
+    Workload("replace", "put", "key, value", lambda turn, part: turn.pairs(halves(turn, part), 1)),
+    Workload("delete", "delete", "key", lambda turn, part: turn.keys(halves(turn, part))),
     Workload(
         "1000 puts in a transaction",
         "block",
         "pairs",
-        lambda turn, part: [block_of(turn.number, part, "block", turn.block)],
+        lambda turn, part: [turn.block_of(part, "block")],
         scale=lambda store, turn: turn.block,
     ),
     Workload(
         "update() of 1000",
         "update",
         "batch",
-        lambda turn, part: [dict(block_of(turn.number, part, "update", turn.block))],
+        lambda turn, part: [dict(turn.block_of(part, "update"))],
         scale=lambda store, turn: turn.block,
     ),
     Workload(
         "abort of 1000 puts",
         "abort",
         "pairs",
-        lambda turn, part: [pairs_of(range(turn.block), 1)],
+        lambda turn, part: [turn.pairs(range(turn.block), 1)],
         scale=lambda store, turn: turn.block,
     ),
     Workload("counter", "counter", "_", lambda turn, part: range(turn.count)),
@@ -160,16 +181,14 @@ WORKLOADS = [
         "random get",
         "get",
         "key",
-        lambda turn, part: [key_of(i) for i in turn.drawn(turn.items, part)],
+        lambda turn, part: turn.keys(turn.drawn(turn.items, part)),
         writes=False,
     ),
     Workload(
         "scan of 100",
         "scan",
         "key",
-        lambda turn, part: [
-            key_of(i) for i in turn.drawn(turn.items, part)[: max(1, turn.count // 10)]
-        ],
+        lambda turn, part: turn.keys(turn.drawn(turn.items, part)[: max(1, turn.count // 10)]),
         writes=False,
     ),
     Workload(
@@ -203,40 +222,49 @@ def totals(turn: Round, part: int) -> list[float]:
 
 def hot_keys(turn: Round, part: int) -> list[str]:
     """The same few keys again and again, as the same objects."""
-    keys = [key_of(i) for i in range(min(HOT, turn.items))]
+    keys = turn.keys(range(min(HOT, turn.items)))
     return [keys[i % len(keys)] for i in turn.drawn(len(keys), part)]
 
 
 def ask(bench: Bench) -> None:
+    compare(bench, "operations", WORKLOADS, lambda number: number)
+
+
+def compare(bench: Bench, question: str, works: Sequence[Workload], order: Order) -> None:
+    """Run some of the workloads, for all contenders, with keys in this order."""
     items, count = bench.sizes["items"], bench.sizes["count"]
     kinds = stores_of(bench, items)
     kinds += [kind for kind in bench.chosen if kind.name == "bare write"]
     samples: dict[str, dict[str, Sample]] = {
-        work.name: {kind.name: Sample() for kind in kinds} for work in WORKLOADS
+        work.name: {kind.name: Sample() for kind in kinds} for work in works
     }
     with bench.opened(kinds) as stores:
         for store in stores:
-            store.load(iter(pairs_of(range(items))))
-            for work in WORKLOADS:
+            store.load(iter(pairs_of(map(order, range(items)))))
+            for work in works:
                 if reason := store.why_not(work.operation):
                     bench.lacks(work.name, store.name, reason)
-        length = 0
+        length, block = 0, min(BLOCK, items)
         for number in range(bench.sizes["rounds"]):
-            turn = Round(
-                number, items, count, length, min(BLOCK, items), bench.random.getrandbits(20)
-            )
+            seed = bench.random.getrandbits(20)
+            turn = Round(number, items, count, length, block, seed, order)
             for store in bench.shuffled(stores):
-                one_round(store, turn, samples)
+                one_round(store, turn, works, samples)
             length += 2 * count
-            bench.said(f"operations: round {number + 1} of {bench.sizes['rounds']}")
-        verify(stores, bench.sizes["rounds"], items, count)
-    for work in WORKLOADS:
+            bench.said(f"{question}: round {number + 1} of {bench.sizes['rounds']}")
+        verify(stores, works, turn)
+    for work in works:
         more = {"items": items, "writes": work.writes}
-        bench.add("operations", work.name, samples[work.name], **more)
+        bench.add(question, work.name, samples[work.name], **more)
 
 
-def one_round(store: Contender, turn: Round, samples: dict[str, dict[str, Sample]]) -> None:
-    for work in WORKLOADS:
+def one_round(
+    store: Contender,
+    turn: Round,
+    works: Sequence[Workload],
+    samples: dict[str, dict[str, Sample]],
+) -> None:
+    for work in works:
         statement = store.statements.get(work.operation)
         if statement is None or (work.seldom and turn.number >= 3):
             continue
@@ -252,28 +280,31 @@ def one_round(store: Contender, turn: Round, samples: dict[str, dict[str, Sample
             )
 
 
-def verify(stores: list[Contender], rounds: int, items: int, count: int) -> None:
+def verify(stores: list[Contender], works: Sequence[Workload], last: Round) -> None:
     """Every contender must have done all of its operations: no figure without contents."""
-    block = min(BLOCK, items)
-    expected = dict(pairs_of(range(items)))
+    done = {work.operation for work in works}
+    rounds, count = last.number + 1, last.count
+    expected = dict(last.pairs(range(last.items)))
     for store in stores:
         if store.name == "bare write":
             continue
-        wanted = dict(expected)
-        for operation in BLOCKS:
-            if operation in store.statements:
-                for number in range(rounds):
-                    for part in PARTS:
-                        wanted.update(block_of(number, part, operation, block))
+        wanted, did = dict(expected), done & store.statements.keys()
+        for operation in did.intersection(BLOCKS):
+            for number in range(rounds):
+                for part in PARTS:
+                    wanted.update(last.pairs(block_numbers(number, part, operation, last.block)))
+        if "delete" not in did:
+            for number in range(rounds):
+                wanted.update(last.pairs(replace(last, number=number).new(), 1))
         got = dict(store.items())
         if got != wanted:
             wrong = sum(got.get(key) != value for key, value in wanted.items())
             raise AssertionError(
                 f"{store.name} holds {len(got)} items in place of {len(wanted)}; {wrong} are wrong"
             )
-        if "counter" in store.statements and store.counted() != 2 * rounds * count:
+        if "counter" in did and store.counted() != 2 * rounds * count:
             raise AssertionError(f"{store.name} counted {store.counted()}")
-        if "record set" in store.statements and store.recorded() != 2 * rounds * count - 1:
+        if "record set" in did and store.recorded() != 2 * rounds * count - 1:
             raise AssertionError(f"{store.name} has a record with {store.recorded()}")
-        if "append" in store.statements and len(store.listed()) != 2 * rounds * count:
+        if "append" in did and len(store.listed()) != 2 * rounds * count:
             raise AssertionError(f"{store.name} has a list of {len(store.listed())}")
