@@ -66,6 +66,8 @@ class Contender(ABC):
     statements: ClassVar[dict[str, str]]
     #: {operation: why there is none}.
     lacks: ClassVar[dict[str, str]] = {}
+    #: {operation: why it is left out where a store has many items}.
+    too_slow: ClassVar[dict[str, str]] = {}
     #: More items than this take it too long to load.
     items_max: ClassVar[int] = 100_000_000
     #: Whether several threads may commit; each gets ``thread_names()``.
@@ -135,9 +137,9 @@ class Contender(ABC):
             self.put_all(block)
 
     def why_not(self, operation: str) -> str | None:
-        """Why there is no such operation; None: there is."""
+        """Why there is no such operation, or none with many items; None: there is."""
         if operation in self.statements:
-            return None
+            return self.too_slow.get(operation)
         return self.lacks.get(operation, "no such operation")
 
 

@@ -114,7 +114,7 @@ def block_numbers(number: int, part: int, operation: str, block: int) -> range:
 def held(store: Contender, turn: Round) -> int:
     """Items in the store while the round iterates over them."""
     done = sum(operation in store.statements for operation in BLOCKS)
-    left = 0 if "delete" in store.statements else turn.count
+    left = 0 if store.why_not("delete") is None else turn.count
     return turn.items + (turn.number + 1) * (2 * done * turn.block + left)
 
 
@@ -265,13 +265,12 @@ def one_round(
     samples: dict[str, dict[str, Sample]],
 ) -> None:
     for work in works:
-        statement = store.statements.get(work.operation)
-        if statement is None or (work.seldom and turn.number >= 3):
+        if store.why_not(work.operation) or (work.seldom and turn.number >= 3):
             continue
         for part in PARTS:
             take(
                 store,
-                statement,
+                store.statements[work.operation],
                 work.variables,
                 work.todo(turn, part),
                 samples[work.name][store.name],
@@ -288,7 +287,8 @@ def verify(stores: list[Contender], works: Sequence[Workload], last: Round) -> N
     for store in stores:
         if store.name == "bare write":
             continue
-        wanted, did = dict(expected), done & store.statements.keys()
+        wanted = dict(expected)
+        did = {operation for operation in done if store.why_not(operation) is None}
         for operation in did.intersection(BLOCKS):
             for number in range(rounds):
                 for part in PARTS:
