@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import CONTENDERS, Contender, Pair
-from harness import MEAN, SINGLE, compile_loop, key_of, no_collection, pairs_of, value_of
+from harness import MEAN, SINGLE, another, compile_loop, key_of, no_collection, pairs_of, value_of
 
 
 def used_by(folder: Path) -> int:
@@ -32,11 +32,12 @@ def memory() -> dict[str, int]:
     return {name: int(sizes[name].split()[0]) * 1024 for name in ("Anonymous", "Rss")}
 
 
-def load(kind: type[Contender], folder: Path, items: int) -> dict[str, Any]:
+def load(kind: type[Contender], folder: Path, items: int, scattered: int = 0) -> dict[str, Any]:
     """Put so many items, 10,000 in a transaction, and close."""
 
     def pairs() -> Iterator[Pair]:
-        for number in range(items):
+        for i in range(items):
+            number = another(i) if scattered else i
             yield key_of(number), value_of(number)
 
     start = time.perf_counter_ns()

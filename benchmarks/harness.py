@@ -72,6 +72,15 @@ def pairs_of(numbers: Iterable[int], generation: int = 0) -> list[tuple[str, byt
     return [(key_of(i), value_of(i + (generation << 40))) for i in numbers]
 
 
+#: Numbers below this stay apart, and have no more than the 12 digits of a key.
+NUMBERS = 1 << 39
+
+
+def another(number: int) -> int:
+    """A number for each, in no order: the factor is odd, and so prime to a power of two."""
+    return number * 0x9E3779B97F4A7C15 % NUMBERS
+
+
 class Zipf:
     """Numbers below n, the i-th most frequent one with weight 1 / i**0.99, scattered.
 

@@ -33,30 +33,33 @@ SIZES: dict[str, dict[str, int]] = {
         "threads_max": 2,
         "growth": 100,
         "opening_max": 200,
+        "load": 100,
         "openings": 1,
         "crash_puts": 5,
         "gets": 20,
     },
     "quick": {
         "items": 100_000,
-        "count": 1000,
+        "count": 4000,
         "rounds": 11,
         "value_max": 1 << 20,
         "threads_max": 16,
         "growth": 200_000,
         "opening_max": 1_000_000,
+        "load": 1_000_000,
         "openings": 15,
         "crash_puts": 500,
         "gets": 20_000,
     },
     "full": {
         "items": 100_000,
-        "count": 2000,
+        "count": 4000,
         "rounds": 15,
         "value_max": 1 << 20,
         "threads_max": 16,
         "growth": 10_000_000,
         "opening_max": 10_000_000,
+        "load": 1_000_000,
         "openings": 15,
         "crash_puts": 500,
         "gets": 20_000,
@@ -65,13 +68,14 @@ SIZES: dict[str, dict[str, int]] = {
 #: A medium with real syncs: single ones take long, and there are fewer operations.
 FILE_COUNT = {"tiny": 8, "quick": 200, "full": 500}
 FILE_GROWTH = {"tiny": 50, "quick": 5_000, "full": 50_000}
+FILE_LOAD = {"tiny": 100, "quick": 100_000, "full": 1_000_000}
 IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def sizes_for(name: str, medium: str) -> dict[str, int]:
     sizes = dict(SIZES[name])
     if medium not in IN_MEMORY:
-        sizes |= {"count": FILE_COUNT[name], "growth": FILE_GROWTH[name]}
+        sizes |= {"count": FILE_COUNT[name], "growth": FILE_GROWTH[name], "load": FILE_LOAD[name]}
     return sizes
 
 

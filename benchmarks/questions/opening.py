@@ -93,8 +93,17 @@ def one_size(bench: Bench, items: int) -> None:
         bench.add("opening", f"random get of {items:,}", gets, x=items, series="get", writes=False)
 
 
-def load(bench: Bench, kind: type[Contender], place: Path, items: int) -> None:
-    said = child("load", kind, place, items=items)
+def load(
+    bench: Bench,
+    kind: type[Contender],
+    place: Path,
+    items: int,
+    *,
+    question: str = "opening",
+    scattered: bool = False,
+) -> None:
+    """Load so many, and tell what that took; ``scattered``: with keys in no order."""
+    said = child("load", kind, place, items=items, scattered=int(scattered))
     bench.words[kind.name] = said["durability"]
     rows = {"load": ("ns", said["load_ns"] / items)}
     rows["file space"] = ("bytes", said["file_bytes"] / items)
@@ -102,6 +111,6 @@ def load(bench: Bench, kind: type[Contender], place: Path, items: int) -> None:
         rows["space in use"] = ("bytes", said["used_bytes"] / items)
     for what, (unit, figure) in rows.items():
         more = {"x": items, "series": what, "writes": what == "load"}
-        name = f"{what} per item, {items:,} items"
-        bench.row("opening", name, kind.name, unit, {"median": figure}, **more)
-    bench.said(f"opening: {kind.name} has loaded {items:,} items")
+        name = f"{what} per item, {items:,} {'scattered ' if scattered else ''}items"
+        bench.row(question, name, kind.name, unit, {"median": figure}, **more)
+    bench.said(f"{question}: {kind.name} has loaded {items:,} items")
