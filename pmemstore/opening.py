@@ -61,7 +61,8 @@ def open(
 
     Args:
         path: File of the pool.
-        flag: As for ``dbm``: ``r`` reads and writes nothing at all, not even to recover;
+        flag: As for ``dbm``: ``r`` reads and writes nothing at all, not even to recover (after a
+            crash it may sync what others have written);
             ``w`` reads and writes; ``c`` also creates the file if it is not there; ``n`` always
             makes a new, empty pool.
         size: Bytes of a new file: an int, or text like ``"64M"``.  It grows by itself.

@@ -134,6 +134,30 @@ def test_open_after_a_kill_syncs_what_may_not_be_durable(medium: Medium, in_sync
         assert pool.root == {number: number for number in range(5)}
 
 
+@pytest.mark.parametrize("has_word", [True, False], ids=["synced word", "none"])
+def test_reader_makes_durable_what_it_shows(medium: Medium, has_word: bool) -> None:
+    """The last unit is shown whether or not a word says that its frame is durable, and is synced.
+
+    Without the word it may be in the page cache alone (a kill in the sync), or acknowledged (a
+    power cut takes the word, and not the frame).  On direct media its lines are flushed.
+    """
+    path, recorder = killed_pool(medium, in_sync=not has_word), Recorder()
+    before, times = path.read_bytes(), path.stat()
+    with pmemstore.open(path, "r", recorder=recorder) as pool:
+        seen = Counter(event.kind for event in recorder.events())
+        assert pool.root == {number: number for number in range(5)}
+        assert pool.check().problems == ()
+        if medium.is_direct:
+            assert (seen["fence"], seen["sync"]) == (1, 0)
+            assert seen["flush"] > 1
+        else:
+            assert (seen["fence"], seen["sync"], seen["flush"]) == (0, not has_word, 0)
+    assert set(seen) <= {"flush", "fence", "sync"}
+    assert path.read_bytes() == before
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_ctime_ns) == (times.st_mtime_ns, times.st_ctime_ns)
+
+
 def test_pool_that_was_moved_while_untaken_can_be_changed(medium: Medium) -> None:
     """Nobody's name is left to be made durable; the pool is the file, not its name."""
     path = closed_pool(medium)

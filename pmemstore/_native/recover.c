@@ -1,6 +1,7 @@
 /* recover.c -- recover.h is the manual; the numbers in comments are its steps. */
 #include "recover.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -373,7 +374,7 @@ static int settle_log(struct pms_recovery *r, const struct pms_log *log)
     size_t unsettled = first_unsettled(r);
     struct pms_medium *m = r->medium;
     uint64_t anchor_off = PMS_ANCHOR_OFF + (uint64_t)r->slot * PMS_PAGE;
-    int write = !m->direct && !r->read_only;
+    int write = !m->direct;
     pms_flush(m, PMS_ANCHOR_OFF, PMS_LINE);
     pms_flush(m, PMS_ANCHOR_OFF + PMS_PAGE, PMS_LINE);
     for (size_t i = unsettled; i < r->frames; i++) {
@@ -389,9 +390,29 @@ static int settle_log(struct pms_recovery *r, const struct pms_log *log)
         PMS_TRY(pms_write(m, anchor_off, &r->anchor, sizeof r->anchor));
         return pms_sync(m);
     }
-    if (!r->read_only)
-        pms_fence(m);
+    pms_fence(m);
     return PMS_OK;
+}
+
+/* The same for a reader, who shows the last frame too, and cannot write: it may be in a cache alone
+ * (a kill), or durable without a synced word (a power cut), and nothing tells which.  His private
+ * pages are the file's until 5, so their lines can be flushed; a page cache can be synced by anybody. */
+static int settle_shown(struct pms_recovery *r, const struct pms_log *log)
+{
+    struct pms_medium *m = r->medium;
+    if (r->frames == 0)
+        return PMS_OK;
+    if (m->tier == PMS_TIER_DAX_FSYNC || m->tier == PMS_TIER_SYNC) {
+        if (pms_frame_synced(m, log->off, log->bytes, &r->frame[r->frames - 1].ref))
+            return PMS_OK;
+        int status = pms_sync(m);
+        /* A file system that knows no fsync has never written anything. */
+        return status == PMS_E_OS && pms_detail()->sys_errno == EINVAL ? PMS_OK : status;
+    }
+    m->direct = true;
+    int status = settle_log(r, log);
+    m->direct = false;
+    return status;
 }
 
 /* ---- 5. redo and undo ---- */
@@ -556,7 +577,7 @@ static void apply(struct pms_recovery *r, struct pms_recovered *out)
 /* Steps 4 to 6. */
 static int write_all(struct pms_recovery *r, struct pms_log *log, struct pms_recovered *out)
 {
-    PMS_TRY(settle_log(r, log));
+    PMS_TRY(r->read_only ? settle_shown(r, log) : settle_log(r, log));
     if (!r->applied)
         apply(r, out);
     if (r->frames && !r->read_only) {

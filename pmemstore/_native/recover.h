@@ -15,6 +15,9 @@
  * word behind it says that its sync has returned.  Direct media with frames have no private pages
  * to act in, and do all at once, but for the pool's name.
  *
+ * A reader (PMS_RECOVER_NEVER) does 1 to 3 and 5, the last in private pages, and writes nothing; but
+ * what he shows is durable too, acknowledged or not: he flushes as in 4, or syncs the file.
+ *
  * A chain that ends before a valid later frame has been damaged: PMS_E_CORRUPT.
  *
  * It may crash anywhere in between and start again: until 6 nothing that it reads is changed,

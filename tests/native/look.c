@@ -68,6 +68,26 @@ static void go_on(struct world *w, struct world *from, const char *how)
     w->looking = 0;
 }
 
+/* As go_on, with one who only reads: what he has seen no power cut takes back. */
+static void read_on(struct world *w, struct world *from)
+{
+    allow_as(w, from);
+    w->looking = w->level + 1 < WORLDS;
+    int status = world_open(w, 'r', 1);
+    if (status != PMS_OK) {
+        wrong(w, "open", pms_detail()->what, status);
+        w->looking = 0;
+        return;
+    }
+    struct state *found = judge(w, from);
+    if (found)
+        settle_on(w, found);
+    world_look(w);
+    world_drop(w);
+    world_look(w);
+    w->looking = 0;
+}
+
 static struct world *below(struct world *w)
 {
     struct world *child = world_number(w->level + 1);
@@ -139,7 +159,11 @@ void world_kill(struct world *from)
         cross(w, from);
     w->machine.eadr = w->eadr;
     file_put(w, from->machine.seen, from->machine.size);
-    go_on(w, from, "killed");
+    /* Nobody can sync what a failed sync has left clean, but who writes it again. */
+    if (from->sync_failed || dice_below(&w->dice, 3) != 0)
+        go_on(w, from, "killed");
+    else
+        read_on(w, from);
     *pms_detail() = detail;
 }
 
