@@ -94,8 +94,9 @@ typedef int (*pms_recorder_fn)(void *context, const struct pms_event *event);
 struct pms_counters { /* since the medium was opened; read without lock for statistics */
     uint64_t fences;
     uint64_t flushed_lines; /* written past the caches, too */
-    uint64_t syncs;         /* WRITE_SYNC and SYNC together */
-    uint64_t written_bytes;
+    /* Of a group's leader too, who has no lock: nothing of these is lost. */
+    _Atomic uint64_t syncs; /* WRITE_SYNC and SYNC together */
+    _Atomic uint64_t written_bytes;
 };
 
 struct pms_medium {
