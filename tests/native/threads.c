@@ -36,7 +36,7 @@ static struct {
     size_t count, room;
     uint64_t durable; /* ticket */
     int syncs_left;   /* until one fails; 0: none */
-    int failed;
+    _Atomic int failed;
     pthread_mutex_t units_lock;
     struct unit *unit;
     size_t units;
