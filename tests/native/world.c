@@ -248,7 +248,7 @@ static int record_changes(void *context, const struct pms_event *event)
 
 int world_opens(const struct world *w)
 {
-    return w->phase == PHASE_OPEN || (w->pool && w->pool->untaken);
+    return w->phase == PHASE_OPEN || w->read_only || (w->pool && w->pool->untaken);
 }
 
 int world_open(struct world *w, char flag, int recorded)

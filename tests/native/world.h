@@ -129,7 +129,8 @@ void wrong(const struct world *w, const char *what, const char *more, int64_t nu
 void world_create(const struct setup *setup);
 void world_close(struct world *w);
 void world_reopen(struct world *w);
-/* The pool is being opened, or what its open has left is still to be written. */
+/* The pool is being opened, or what its open has left is still to be written, by somebody else if it is
+ * one who only reads: its name may not be durable. */
 int world_opens(const struct world *w);
 
 /* ---- judge.c ---- */
