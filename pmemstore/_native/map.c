@@ -165,10 +165,7 @@ int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len)
     return PMS_OK;
 }
 
-bool pms_map_in_memory(const struct pms_map *map)
-{
-    return !strcmp(map->fs, "tmpfs") || !strcmp(map->fs, "ramfs");
-}
+bool pms_map_by_reads(const struct pms_map *map) { return !strcmp(map->fs, "tmpfs"); }
 
 int pms_map_share(struct pms_map *map, uint64_t off, uint64_t len)
 {

@@ -74,9 +74,9 @@ int pms_map_extend(struct pms_map *map, uint64_t new_size);
  * is NOT done: PMS_E_OS with EINVAL says that the kernel is too old). */
 int pms_map_populate(struct pms_map *map, uint64_t off, uint64_t len);
 
-/* Is it a file in memory?  Its pages, once written, are mapped writable by a read, and no write fault
- * follows: nothing is ever written back. */
-bool pms_map_in_memory(const struct pms_map *map);
+/* Are pages, once written, mapped writable by a read, so that no write fault follows?  On tmpfs, where
+ * nothing is ever written back; ramfs asks to be told of each first store. */
+bool pms_map_by_reads(const struct pms_map *map);
 
 /* The same for such a file: a byte of each piece of PMS_AROUND is read.  In that one fault the kernel maps
  * all pages of the piece that have contents. */

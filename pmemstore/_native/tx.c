@@ -252,8 +252,8 @@ static uint64_t pieces_ready(struct pms_tx *tx, uint64_t page, uint64_t end)
     while (last < end && !is_seen(tx, last))
         last += piece;
     uint64_t at = first * PMS_PAGE, len = (last - first) * PMS_PAGE;
-    int status = pms_map_in_memory(tx->map) ? pms_map_share(tx->map, at, len)
-                                            : pms_map_populate(tx->map, at, len);
+    int status = pms_map_by_reads(tx->map) ? pms_map_share(tx->map, at, len)
+                                           : pms_map_populate(tx->map, at, len);
     if (status != PMS_OK) {
         tx->ahead = 0; /* an old kernel: stores take their faults */
         return 0;

@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -416,10 +418,9 @@ static void test_populate_on_a_shared_mapping(void)
     pms_map_close(map);
 }
 
-/* In memory a page that was read in takes no fault when it is stored to. */
-static void test_shared_pages_take_no_write_faults(void)
+/* Stores to 1024 pages that were read in take so many faults. */
+static uint64_t faults_of_shared_pages(struct pms_map *map)
 {
-    struct pms_map *map = test_open(0, 8 * MIB, PMS_MAP_RAW);
     struct pms_medium *m = &map->medium;
     struct rusage before, after;
     CHECK_EQ(pms_allocate_written(m, 0, 4 * MIB + 4096), PMS_OK);
@@ -432,9 +433,54 @@ static void test_shared_pages_take_no_write_faults(void)
         pms_store(m, off, "x", 1);
     }
     CHECK_EQ(getrusage(RUSAGE_SELF, &after), 0);
-    if (test_on_tmpfs) /* of 1024; a sanitizer's own memory has some */
-        CHECK(after.ru_minflt - before.ru_minflt < 512);
+    return (uint64_t)(after.ru_minflt - before.ru_minflt);
+}
+
+/* On tmpfs a page that was read in takes no fault when it is stored to. */
+static void test_shared_pages_take_no_write_faults(void)
+{
+    struct pms_map *map = test_open(0, 8 * MIB, PMS_MAP_RAW);
+    uint64_t faults = faults_of_shared_pages(map);
+    CHECK_EQ(pms_map_by_reads(map), test_on_tmpfs);
+    if (test_on_tmpfs)
+        CHECK(faults < 512); /* a sanitizer's own memory has some */
     pms_map_close(map);
+}
+
+/* A file system in namespaces of our own, where the system lets us have them. */
+static int ramfs_file(void)
+{
+    char dir[] = "ramfs.XXXXXX", name[64], ids[32];
+    snprintf(ids, sizeof ids, "0 %u 1", (unsigned)geteuid());
+    if (test_on_tmpfs || unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+        return -1;
+    int fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
+    int mapped = fd >= 0 && write(fd, ids, strlen(ids)) > 0;
+    if (fd >= 0)
+        close(fd);
+    CHECK(mkdtemp(dir) != NULL);
+    fd = -1;
+    if (mapped && mount("none", dir, "ramfs", 0, NULL) == 0) {
+        snprintf(name, sizeof name, "%s/file", dir);
+        fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        CHECK_EQ(umount2(dir, MNT_DETACH), 0);
+    }
+    CHECK_EQ(rmdir(dir), 0);
+    return fd;
+}
+
+/* ramfs is memory too, but there they do: a read is not enough. */
+static void test_shared_pages_of_ramfs_take_write_faults(void)
+{
+    static struct pms_map map;
+    int fd = ramfs_file();
+    if (fd < 0)
+        return;
+    CHECK_EQ(pms_map_open(&map, fd, 0, 8 * MIB, PMS_MAP_RAW, PMS_FLUSH_AUTO), PMS_OK);
+    CHECK_EQ(map.medium.tier, PMS_TIER_VOLATILE);
+    CHECK(faults_of_shared_pages(&map) >= 1024);
+    CHECK(!pms_map_by_reads(&map));
+    pms_map_close(&map);
 }
 
 /* What it reads may be gone: the same flag as for every other access. */
@@ -465,6 +511,7 @@ static void (*const tests[])(void) = {
     test_prepare_sees_that_the_file_was_truncated,
     test_populate_on_a_shared_mapping,
     test_shared_pages_take_no_write_faults,
+    test_shared_pages_of_ramfs_take_write_faults,
     test_shared_pages_of_a_truncated_file_are_a_flag,
 };
 
