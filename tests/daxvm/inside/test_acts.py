@@ -347,7 +347,10 @@ def test_opening_a_leased_file_waits_for_a_commit(place: Place) -> None:
     pool = acts.make(path, protect="lease")
     assert pool.protection == "lease"
     other = subprocess.Popen(["cat", path], stdout=subprocess.PIPE)
-    time.sleep(0.5)
+    deadline = time.monotonic() + 30
+    while "BREAKING" not in Path("/proc/locks").read_text():  # it has come to its open()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert other.poll() is None
     deadline = time.monotonic() + 30
     assert other.stdout is not None
