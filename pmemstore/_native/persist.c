@@ -210,7 +210,7 @@ static int persist_pwrite(int fd, uint64_t off, const uint8_t *src, size_t len, 
 int pms_write_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
                  const struct pms_site *site)
 {
-    int err = persist_tell(m, PMS_EV_WRITE, off, len, src, site);
+    int err = site ? persist_tell(m, PMS_EV_WRITE, off, len, src, site) : 0;
     bool dsync = false;
     if (!err)
         err = persist_pwrite(m->fd, off, src, len, &dsync);
@@ -320,14 +320,8 @@ int pms_allocate_written_at(struct pms_medium *m, uint64_t off, uint64_t len,
                             const struct pms_site *site)
 {
     int err = persist_tell(m, PMS_EV_ALLOCATE, off, len, NULL, site);
-    bool dsync = false;
-    for (uint64_t done = 0; !err && done < len; done += PMS_ZEROES_BYTES) {
-        uint64_t left = len - done;
-        size_t piece = left < PMS_ZEROES_BYTES ? (size_t)left : PMS_ZEROES_BYTES;
-        err = persist_pwrite(m->fd, off + done, persist_zeroes, piece, &dsync);
-        m->counters.written_bytes += err ? 0 : piece;
-    }
-    return err ? PMS_FAIL_OS("allocating (pwrite)", off, len, err) : PMS_OK;
+    return err ? PMS_FAIL_OS("allocating (pwrite)", off, len, err)
+               : pms_write_zeroes_at(m, off, len, NULL);
 }
 
 int pms_truncate_at(struct pms_medium *m, uint64_t size, const struct pms_site *site)

@@ -192,7 +192,8 @@ static inline void pms_tell_durable_at(struct pms_medium *m, uint64_t number,
 
 /* ---- through the descriptor: each returns PMS_OK or PMS_E_OS with sys_errno ---- */
 /* EINTR and short writes are continued; any other failure is returned, never retried (a sync
- * not even after EINTR: the kernel may have forgotten an earlier write error by then). */
+ * not even after EINTR: the kernel may have forgotten an earlier write error by then).  site NULL: a
+ * write that the recorder has been told of by another event. */
 int pms_write_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
                  const struct pms_site *site);
 /* Durable on return: pwritev2(RWF_DSYNC), or pwrite + fdatasync where that is missing. */
