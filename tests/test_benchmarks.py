@@ -125,7 +125,7 @@ def test_a_contender_that_loses_a_put_has_no_figures(
 
     class Forgetful(contenders.CONTENDERS["dict"]):  # type: ignore[name-defined, misc] # no package
         name = "forgetful"
-        statements = contenders.CONTENDERS["dict"].statements | {"delete": "pass"}
+        statements = contenders.CONTENDERS["dict"].statements | {"block": "pass"}
 
     sizes = {"items": 50, "count": 10, "rounds": 1}
     bench = harness.Bench(tmp_path, "here", sizes, [Forgetful], said=lambda text: None)

@@ -114,8 +114,7 @@ def block_numbers(number: int, part: int, operation: str, block: int) -> range:
 def held(store: Contender, turn: Round) -> int:
     """Items in the store while the round iterates over them."""
     done = sum(operation in store.statements for operation in BLOCKS)
-    left = 0 if store.why_not("delete") is None else turn.count
-    return turn.items + (turn.number + 1) * (2 * done * turn.block + left)
+    return turn.items + (turn.number + 1) * (2 * done * turn.block + turn.count)
 
 
 WORKLOADS = [
@@ -277,6 +276,8 @@ def one_round(
                 scale=work.scale(store, turn),
                 single=part == 1,
             )
+        if work.operation == "delete":  # what comes next is to find no space that is free
+            store.put_all(turn.pairs(turn.new(), 1))
 
 
 def verify(stores: list[Contender], works: Sequence[Workload], last: Round) -> None:
@@ -293,9 +294,8 @@ def verify(stores: list[Contender], works: Sequence[Workload], last: Round) -> N
             for number in range(rounds):
                 for part in PARTS:
                     wanted.update(last.pairs(block_numbers(number, part, operation, last.block)))
-        if "delete" not in did:
-            for number in range(rounds):
-                wanted.update(last.pairs(replace(last, number=number).new(), 1))
+        for number in range(rounds):
+            wanted.update(last.pairs(replace(last, number=number).new(), 1))
         got = dict(store.items())
         if got != wanted:
             wrong = sum(got.get(key) != value for key, value in wanted.items())
