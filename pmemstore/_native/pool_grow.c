@@ -124,7 +124,7 @@ static int lengthen(struct pms_pool *pool, const struct pms_super_pm *wanted)
         pool->super = before;
         return status;
     }
-    pms_pool_populate(pool, old); /* the fsync has shut all pages */
+    pms_pool_populate(pool, old);     /* the fsync has shut all pages */
     if (pms_map_by_reads(&pool->map)) /* pages just written are mapped for less than later */
         pms_tx_ready(&pool->tx, old, size - old);
     pool->super.gen++;
