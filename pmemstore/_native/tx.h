@@ -22,6 +22,10 @@
 #include "log.h"
 #include "tx_lag.h"
 
+/* Direct media: the anchor follows when so many bytes of the log are in use, or half of it.  It costs a
+ * line, and what is in use is what an open after a kill reads, hashes and flushes. */
+#define PMS_ANCHOR_EVERY (16u << 10)
+
 struct pms_range {
     uint64_t off;
     uint64_t len;

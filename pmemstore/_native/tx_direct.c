@@ -326,10 +326,11 @@ static uint64_t *fill_fresh(const struct pms_tx *tx, uint64_t *out)
 static void unit_done(struct pms_tx *tx, uint64_t seq)
 {
     struct pms_log *log = tx->log;
+    uint64_t used = log->head - log->dur_pos;
     pms_heap_commit(tx->heap, seq);
     pms_wset_reset(tx->ws);
     tx->commits++;
-    if (!log->pending && log->head - log->dur_pos > log->bytes / 2 &&
+    if (!log->pending && (used > PMS_ANCHOR_EVERY || used > log->bytes / 2) &&
         log->need_seq > log->dur_seq)
         (void)pms_log_checkpoint(log); /* durable with the next frame's fence, for free */
 }

@@ -106,6 +106,30 @@ static void test_a_hot_line_is_written_back_once_for_some_units(void)
     fixture_remove(&f);
 }
 
+/* What recovery would read stays short, however long the log is, and the anchor moves seldom. */
+static void test_the_anchor_follows(void)
+{
+    struct fixture f;
+    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
+    fixture_make(&f, ".");
+    const struct pms_log *log = &f.pool->log;
+    set(&f, "hot", contents, 3);
+    CHECK(log->bytes > 16 * PMS_ANCHOR_EVERY);
+    CHECK_EQ(pms_pool_checkpoint(f.pool), PMS_OK);
+    uint64_t anchors = log->checkpoints, begin = log->head, frame = 0, most = 0;
+    while (log->head - begin < 10 * PMS_ANCHOR_EVERY) {
+        uint64_t before = log->head;
+        contents[0]++;
+        set(&f, "hot", contents, 3);
+        frame = log->head - before;
+        most = log->head - log->dur_pos > most ? log->head - log->dur_pos : most;
+    }
+    CHECK(most > PMS_ANCHOR_EVERY);
+    CHECK(most <= PMS_ANCHOR_EVERY + 2 * frame); /* one more until the next fence */
+    CHECK_EQ(log->checkpoints - anchors, 10);
+    fixture_remove(&f);
+}
+
 /* A checkpoint writes the pages that have changed since the last one, and drops their copies. */
 static void test_a_checkpoint_writes_what_has_changed_since_the_last(void)
 {
@@ -133,6 +157,7 @@ int main(void)
     test_what_a_transaction_drops_again_is_not_written_back();
     test_what_is_there_already_is_not_stored();
     test_a_hot_line_is_written_back_once_for_some_units();
+    test_the_anchor_follows();
     test_a_checkpoint_writes_what_has_changed_since_the_last();
     return 0;
 }
