@@ -47,17 +47,20 @@ const char *pms_tier_name(enum pms_tier tier)
     return (unsigned)tier < PMS_TIERS ? persist_tier_names[tier] : "?";
 }
 
-/* AUTO: what PMEMSTORE_FLUSH names, or the best of the CPU. */
-static int persist_choose(enum pms_flush_kind *kind, int *named)
+/* AUTO: what PMEMSTORE_FLUSH names, or the best of the CPU.  *nt_lines_min: as in struct pms_medium, or
+ * 0 if the CPU is to choose. */
+static int persist_choose(enum pms_flush_kind *kind, size_t *nt_lines_min)
 {
     const char *name = getenv("PMEMSTORE_FLUSH");
-    *named = name && *name && strcmp(name, "auto") != 0;
-    if (!*named) {
+    bool past = name && !strcmp(name, "nt");
+    *nt_lines_min = past ? 1 : 0;
+    if (past || !name || !*name || !strcmp(name, "auto")) {
         *kind = pms_cpu_best_flush();
         if (*kind == PMS_FLUSH_AUTO)
             return PMS_FAIL(PMS_E_INVAL, "this CPU has no cache-line flush", 0, 0, 0);
         return PMS_OK;
     }
+    *nt_lines_min = SIZE_MAX;
     for (unsigned i = PMS_FLUSH_NONE; i < PMS_FLUSH_KINDS; i++) {
         if (!strcmp(name, persist_flush_names[i])) {
             *kind = (enum pms_flush_kind)i;
@@ -72,16 +75,18 @@ int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind)
 {
     memset(m, 0, sizeof *m);
     m->fd = fd;
-    int named = kind != PMS_FLUSH_AUTO;
-    if (!named)
-        PMS_TRY(persist_choose(&kind, &named));
+    size_t nt_lines_min = SIZE_MAX;
+    if (kind == PMS_FLUSH_AUTO)
+        PMS_TRY(persist_choose(&kind, &nt_lines_min));
     if (!pms_cpu_has_flush(kind))
         return PMS_FAIL(PMS_E_INVAL, "this CPU lacks the flush instruction asked for", 0, kind,
                         pms_cpu_best_flush());
     m->flush_kind = kind;
     pms_cpu_bind(m, kind);
-    if (named)
-        m->nt_lines_min = SIZE_MAX;
+    if (nt_lines_min == 1 && !m->nt_copy_fn)
+        return PMS_FAIL(PMS_E_INVAL, "this CPU has no non-temporal stores", 0, 0, 0);
+    if (nt_lines_min)
+        m->nt_lines_min = nt_lines_min;
     return PMS_OK;
 }
 

@@ -124,8 +124,8 @@ struct pms_medium {
 /* Choose flush, fence and nt-copy for this CPU.  kind AUTO takes the best that CPUID (or
  * HWCAP) offers; a kind that this CPU lacks is PMS_E_INVAL.  Environment PMEMSTORE_FLUSH
  * (clwb, clflushopt, clflush, none) overrides AUTO.  With a kind that was named what is short is
- * flushed, line by line; AUTO may write its whole lines past the caches.  Long copies (1 KiB) go past
- * them with any kind. */
+ * flushed, line by line; AUTO writes its whole lines past the caches where the CPU is faster so, and
+ * "nt" on each that can.  Long copies (1 KiB) go past them with any kind. */
 int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind);
 const char *pms_flush_name(enum pms_flush_kind kind);
 const char *pms_tier_name(enum pms_tier tier); /* "eadr", "flush", "dax-fsync", ... */

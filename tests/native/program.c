@@ -169,6 +169,7 @@ struct setup setup_random(uint64_t seed)
                           .thin = medium == 2 ? 8 : 0,
                           .files = medium < 2,
                           .eadr = medium == 2,
+                          .past = (int)(seed % 2),
                           .fault = -1};
 }
 

@@ -19,6 +19,7 @@ struct world *start(struct setup *setup, uint64_t log_bytes, uint64_t limit_kib,
                             .crossed = 25,
                             .files = medium == ON_FILES,
                             .eadr = medium == ON_EADR,
+                            .past = medium == ON_PAST,
                             .fault = -1};
     if (medium == ON_EADR)
         setup->stabbed *= 8; /* every store is a point of its own */

@@ -4,7 +4,8 @@
 
 #include "world.h"
 
-enum { ON_DIRECT, ON_FILES, ON_EADR, MEDIA };
+/* ON_PAST: direct, with frames that go past the caches. */
+enum { ON_DIRECT, ON_PAST, ON_FILES, ON_EADR, MEDIA };
 
 /* A new pool; what is not said here may be changed in *setup afterwards. */
 struct world *start(struct setup *setup, uint64_t log_bytes, uint64_t limit_kib, int medium);

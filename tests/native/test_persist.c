@@ -114,6 +114,10 @@ static void test_environment_chooses_the_flush(void)
     CHECK_EQ(pms_medium_init(&m, -1, PMS_FLUSH_AUTO), PMS_OK);
     CHECK(!strcmp(pms_flush_name(m.flush_kind), best));
     CHECK_EQ(m.nt_lines_min, SIZE_MAX); /* named: each line is flushed */
+    int past = m.nt_copy_fn != NULL;
+    CHECK_EQ(setenv("PMEMSTORE_FLUSH", "nt", 1), 0);
+    CHECK_EQ(pms_medium_init(&m, -1, PMS_FLUSH_AUTO), past ? PMS_OK : PMS_E_INVAL);
+    CHECK(!past || (m.nt_lines_min == 1 && !strcmp(pms_flush_name(m.flush_kind), best)));
     CHECK_EQ(unsetenv("PMEMSTORE_FLUSH"), 0);
     CHECK(!strcmp(pms_flush_name(PMS_FLUSH_CLWB), "clwb"));
     CHECK(!strcmp(pms_tier_name(PMS_TIER_DAX_FSYNC), "dax-fsync"));

@@ -22,7 +22,7 @@ struct world *world_number(int level) { return &worlds[level]; }
 
 const char *world_medium(const struct world *w)
 {
-    return w->files ? "file" : w->eadr ? "eadr" : "direct";
+    return w->files ? "file" : w->eadr ? "eadr" : w->setup->past ? "past" : "direct";
 }
 
 void wrong(const struct world *w, const char *what, const char *more, int64_t number)
@@ -38,6 +38,7 @@ void wrong(const struct world *w, const char *what, const char *more, int64_t nu
             s->seed, s->log_bytes, s->limit, s->units, s->longest,
             s->files  ? "files"
             : s->eadr ? "eadr"
+            : s->past ? "direct, past the caches"
                       : "direct");
 }
 
@@ -116,10 +117,23 @@ static void settle_from(struct world *w, const struct state *s)
 
 /* ---- files ---- */
 
+/* Each CPU writes its frames in one of two ways; both are looked at on each that can. */
+static const char *flush_names[2];
+
+static void find_flushes(void)
+{
+    struct pms_medium m;
+    CHECK_EQ(unsetenv("PMEMSTORE_FLUSH"), 0);
+    CHECK_EQ(pms_medium_init(&m, -1, PMS_FLUSH_AUTO), PMS_OK);
+    flush_names[0] = pms_flush_name(m.flush_kind);
+    flush_names[1] = m.nt_copy_fn ? "nt" : flush_names[0];
+}
+
 void worlds_init(const char *directory)
 {
     snprintf(worlds_dir, sizeof worlds_dir, "%s/pmemstore_crash.XXXXXX", directory);
     CHECK(mkdtemp(worlds_dir) != NULL);
+    find_flushes();
     for (int i = 0; i < WORLDS; i++) {
         struct world *w = &worlds[i];
         w->level = i;
@@ -201,6 +215,7 @@ static int is_name(const struct pms_event *event)
 
 static void set_tier(const struct world *w)
 {
+    setenv("PMEMSTORE_FLUSH", flush_names[w->setup->past], 1);
     setenv("PMEMSTORE_FORCE_TIER", w->files ? "sync" : w->eadr ? "eadr" : "volatile", 1);
 }
 

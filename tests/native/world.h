@@ -45,6 +45,7 @@ struct setup {
     uint32_t crossed; /* one image in so many is opened on the other kind of medium; 0: none */
     int files;        /* PMEMSTORE_FORCE_TIER=sync */
     int eadr;         /* PMEMSTORE_FORCE_TIER=eadr: every store is a point */
+    int past;         /* direct: whole lines go past the caches, as AMD's CPUs like it */
     int fault;        /* planted in the model of the medium: an index of world_faults */
     int grows;        /* a world that goes on grows its pool first */
     int fail_sync;    /* the n-th sync from the start fails with EIO; 0: none */
