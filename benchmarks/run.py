@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--report", type=Path, help="run nothing, show the figures of this file")
     parser.add_argument("--docs", type=Path, help="write benchmarks.md and its plots there")
+    parser.add_argument("--page", type=Path, help="write the page alone there, without plots")
     options = parser.parse_args()
     if options.report:
         result = json.loads(options.report.read_text())
@@ -146,6 +147,8 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(report.page(result))
+    if options.page:
+        options.page.write_text(report.page(result))
     if options.docs:
         import plots
 

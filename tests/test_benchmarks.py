@@ -107,11 +107,14 @@ def test_plots_and_page_are_written(tmp_path: Path) -> None:
     docs.mkdir()
     only = ["--only", "mixes", "--only", "growth", "--contender", "pmemstore"]
     run("--size", "tiny", *only, "--contender", "sqlite3", "--dir", tmp_path, "--json", result_file)
-    run("--report", result_file, "--docs", docs)
+    alone = tmp_path / "alone.md"
+    run("--report", result_file, "--docs", docs, "--page", alone)
     page = (docs / "benchmarks.md").read_text()
     pictures = list(docs.glob("*.svg"))
     assert len(pictures) == 3
     assert all(f"]({picture.name})" in page for picture in pictures)
+    lines = [line for line in page.splitlines() if line and not line.startswith("![")]
+    assert [line for line in alone.read_text().splitlines() if line] == lines
 
 
 # ---- what the suite must not let pass ----
