@@ -390,6 +390,28 @@ static void a_short_commit_behind_a_rolled_back_transaction(int medium)
     finish(w, __func__);
 }
 
+/* A unit stores in a block that it frees itself.  Four frames later somebody else gets the block, and
+ * whoever stores the unit once more then stores over what is there. */
+static void a_freed_block_is_handed_out_as_soon_as_it_may_be(int medium)
+{
+    for (uint64_t between = PMS_REDO_LAG - 1; between < PMS_REDO_LAG + 3; between++) {
+        struct setup setup;
+        struct world *w = start(&setup, 4096, 1536, medium);
+        put_many(w, 0, 6, 60);
+        for (uint64_t round = 0; round < 6 && !world_found; round++) {
+            struct level level = level_begin(w);
+            put(w, round, 60);
+            del_many(w, round, round + 1);
+            level_end(w, level, 1);
+            for (uint64_t n = 0; n < between; n++)
+                put(w, (round + 1) % 6, 60);
+            put(w, round, 60);
+        }
+        world_after(w);
+    }
+    finish(NULL, __func__);
+}
+
 static void many_numbers(struct world *w, uint64_t first)
 {
     struct level level = level_begin(w);
@@ -594,65 +616,6 @@ static void payloads_take_pages_that_frames_have_words_for(int medium)
     finish(w, __func__);
 }
 
-/* What a sync failed to write is not written by another one: of a checkpoint not the pages (n = 1), and
- * not the anchor (2), which the next session reads, and the one after that may find torn; of a unit not
- * its payload (4), and not its frame (5), which the next session acts on. */
-static void a_sync_fails(int medium)
-{
-    for (uint64_t n = 1; n < 6 && medium == ON_FILES && !world_found; n++) {
-        struct setup setup;
-        struct world *w = start(&setup, 4096, 512, medium);
-        setup.nested = 3;
-        setup.killed = 1;
-        setup.below = 40;
-        put_many(w, 0, 6, 300);
-        world_drain(w);
-        w->syncs_left = n < 4 ? n : n - 3;
-        if (n < 4 && !world_found) {
-            (void)world_checkpoint(w);
-        } else if (!world_found) {
-            struct level level = level_begin(w);
-            put_many(w, 0, 9, 310);
-            level_end(w, level, 1);
-            world_drain(w);
-        }
-        if (!w->sync_failed)
-            w->syncs_left = 0;
-        world_after(w);
-    }
-    finish(NULL, __func__);
-}
-
-static void growth_fails(struct world *w)
-{
-    w->syncs_left = 1;
-    (void)world_grow(w);
-}
-
-/* An error is told once: the sync of a growth takes that of a leader's contents (a value in place, or
- * a payload outside the ring) with it, and the leader's own sync, right behind it, succeeds. */
-static void another_sync_is_told_of_the_leaders_error(int medium)
-{
-    for (int far = 0; far < 2 && medium == ON_FILES && !world_found; far++) {
-        struct setup setup;
-        struct world *w = start(&setup, 65536, 3072, medium);
-        setup.nested = 3;
-        setup.crossed = 2;
-        setup.below = 40;
-        put_many(w, 0, 6, 300);
-        world_drain(w);
-        w->meanwhile = growth_fails;
-        w->meanwhile_at = PMS_EV_SYNC;
-        struct level level = level_begin(w);
-        put_many(w, 0, far ? 40 : 1, far ? 400 : 70000);
-        level_end(w, level, 1);
-        world_drain(w);
-        CHECK(world_found || w->sync_failed);
-        world_after(w);
-    }
-    finish(NULL, __func__);
-}
-
 void world_directed(void)
 {
     static void (*const tests[])(int) = {
@@ -674,16 +637,16 @@ void world_directed(void)
         more_contents_than_are_hashed,
         a_commit_behind_a_rolled_back_transaction,
         a_short_commit_behind_a_rolled_back_transaction,
+        a_freed_block_is_handed_out_as_soon_as_it_may_be,
         half_a_frame_of_a_former_life,
         a_unit_ends_while_a_frame_is_written,
         words_in_blocks_that_a_savepoint_gave_back,
         the_log_wants_the_pages_of_dropped_spans,
         contents_take_pages_that_frames_have_words_for,
         payloads_take_pages_that_frames_have_words_for,
-        a_sync_fails,
-        another_sync_is_told_of_the_leaders_error,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         for (int medium = 0; medium < MEDIA && !world_found; medium++)
             tests[i](medium);
+    world_failures();
 }

@@ -204,5 +204,7 @@ void world_openings(void);
 void world_threads(uint64_t programs);
 /* Scenarios for suspects that random programs meet too rarely.  In directed.c. */
 void world_directed(void);
+/* Of which these are those on files with a sync that fails. */
+void world_failures(void);
 
 #endif
