@@ -129,6 +129,7 @@ void action_model(struct model *model, const struct action *a)
     case ACT_SET:
         at = find_key(object, a->key);
         if (at == object->count) {
+            CHECK(object->count < MODEL_ITEMS);
             object->item[object->count++] = (struct model_item){a->key, a->value};
             break;
         }
@@ -143,6 +144,7 @@ void action_model(struct model *model, const struct action *a)
         cut(model, object, object->count - 1, 1);
         break;
     case ACT_INSERT:
+        CHECK(object->count < MODEL_ITEMS);
         memmove(object->item + a->index + 1, object->item + a->index,
                 (object->count - a->index) * sizeof *object->item);
         object->item[a->index] = (struct model_item){0, a->value};

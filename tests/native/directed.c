@@ -544,7 +544,7 @@ static void the_log_wants_the_pages_of_dropped_spans(int medium)
     struct world *w = start(&setup, 4096, 1536, medium);
     setup.stabbed = 0;
     w->looking = 0;
-    put_many(w, 100, 200, 20);
+    put_many(w, 100, 200, 60);
     for (uint64_t key = 0; key < 6; key++) /* a span each */
         put(w, key, 100u + 200u * (uint32_t)key);
     fill_all_pages(w, 50);
@@ -555,8 +555,8 @@ static void the_log_wants_the_pages_of_dropped_spans(int medium)
         if (!world_found)
             (void)world_checkpoint(w);
         struct level level = level_begin(w);
-        put(w, 20, 65000); /* drops them, and takes the first */
-        put_many(w, 100, 200, 20);
+        put(w, 20, 65000);         /* drops them, and takes the first */
+        put_many(w, 100, 200, 60); /* more than the log has room for */
         level_end(w, level, 0);
         w->looking = 1;
         put(w, first, 100u + 200u * (uint32_t)first);
