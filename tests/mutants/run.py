@@ -205,16 +205,21 @@ def chosen(mutants: list[sites.Mutant], options: argparse.Namespace) -> list[sit
     return mutants[part - 1 :: parts]
 
 
+def reason_of(name: str, reasons: dict[str, str]) -> str | None:
+    """Why this mutant may survive; None: it may not."""
+    globs = (glob for glob in reasons if fnmatch.fnmatchcase(name, glob))
+    return next((reasons[glob] for glob in globs), None)
+
+
 def main() -> int:
     """Returns the exit status."""
     options = arguments()
     native = options.tree / "pmemstore/_native"
     mutants = catalogue(native)
     reasons = {str(table["name"]): str(table["reason"]) for table in load("equivalent.toml")}
-    if unknown := set(reasons).difference(mutant.name for mutant in mutants):
-        print(
-            f"equivalent.toml names mutants that are not there: {sorted(unknown)}", file=sys.stderr
-        )
+    names = [mutant.name for mutant in mutants]
+    if unknown := [glob for glob in reasons if not fnmatch.filter(names, glob)]:
+        print(f"equivalent.toml names mutants that are not there: {unknown}", file=sys.stderr)
         return 2
     problems = [problem for mutant in mutants if (problem := sites.problem(native, mutant))]
     if problems:
@@ -235,12 +240,12 @@ def main() -> int:
         verdicts = []
         for mutant in mutants:
             verdicts.append(judge(builder, mutant, options.seconds))
-            show(verdicts[-1], mutant.name in reasons)
+            show(verdicts[-1], reason_of(mutant.name, reasons) is not None)
     survivors = [verdict.mutant.name for verdict in verdicts if not verdict.killed_by]
     print(f"\n{len(verdicts) - len(survivors)} of {len(verdicts)} mutants killed")
     for name in survivors:
-        print(f"  survived: {name}: {reasons.get(name, 'NOBODY KNOWS WHY')}")
-    return int(any(name not in reasons for name in survivors))
+        print(f"  survived: {name}: {reason_of(name, reasons) or 'NOBODY KNOWS WHY'}")
+    return int(any(reason_of(name, reasons) is None for name in survivors))
 
 
 if __name__ == "__main__":
