@@ -66,15 +66,20 @@ static void test_what_a_transaction_drops_again_is_not_written_back(void)
 
 static void test_what_is_there_already_is_not_stored(void)
 {
-    struct fixture f;
-    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
-    fixture_make(&f, ".");
-    set(&f, "key", contents, 3);
-    struct pms_counters before = counters(&f);
-    set(&f, "key", contents, 3);
-    CHECK_EQ(counters(&f).fences, before.fences);
-    CHECK_EQ(counters(&f).flushed_lines, before.flushed_lines);
-    fixture_remove(&f);
+    static const char *const tiers[] = {"volatile", "sync"};
+    for (int i = 0; i < 2; i++) {
+        struct fixture f;
+        CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", tiers[i], 1), 0);
+        fixture_make(&f, ".");
+        set(&f, "key", contents, 3);
+        struct pms_counters before = counters(&f);
+        set(&f, "key", contents, 3);
+        CHECK_EQ(counters(&f).fences, before.fences);
+        CHECK_EQ(counters(&f).flushed_lines, before.flushed_lines);
+        CHECK_EQ(counters(&f).syncs, before.syncs);
+        CHECK_EQ(counters(&f).written_bytes, before.written_bytes);
+        fixture_remove(&f);
+    }
 }
 
 /* Lines written back by so many changes of one value, the frames in the log left out. */
