@@ -68,7 +68,7 @@ int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_s
     heap->scan_page = super->heap_start / PMS_PAGE;
     heap->scan_end = top;
     heap->dram_top = top;
-    heap->page_hint = heap->scan_page;
+    pms_pages_look_from(heap, heap->scan_page);
     return pms_heap_grown(heap);
 }
 
@@ -135,7 +135,7 @@ static void span_offer(struct pms_heap *heap, struct pms_span *span, uint32_t bl
     if (span->navail++ == 0)
         pms_span_link(heap, span);
     if (span->navail == pms_classes[span->cls].blocks)
-        heap->empty_spans++;
+        pms_span_emptied(heap, span);
 }
 
 static void span_withdraw(struct pms_heap *heap, struct pms_span *span, uint32_t block)
@@ -143,7 +143,7 @@ static void span_withdraw(struct pms_heap *heap, struct pms_span *span, uint32_t
     if (!bit_get(span->avail, block))
         return;
     if (span->navail == pms_classes[span->cls].blocks)
-        heap->empty_spans--;
+        pms_span_used(heap, span);
     bit_clear(span->avail, block);
     if (--span->navail == 0)
         pms_span_unlink(heap, span);

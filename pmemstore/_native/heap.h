@@ -16,6 +16,10 @@
  *   H4  while an operation gathers, its newest word of a bitmap may wait in DRAM: it is written
  *       before pms_block, pms_free or the load of a span reads a bitmap.  A scan may see the old
  *       word, of a span that is loaded: nothing is made of that.  Statistics never come in between
+ *   H5  a span is in the list `empty` exactly if all its blocks are available
+ *   H6  no row of available pages as long as the shortest of class c begins before run_from[c], and
+ *       none for a span before span_from, but for rows with a page at or behind given_from; run_from
+ *       never falls from class to class
  *
  * DRAM state is built lazily, region by region: opening a pool costs nothing here.
  */
@@ -35,6 +39,8 @@ struct pms_class {
 extern const struct pms_class pms_classes[];
 extern const uint32_t pms_class_count;
 
+#define PMS_RUN_CLASSES 81u /* of rows of pages, by length: up to 4096, and longer ones */
+
 #define PMS_SPAN_WORDS 30u /* (16 descriptors - the head) of 16 bytes are 1920 bits */
 
 struct pms_span {  /* DRAM state of a span that has been looked at */
@@ -46,8 +52,9 @@ struct pms_span {  /* DRAM state of a span that has been looked at */
     uint32_t first;                 /* no bit of avail is set before this word */
     uint64_t bitmap;                /* offset of its bitmap in the file */
     struct pms_span *prev, *next;   /* list of its class: spans with navail > 0 */
-    uint64_t avail[PMS_SPAN_WORDS]; /* bit i: block i may be handed out */
-    uint64_t young[PMS_SPAN_WORDS]; /* bit i: allocated by the open unit */
+    struct pms_span *prev_empty, *next_empty; /* those of which every block is available */
+    uint64_t avail[PMS_SPAN_WORDS];           /* bit i: block i may be handed out */
+    uint64_t young[PMS_SPAN_WORDS];           /* bit i: allocated by the open unit */
 };
 
 enum pms_action_kind {
@@ -91,13 +98,16 @@ struct pms_heap {
     uint64_t *page_dropped; /* bit per page: of a span that the open unit dropped and an undo
                                would bring back: not for the log */
     uint64_t page_words;
-    uint64_t scan_page;     /* pages before it have been looked at ... */
-    uint64_t scan_end;      /* ... up to here: root.top at open */
-    uint64_t dram_top;      /* pages from here on are unused and not yet in page_avail */
-    uint64_t page_hint;     /* no available page before it */
+    uint64_t scan_page; /* pages before it have been looked at ... */
+    uint64_t scan_end;  /* ... up to here: root.top at open */
+    uint64_t dram_top;  /* pages from here on are unused and not yet in page_avail */
+    uint64_t run_from[PMS_RUN_CLASSES]; /* where to look for pages: heap_avail.c */
+    uint64_t span_from[2];              /* for spans, and for large ones */
+    uint64_t given_from;    /* first page given since the last look; or UINT64_MAX */
     struct pms_span **span; /* by page / PMS_SPAN_PAGES: its DRAM state, if it has one */
     uint64_t span_room;
-    uint32_t empty_spans;                  /* spans of which every block is available */
+    uint32_t empty_spans;                  /* so many: */
+    struct pms_span *empty;                /* spans of which every block is available */
     struct pms_span *partial[PMS_CLASSES]; /* spans with navail > 0 */
 
     struct pms_action *action;
@@ -203,7 +213,7 @@ static inline int pms_off_ok(const struct pms_heap *heap, uint64_t off, uint64_t
     return (off & 7u) == 0 && off >= lo && off < size && len <= size - off;
 }
 
-/* ---- shared by heap.c (blocks) and heap_pages.c (pages, spans, scanning) ---- */
+/* ---- shared by heap.c (blocks), heap_pages.c (spans, scanning), heap_avail.c (pages) ---- */
 
 /* Offset of a page's descriptor; 0 if the page is in no region. */
 static inline uint64_t pms_desc_off(const struct pms_heap *heap, uint64_t page)
@@ -224,15 +234,22 @@ struct pms_span *pms_span_find(const struct pms_heap *heap, uint64_t page);
 struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cls);
 void pms_span_link(struct pms_heap *heap, struct pms_span *span); /* into partial[] */
 void pms_span_unlink(struct pms_heap *heap, struct pms_span *span);
+void pms_span_emptied(struct pms_heap *heap, struct pms_span *span); /* into empty */
+void pms_span_used(struct pms_heap *heap, struct pms_span *span);    /* out of it */
 /* A span of the class with an available block: partial[cls] is set on PMS_OK. */
 int pms_span_get(struct pms_heap *heap, uint32_t cls);
-/* Take n pages at a multiple of align; nothing is written.  PMS_E_FULL. */
+/* Take n pages; nothing is written.  align: n, which is that of a span, or 1.  PMS_E_FULL. */
 int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *page);
 void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_withdraw(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n);
+void pms_pages_drop(struct pms_heap *heap, uint64_t page, uint64_t n);
 void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n);
+/* The first n available pages in a row, as pms_pages_take wants them; UINT64_MAX: none. */
+uint64_t pms_pages_find(struct pms_heap *heap, uint64_t n, uint64_t align);
+void pms_pages_look_from(struct pms_heap *heap,
+                         uint64_t page);                    /* H6: none before is available */
 void pms_span_forget(struct pms_heap *heap, uint64_t page); /* free the DRAM state */
 void pms_pages_top(struct pms_heap *heap, uint64_t end);    /* advance root.top to end */
 int pms_heap_scan(struct pms_heap *heap, uint64_t pages);   /* look at so many more pages */

@@ -1,4 +1,4 @@
-/* heap_pages.c -- pages, spans, the lazy scan of descriptors, statistics.  heap.h is the manual.
+/* heap_pages.c -- taking pages, spans, the lazy scan of descriptors, statistics.  heap.h is the manual.
  *
  *   file pages:  | scanned: page_avail says what is free | not scanned yet | never used |
  *                heap_start                         scan_page       scan_end   dram_top   size
@@ -25,104 +25,6 @@ static uint64_t skip_table(const struct pms_heap *heap, uint64_t page)
             return first + tables;
     }
     return page;
-}
-
-/* ---- bits ---- */
-
-static void bits_set(uint64_t *bits, uint64_t from, uint64_t n)
-{
-    for (uint64_t i = from; i < from + n;) {
-        if ((i & 63) == 0 && from + n - i >= 64) {
-            bits[i / 64] = ~0ull;
-            i += 64;
-        } else {
-            bits[i / 64] |= 1ull << (i & 63);
-            i++;
-        }
-    }
-}
-
-static void bits_clear(uint64_t *bits, uint64_t from, uint64_t n)
-{
-    for (uint64_t i = from; i < from + n;) {
-        if ((i & 63) == 0 && from + n - i >= 64) {
-            bits[i / 64] = 0;
-            i += 64;
-        } else {
-            bits[i / 64] &= ~(1ull << (i & 63));
-            i++;
-        }
-    }
-}
-
-void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n)
-{
-    bits_set(heap->page_avail, page, n);
-    if (page < heap->page_hint)
-        heap->page_hint = page;
-}
-
-void pms_pages_withdraw(struct pms_heap *heap, uint64_t page, uint64_t n)
-{
-    bits_clear(heap->page_avail, page, n);
-}
-
-void pms_pages_block(struct pms_heap *heap, uint64_t page, uint64_t n)
-{
-    bits_set(heap->page_blocked, page, n);
-}
-
-void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n)
-{
-    bits_clear(heap->page_dropped, page, n);
-}
-
-void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n)
-{
-    bits_clear(heap->page_blocked, page, n);
-}
-
-/* 64 pages from a multiple of 64 on: those that may be taken. */
-static inline uint64_t takable(const struct pms_heap *heap, uint64_t word)
-{
-    return heap->page_avail[word] & ~(heap->borrowing ? heap->page_dropped[word] : 0);
-}
-
-/* First n available pages in a row, at a multiple of align; UINT64_MAX: none. */
-static uint64_t find_pages(struct pms_heap *heap, uint64_t n, uint64_t align)
-{
-    uint64_t end = heap->page_words * 64, at = heap->page_hint;
-    int first = !heap->borrowing;
-    while (at < end) {
-        uint64_t word = takable(heap, at / 64) >> (at & 63);
-        if (word == 0) {
-            at = (at | 63) + 1;
-            continue;
-        }
-        at += (uint64_t)__builtin_ctzll(word);
-        if (first) {
-            heap->page_hint = at;
-            first = 0;
-        }
-        uint64_t start = (at + align - 1) & ~(align - 1), have = 0;
-        while (have < n && start + have < end) {
-            uint64_t bit = start + have, rest = ~(takable(heap, bit / 64) >> (bit & 63));
-            uint64_t in_word = 64 - (bit & 63);
-            uint64_t ones = rest ? (uint64_t)__builtin_ctzll(rest) : 64;
-            if (ones >= in_word) {
-                have += in_word;
-            } else {
-                have += ones;
-                break;
-            }
-        }
-        if (have >= n)
-            return start;
-        at = start + have + 1;
-    }
-    if (first)
-        heap->page_hint = end;
-    return UINT64_MAX;
 }
 
 /* ---- spans in DRAM ---- */
@@ -158,6 +60,27 @@ void pms_span_link(struct pms_heap *heap, struct pms_span *span)
     if (span->next)
         span->next->prev = span;
     heap->partial[span->cls] = span;
+}
+
+void pms_span_emptied(struct pms_heap *heap, struct pms_span *span)
+{
+    span->prev_empty = NULL;
+    span->next_empty = heap->empty;
+    if (span->next_empty)
+        span->next_empty->prev_empty = span;
+    heap->empty = span;
+    heap->empty_spans++;
+}
+
+void pms_span_used(struct pms_heap *heap, struct pms_span *span)
+{
+    if (span->prev_empty)
+        span->prev_empty->next_empty = span->next_empty;
+    else
+        heap->empty = span->next_empty;
+    if (span->next_empty)
+        span->next_empty->prev_empty = span->prev_empty;
+    heap->empty_spans--;
 }
 
 void pms_span_unlink(struct pms_heap *heap, struct pms_span *span)
@@ -201,7 +124,7 @@ struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cl
     if (span->navail)
         pms_span_link(heap, span);
     if (span->navail == blocks)
-        heap->empty_spans++;
+        pms_span_emptied(heap, span);
     return span;
 }
 
@@ -214,7 +137,7 @@ void pms_span_forget(struct pms_heap *heap, uint64_t page)
     if (span->navail)
         pms_span_unlink(heap, span);
     if (span->navail == pms_classes[span->cls].blocks)
-        heap->empty_spans--;
+        pms_span_used(heap, span);
     free(span);
 }
 
@@ -306,16 +229,14 @@ static int expose(struct pms_heap *heap, uint64_t n, uint64_t align)
 /* Spans whose blocks are all available become free pages. */
 static int drop_empty_spans(struct pms_heap *heap)
 {
-    for (uint64_t i = 0; i < heap->span_room; i++) {
-        struct pms_span *span = heap->span[i];
-        if (!span || span->navail != pms_classes[span->cls].blocks)
-            continue;
+    while (heap->empty) {
+        struct pms_span *span = heap->empty;
         uint64_t page = span->page, pages = pms_classes[span->cls].pages;
         PMS_TRY(pms_action_add(heap, PMS_ACT_SPAN_DROP, span->cls, page, pages));
         pms_wr(heap->ws, pms_desc_off(heap, page), 0);
         pms_span_forget(heap, page);
         pms_pages_give(heap, page, pages);
-        bits_set(heap->page_dropped, page, pages);
+        pms_pages_drop(heap, page, pages);
     }
     return PMS_OK;
 }
@@ -348,9 +269,9 @@ int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *
 {
     int grown = 0, settled = 0, status;
     for (;;) {
-        uint64_t found = find_pages(heap, n, align);
+        uint64_t found = pms_pages_find(heap, n, align);
         if (found != UINT64_MAX) {
-            bits_clear(heap->page_avail, found, n);
+            pms_pages_withdraw(heap, found, n);
             *page = found;
             return PMS_OK;
         }
@@ -361,7 +282,7 @@ int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *
         }
         if (heap->scan_page < heap->scan_end) {
             PMS_TRY(pms_heap_scan(heap, SCAN_STEP));
-            if (find_pages(heap, n, align) != UINT64_MAX)
+            if (pms_pages_find(heap, n, align) != UINT64_MAX)
                 continue;
         }
         status = expose(heap, n, align);
