@@ -12,14 +12,15 @@
  *   H1  avail(block)  =>  its bitmap bit, as the unit reads it, is clear
  *   H2  a block freed by unit u becomes available only when u can no longer be undone: direct
  *       media, when a later frame was fenced; files, when u's frame is durable
- *   H3  undoing the allocation list from its end gives back the DRAM state of the mark
+ *   H3  undoing the allocation list from its end gives back the DRAM state of the mark, but for spans
+ *       made since: these stay if a part of a unit is undone
  *   H4  while an operation gathers, its newest word of a bitmap may wait in DRAM: it is written
  *       before pms_block, pms_free or the load of a span reads a bitmap.  A scan may see the old
  *       word, of a span that is loaded: nothing is made of that.  Statistics never come in between
  *   H5  a span is in the list `empty` exactly if all its blocks are available
  *   H6  no row of available pages as long as the shortest of class c begins before run_from[c], and
- *       none for a span before span_from, but for rows with a page at or behind given_from; run_from
- *       never falls from class to class
+ *       none for a span before span_from; run_from never falls from class to class
+ *   H7  no row that was taken has scan_page inside: the scan reads descriptors of first pages alone
  *
  * DRAM state is built lazily, region by region: opening a pool costs nothing here.
  */
@@ -103,7 +104,6 @@ struct pms_heap {
     uint64_t dram_top;  /* pages from here on are unused and not yet in page_avail */
     uint64_t run_from[PMS_RUN_CLASSES]; /* where to look for pages: heap_avail.c */
     uint64_t span_from[2];              /* for spans, and for large ones */
-    uint64_t given_from;    /* first page given since the last look; or UINT64_MAX */
     struct pms_span **span; /* by page / PMS_SPAN_PAGES: its DRAM state, if it has one */
     uint64_t span_room;
     uint32_t empty_spans;                  /* so many: */
@@ -186,7 +186,9 @@ int pms_heap_borrow(struct pms_heap *heap, uint64_t pages, uint64_t *off);
 void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages);
 
 /* DRAM bookkeeping of units. */
-void pms_heap_undo(struct pms_heap *heap, size_t mark); /* part: to action_count == mark */
+/* A part is undone, after its words: what came when action_count was mark.  Spans that it made stay, as
+ * if they had been there before it. */
+void pms_heap_undo(struct pms_heap *heap, size_t mark);
 void pms_heap_committed(struct pms_heap *heap, uint64_t seq);
 static inline void pms_heap_commit(struct pms_heap *heap, uint64_t seq)
 { /* frees go to quarantine */

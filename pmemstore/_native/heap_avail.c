@@ -5,8 +5,8 @@
  *
  * Classes are of rows: 1, 2, ... 15, 16 to 17, 18 to 19, ... pages, eight classes each time the length
  * doubles, and one of all that are longest.  A row is found again by whoever wants as many pages, and
- * not passed again by whoever wants more: a page that nobody wants does not make every search as long
- * as the file is.  Spans lie at multiples of their length, and have places of their own to start from.
+ * not passed again by whoever wants more: pages that nobody wants do not make every search as long as
+ * the file is.  Spans lie at multiples of their length, and have places of their own to start from.
  */
 #include "heap.h"
 
@@ -36,13 +36,6 @@ static void bits_clear(uint64_t *bits, uint64_t from, uint64_t n)
     }
 }
 
-void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n)
-{
-    bits_set(heap->page_avail, page, n);
-    if (page < heap->given_from)
-        heap->given_from = page;
-}
-
 void pms_pages_withdraw(struct pms_heap *heap, uint64_t page, uint64_t n)
 {
     bits_clear(heap->page_avail, page, n);
@@ -69,9 +62,9 @@ void pms_pages_undrop(struct pms_heap *heap, uint64_t page, uint64_t n)
 }
 
 /* 64 pages from a multiple of 64 on: those that may be taken. */
-static inline uint64_t takable(const struct pms_heap *heap, uint64_t word)
+static inline uint64_t takable(const struct pms_heap *heap, uint64_t word, int borrowing)
 {
-    return heap->page_avail[word] & ~(heap->borrowing ? heap->page_dropped[word] : 0);
+    return heap->page_avail[word] & ~(borrowing ? heap->page_dropped[word] : 0);
 }
 
 /* ---- where to look ---- */
@@ -91,33 +84,53 @@ static uint64_t run_least(uint32_t cls)
     return cls < 8 ? cls : (uint64_t)(8 + cls % 8) << (cls / 8 - 1);
 }
 
-/* Where a row of the class may begin that has this page, or a later one. */
-static uint64_t begins(uint32_t cls, uint64_t page)
+/* How many pages in a row are available before this one, or so many. */
+static uint64_t row_before(const struct pms_heap *heap, uint64_t page, uint64_t most)
 {
-    uint64_t before = run_least(cls) - 1;
-    return page > before ? page - before : 0;
+    uint64_t have = 0;
+    while (have < most && have < page) {
+        uint64_t bit = page - have - 1, in_word = (bit & 63) + 1;
+        uint64_t rest = ~(heap->page_avail[bit / 64] << (64 - in_word));
+        uint64_t ones = rest ? (uint64_t)__builtin_clzll(rest) : 64;
+        if (ones < in_word)
+            return have + ones;
+        have += in_word;
+    }
+    return have;
 }
 
-/* H6 after pages were given; before, it held.  run_from never falls from class to class, and begins()
- * never rises: so the classes that have to go back are the last ones.  All go back to one place, for
- * where no row begins that is as short as theirs, or shorter, none of theirs does. */
-static void look_back(struct pms_heap *heap)
+/* The same from `page` on; to whoever borrows, dropped pages are not there. */
+static uint64_t row_from(const struct pms_heap *heap, uint64_t page, uint64_t most,
+                         int borrowing)
 {
-    uint64_t page = heap->given_from;
-    uint32_t cls = PMS_RUN_CLASSES;
-    if (page == UINT64_MAX)
-        return;
-    heap->given_from = UINT64_MAX;
-    while (cls > 1 && heap->run_from[cls - 1] > begins(cls - 1, page))
-        cls--;
-    uint64_t from = begins(cls, page);
-    if (from < heap->run_from[cls - 1])
-        from = heap->run_from[cls - 1];
-    for (uint32_t i = cls; i < PMS_RUN_CLASSES; i++)
-        heap->run_from[i] = from;
-    for (int i = 0; i < 2; i++)
-        if (heap->span_from[i] > page)
-            heap->span_from[i] = page & ~(uint64_t)(PMS_BIGSPAN_PAGES - 1);
+    uint64_t have = 0;
+    while (have < most && page + have < heap->dram_top) {
+        uint64_t bit = page + have, in_word = 64 - (bit & 63);
+        uint64_t rest = ~(takable(heap, bit / 64, borrowing) >> (bit & 63));
+        uint64_t ones = rest ? (uint64_t)__builtin_ctzll(rest) : 64;
+        if (ones < in_word)
+            return have + ones;
+        have += in_word;
+    }
+    return have;
+}
+
+/* H6: who wants a row that is no longer than the one with these pages looks there again. */
+void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    const uint64_t most = run_least(PMS_RUN_CLASSES - 1);
+    bits_set(heap->page_avail, page, n);
+    uint64_t first = page - row_before(heap, page, most);
+    uint64_t end = page + n + row_from(heap, page + n, most, 0);
+    for (uint32_t c = run_class(end - first); c > 0 && heap->run_from[c] > first; c--)
+        heap->run_from[c] = first;
+    for (int i = 0; i < 2; i++) {
+        const uint64_t align = i ? PMS_BIGSPAN_PAGES : PMS_SPAN_PAGES;
+        uint64_t from = page < first + align ? first : page - align + 1;
+        from = (from + align - 1) & ~(align - 1);
+        if (from + align <= end && from < heap->span_from[i])
+            heap->span_from[i] = from;
+    }
 }
 
 static void run_passed(struct pms_heap *heap, uint32_t cls, uint64_t page)
@@ -132,21 +145,13 @@ static uint64_t find_run(struct pms_heap *heap, uint64_t n)
     uint64_t end = heap->dram_top, at = heap->run_from[cls], least = run_least(cls);
     int passing = !heap->borrowing; /* then rows that others may take look shorter */
     while (at < end) {
-        uint64_t word = takable(heap, at / 64) >> (at & 63);
+        uint64_t word = takable(heap, at / 64, heap->borrowing) >> (at & 63);
         if (word == 0) {
             at = (at | 63) + 1;
             continue;
         }
         at += (uint64_t)__builtin_ctzll(word);
-        uint64_t have = 0;
-        while (have < n && at + have < end) {
-            uint64_t bit = at + have, rest = ~(takable(heap, bit / 64) >> (bit & 63));
-            uint64_t in_word = 64 - (bit & 63);
-            uint64_t ones = rest ? (uint64_t)__builtin_ctzll(rest) : 64;
-            have += ones < in_word ? ones : in_word;
-            if (ones < in_word)
-                break;
-        }
+        uint64_t have = row_from(heap, at, n, heap->borrowing);
         if (passing && have >= least) {
             run_passed(heap, cls, at);
             passing = 0;
@@ -166,7 +171,7 @@ static uint64_t find_span(struct pms_heap *heap, uint64_t n)
     uint64_t *from = &heap->span_from[n == PMS_BIGSPAN_PAGES];
     uint64_t end = heap->dram_top, all = ~0ull >> (64 - n), at = *from;
     while (at < end) {
-        uint64_t word = takable(heap, at / 64) >> (at & 63);
+        uint64_t word = takable(heap, at / 64, 0) >> (at & 63);
         if ((word & all) == all)
             break;
         at = word == 0 ? (at | 63) + 1 : at + n;
@@ -177,7 +182,6 @@ static uint64_t find_span(struct pms_heap *heap, uint64_t n)
 
 void pms_pages_look_from(struct pms_heap *heap, uint64_t page)
 {
-    heap->given_from = UINT64_MAX;
     for (uint32_t i = 0; i < PMS_RUN_CLASSES; i++)
         heap->run_from[i] = page;
     for (int i = 0; i < 2; i++)
@@ -186,6 +190,5 @@ void pms_pages_look_from(struct pms_heap *heap, uint64_t page)
 
 uint64_t pms_pages_find(struct pms_heap *heap, uint64_t n, uint64_t align)
 {
-    look_back(heap);
     return align == 1 ? find_run(heap, n) : find_span(heap, n);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define SCAN_STEP 4096u /* descriptors looked at before unused space is preferred */
+#define DROP_STEP 64    /* empty spans that become pages at once */
 
 /* Pages of a region's own table. */
 static uint64_t table_pages(const struct pms_region_pm *region)
@@ -143,8 +144,9 @@ void pms_span_forget(struct pms_heap *heap, uint64_t page)
 
 /* ---- scanning ---- */
 
-/* Look at the descriptor of one head page.  *pages: how many pages it speaks for. */
-static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages)
+/* Look at the descriptor of one head page.  *pages: how many pages it speaks for.  Free ones are available,
+ * but for those that are blocked: the caller gives them, many at once. */
+static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages, int *available)
 {
     uint64_t head = pms_rd(heap->ws, pms_desc_off(heap, page));
     uint32_t cls = PMS_DESC_CLASS(head), kind = PMS_DESC_KIND(head);
@@ -154,8 +156,7 @@ static int scan_one(struct pms_heap *heap, uint64_t page, uint64_t *pages)
         if (head != 0)
             return PMS_FAIL(PMS_E_CORRUPT, "a free page has a descriptor", page * PMS_PAGE, 0,
                             head);
-        if (!(heap->page_blocked[page / 64] >> (page & 63) & 1))
-            pms_pages_give(heap, page, 1);
+        *available = !(heap->page_blocked[page / 64] >> (page & 63) & 1);
         return PMS_OK;
     }
     *pages = PMS_DESC_PAGES(head);
@@ -182,15 +183,25 @@ int pms_heap_scan(struct pms_heap *heap, uint64_t pages)
 {
     uint64_t end =
         heap->scan_end - heap->scan_page > pages ? heap->scan_page + pages : heap->scan_end;
-    while (heap->scan_page < end) {
+    uint64_t given = heap->scan_page, upto = given; /* available, and not given yet */
+    int status = PMS_OK;
+    while (status == PMS_OK && heap->scan_page < end) {
         uint64_t page = skip_table(heap, heap->scan_page), n = 0;
-        if (page == heap->scan_page) {
-            PMS_TRY(scan_one(heap, page, &n));
-            page += n;
-        }
+        int available = 0;
+        if (page == heap->scan_page)
+            status = scan_one(heap, page, &n, &available);
+        if (status != PMS_OK)
+            break;
+        page += n;
+        if (!available && given < upto)
+            pms_pages_give(heap, given, upto - given);
+        given = available ? given : page;
+        upto = page;
         heap->scan_page = page < heap->scan_end ? page : heap->scan_end;
     }
-    return PMS_OK;
+    if (given < upto)
+        pms_pages_give(heap, given, upto - given);
+    return status;
 }
 
 /* ---- taking pages ---- */
@@ -226,10 +237,11 @@ static int expose(struct pms_heap *heap, uint64_t n, uint64_t align)
     }
 }
 
-/* Spans whose blocks are all available become free pages. */
+/* Spans whose blocks are all available become free pages: a few, so that nobody who wants one pays for
+ * all that others have emptied. */
 static int drop_empty_spans(struct pms_heap *heap)
 {
-    while (heap->empty) {
+    for (int n = 0; heap->empty && n < DROP_STEP; n++) {
         struct pms_span *span = heap->empty;
         uint64_t page = span->page, pages = pms_classes[span->cls].pages;
         PMS_TRY(pms_action_add(heap, PMS_ACT_SPAN_DROP, span->cls, page, pages));
@@ -272,6 +284,8 @@ int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *
         uint64_t found = pms_pages_find(heap, n, align);
         if (found != UINT64_MAX) {
             pms_pages_withdraw(heap, found, n);
+            if (found < heap->scan_page && found + n > heap->scan_page) /* H7: it knows these */
+                heap->scan_page = found + n < heap->scan_end ? found + n : heap->scan_end;
             *page = found;
             return PMS_OK;
         }

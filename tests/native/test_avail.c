@@ -109,12 +109,15 @@ static void test_no_search_is_as_long_as_the_file(void)
     for (uint32_t i = 10; i < PMS_RUN_CLASSES; i++)
         CHECK_EQ(w.heap.run_from[i], at);
     CHECK_EQ(pms_pages_find(&w.heap, 8, 1), lone);
-    /* What becomes free behind sends no one back further than to where it may begin. */
+    /* What becomes free behind, or is too short, sends nobody back. */
     pms_pages_withdraw(&w.heap, at, 16);
     pms_pages_give(&w.heap, at + 64, 16);
     CHECK_EQ(pms_pages_find(&w.heap, 16, 16), at + 64);
     CHECK_EQ(pms_pages_find(&w.heap, 10, 1), at + 64);
-    CHECK(w.heap.run_from[10] >= at);
+    CHECK_EQ(w.heap.run_from[10], at + 64);
+    pms_pages_give(&w.heap, lone + 10000, 9);
+    CHECK_EQ(w.heap.run_from[10], at + 64);
+    CHECK_EQ(w.heap.span_from[0], at + 64);
     /* What becomes free before is found. */
     pms_pages_give(&w.heap, lone + 8, 8);
     CHECK_EQ(pms_pages_find(&w.heap, 10, 1), lone);

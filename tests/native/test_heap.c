@@ -1,0 +1,139 @@
+/* test_heap.c -- the allocator in pools that are larger than what one look at them sees. */
+#include "pool_fixture.h"
+
+#define ROW 36000u
+#define ROW_PAGES 9
+#define ROWS 3000
+#define SCAN_STEP 4096 /* pages that the scan looks at at once */
+
+static uint64_t take(struct fixture *f, uint64_t len)
+{
+    uint64_t off = 0;
+    CHECK_EQ(OP(f->pool, pms_alloc(&f->pool->heap, len, &off)), PMS_OK);
+    return off;
+}
+
+static void drop(struct fixture *f, uint64_t off)
+{
+    CHECK_EQ(OP(f->pool, pms_free(&f->pool->heap, off)), PMS_OK);
+}
+
+/* So many units end what is in quarantine. */
+static void pass_time(struct fixture *f)
+{
+    for (int i = 0; i < 8; i++)
+        drop(f, take(f, 100));
+}
+
+/* A pool of rows of pages, opened again, of which the scan has seen some. */
+static void make_half_seen(struct fixture *f, uint64_t *row)
+{
+    fixture_make(f, ".");
+    for (int i = 0; i < ROWS; i++)
+        row[i] = take(f, ROW);
+    take(f, 100);
+    fixture_reopen(f);
+    take(f, 100);
+    CHECK(f->pool->heap.scan_page < f->pool->heap.scan_end - 3 * SCAN_STEP);
+}
+
+/* Blocks of all sizes until the scan is at its end: none lies in [off, off + len). */
+static void nobody_gets(struct fixture *f, uint64_t off, uint64_t len)
+{
+    struct pms_heap *heap = &f->pool->heap;
+    for (uint32_t c = 0; c < pms_class_count || heap->scan_page < heap->scan_end; c++) {
+        uint64_t size = pms_classes[c % pms_class_count].size, got = take(f, size);
+        CHECK(got + size <= off || got >= off + len);
+    }
+    for (int i = 0; i < 200; i++) {
+        uint64_t got = take(f, ROW);
+        CHECK(got + ROW <= off || got >= off + len);
+    }
+}
+
+/* What is free on both sides of where the scan stands becomes one block: the scan reads no descriptor
+ * from inside it. */
+static void test_a_block_across_what_was_scanned(void)
+{
+    static const char *const tiers[] = {"volatile", "sync"};
+    static uint64_t row[ROWS];
+    for (int t = 0; t < 2; t++) {
+        struct fixture f;
+        CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", tiers[t], 1), 0);
+        make_half_seen(&f, row);
+        const uint64_t scan_page = f.pool->heap.scan_page;
+        for (int k = 0; k < ROWS; k++)
+            if (row[k] / PMS_PAGE + ROW_PAGES == scan_page || row[k] / PMS_PAGE == scan_page)
+                drop(&f, row[k]);
+        pass_time(&f);
+        CHECK_EQ(f.pool->heap.scan_page, scan_page);
+        uint64_t got = take(&f, 2 * ROW);
+        CHECK_EQ(got / PMS_PAGE + ROW_PAGES, scan_page);
+        nobody_gets(&f, got, 2 * ROW);
+        fixture_remove(&f);
+    }
+}
+
+/* A part of a transaction that is undone, again and again: it needs its blocks, and no span each time. */
+static void test_parts_that_are_undone_share_spans(void)
+{
+    struct fixture f;
+    char name[16];
+    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
+    fixture_make(&f, ".");
+    struct pms_val value = {.tag = PMS_TAG_BYTES, .data = (const uint8_t *)"four", .len = 4};
+    fixture_begin(f.pool);
+    const uint64_t size = f.pool->super.size;
+    for (int i = 0; i < 5000; i++) {
+        uint32_t depth = 0;
+        uint64_t ticket = 0;
+        CHECK_EQ(pms_tx_begin_wait(f.pool, &depth, -1), PMS_OK);
+        CHECK_EQ(depth, 2);
+        snprintf(name, sizeof name, "name %d", i);
+        struct pms_key key = fixture_key(name);
+        CHECK_EQ(OP(f.pool, pms_dict_set(f.pool, f.root, &key, &value)), PMS_OK);
+        if (i % 1000 == 999)
+            CHECK_EQ(pms_tx_commit(f.pool, 2, &ticket), PMS_OK);
+        else
+            CHECK_EQ(pms_tx_abort(f.pool, 2), PMS_OK);
+    }
+    CHECK(f.pool->super.size <= size + (1u << 20));
+    fixture_commit(f.pool);
+    fixture_sound(f.pool);
+    fixture_reopen(&f);
+    fixture_sound(f.pool);
+    fixture_remove(&f);
+}
+
+/* All is emptied, and who needs pages of another kind turns a few spans into pages, not all of them. */
+static void test_emptied_spans_become_pages_a_few_at_a_time(void)
+{
+    static uint64_t block[20000];
+    struct fixture f;
+    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
+    fixture_make(&f, ".");
+    for (int i = 0; i < 20000; i++)
+        block[i] = take(&f, 1500);
+    for (int i = 0; i < 20000; i++)
+        drop(&f, block[i]);
+    pass_time(&f);
+    uint32_t empty = f.pool->heap.empty_spans;
+    const uint64_t size = f.pool->super.size;
+    CHECK(empty > 400);
+    do
+        take(&f, 3000);
+    while (f.pool->heap.empty_spans >= empty);
+    CHECK(f.pool->heap.empty_spans >= empty - 64);
+    for (uint32_t i = 0; i < 20 * (empty - 8); i++)
+        take(&f, 3000); /* nearly all of it: 21 to a span */
+    CHECK_EQ(f.pool->super.size, size);
+    fixture_remove(&f);
+}
+
+int main(void)
+{
+    test_a_block_across_what_was_scanned();
+    test_parts_that_are_undone_share_spans();
+    test_emptied_spans_become_pages_a_few_at_a_time();
+    return 0;
+}
