@@ -78,7 +78,7 @@ static void test_a_block_across_what_was_scanned(void)
 static void test_parts_that_are_undone_share_spans(void)
 {
     struct fixture f;
-    char name[16];
+    char name[32];
     CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
     fixture_make(&f, ".");
     struct pms_val value = {.tag = PMS_TAG_BYTES, .data = (const uint8_t *)"four", .len = 4};
