@@ -472,31 +472,33 @@ static int stays(const struct pms_heap *heap, const struct pms_action *a)
     return a->kind == PMS_ACT_SPAN_NEW && pms_span_find(heap, a->off);
 }
 
-/* Its blocks are held one by one.  Its pages would be all of them, and whoever comes next makes another
- * span: a loop that tries something in a transaction and undoes it would need 64 KiB each time. */
-static void make_again(struct pms_heap *heap, const struct pms_action *a)
-{
-    uint32_t kind = a->len == PMS_SPAN_PAGES ? PMS_PAGE_SPAN : PMS_PAGE_BIGSPAN;
-    pms_pages_top(heap, a->off + a->len);
-    pms_wr(heap->ws, pms_desc_off(heap, a->off), PMS_DESC_HEAD(kind, a->cls, a->len));
-}
-
-void pms_heap_undo(struct pms_heap *heap, size_t mark)
+/* Newest first.  A span that stays has its blocks held one by one.  Its pages would be all of them, and
+ * whoever comes next makes another span: a loop that tries something in a transaction and undoes it
+ * would need 64 KiB each time. */
+static void undo_actions(struct pms_heap *heap, size_t mark, int keep)
 {
     size_t count = heap->action_count;
-    int keep = 1;
-    for (size_t i = mark; i < count;
-         i++) /* a new span may lie where a dropped one comes back */
-        keep = keep && heap->action[i].kind != PMS_ACT_SPAN_DROP;
     for (size_t i = count; i-- > mark;)
         if (!keep || !stays(heap, &heap->action[i]))
             undo_action(heap, &heap->action[i]);
     heap->action_count = mark;
-    for (size_t i = mark; keep && i < count; i++)
-        if (stays(heap, &heap->action[i])) {
-            make_again(heap, &heap->action[i]);
-            heap->action[heap->action_count++] = heap->action[i];
-        }
+    for (size_t i = mark; keep && i < count; i++) {
+        const struct pms_action a = heap->action[i];
+        if (!stays(heap, &a))
+            continue;
+        pms_span_describe(heap, a.off, a.cls);
+        heap->action[heap->action_count++] = a;
+    }
+}
+
+void pms_heap_undo(struct pms_heap *heap, size_t mark)
+{
+    int keep = 1;
+    for (size_t i = mark; i < heap->action_count; i++)
+        if (heap->action[i].kind ==
+            PMS_ACT_SPAN_DROP) /* a new span may lie where it comes back */
+            keep = 0;
+    undo_actions(heap, mark, keep);
 }
 
 static void quarantine(struct pms_heap *heap, uint64_t seq, uint64_t off, uint64_t pages)
@@ -567,8 +569,7 @@ void pms_heap_committed(struct pms_heap *heap, uint64_t seq)
 
 void pms_heap_abort(struct pms_heap *heap, uint64_t seq)
 {
-    while (heap->action_count)
-        undo_action(heap, &heap->action[--heap->action_count]);
+    undo_actions(heap, 0, 0);
     end_held(heap, seq);
 }
 

@@ -185,9 +185,8 @@ int pms_block(struct pms_heap *heap, uint64_t off, uint64_t *capacity);
 int pms_heap_borrow(struct pms_heap *heap, uint64_t pages, uint64_t *off);
 void pms_heap_return(struct pms_heap *heap, uint64_t off, uint64_t pages);
 
-/* DRAM bookkeeping of units. */
-/* A part is undone, after its words: what came when action_count was mark.  Spans that it made stay, as
- * if they had been there before it. */
+/* DRAM bookkeeping of units.  A part of one is undone, after its words, back to action_count == mark:
+ * spans that it made stay, as if they had been there before it. */
 void pms_heap_undo(struct pms_heap *heap, size_t mark);
 void pms_heap_committed(struct pms_heap *heap, uint64_t seq);
 static inline void pms_heap_commit(struct pms_heap *heap, uint64_t seq)
@@ -236,6 +235,8 @@ struct pms_span *pms_span_find(const struct pms_heap *heap, uint64_t page);
 struct pms_span *pms_span_load(struct pms_heap *heap, uint64_t page, uint32_t cls);
 void pms_span_link(struct pms_heap *heap, struct pms_span *span); /* into partial[] */
 void pms_span_unlink(struct pms_heap *heap, struct pms_span *span);
+/* Write the descriptor of a new span, and what is used of the heap. */
+void pms_span_describe(struct pms_heap *heap, uint64_t page, uint32_t cls);
 void pms_span_emptied(struct pms_heap *heap, struct pms_span *span); /* into empty */
 void pms_span_used(struct pms_heap *heap, struct pms_span *span);    /* out of it */
 /* A span of the class with an available block: partial[cls] is set on PMS_OK. */

@@ -185,7 +185,7 @@ int pms_heap_scan(struct pms_heap *heap, uint64_t pages)
         heap->scan_end - heap->scan_page > pages ? heap->scan_page + pages : heap->scan_end;
     uint64_t given = heap->scan_page, upto = given; /* available, and not given yet */
     int status = PMS_OK;
-    while (status == PMS_OK && heap->scan_page < end) {
+    while (heap->scan_page < end) {
         uint64_t page = skip_table(heap, heap->scan_page), n = 0;
         int available = 0;
         if (page == heap->scan_page)
@@ -326,6 +326,14 @@ int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *
     }
 }
 
+void pms_span_describe(struct pms_heap *heap, uint64_t page, uint32_t cls)
+{
+    uint64_t pages = pms_classes[cls].pages;
+    uint32_t kind = pages == PMS_SPAN_PAGES ? PMS_PAGE_SPAN : PMS_PAGE_BIGSPAN;
+    pms_pages_top(heap, page + pages);
+    pms_wr(heap->ws, pms_desc_off(heap, page), PMS_DESC_HEAD(kind, cls, pages));
+}
+
 int pms_span_get(struct pms_heap *heap, uint32_t cls)
 {
     if (heap->scan_page < heap->scan_end) {
@@ -339,8 +347,6 @@ int pms_span_get(struct pms_heap *heap, uint32_t cls)
         return heap->partial[cls] ? PMS_OK : status; /* settling may have freed a block */
     if (pms_span_find(heap, page)) /* a run that was freed was longer than it could be */
         return PMS_FAIL(PMS_E_CORRUPT, "free pages have a span", page * PMS_PAGE, 0, cls);
-    uint32_t kind = pages == PMS_SPAN_PAGES ? PMS_PAGE_SPAN : PMS_PAGE_BIGSPAN;
-    uint64_t desc = pms_desc_off(heap, page);
     /* The bitmap lies where a free page's descriptors are all zero, or where a dropped span
      * left a bitmap of zeroes: nothing to clear. */
     status = pms_action_add(heap, PMS_ACT_SPAN_NEW, cls, page, pages);
@@ -348,8 +354,7 @@ int pms_span_get(struct pms_heap *heap, uint32_t cls)
         pms_pages_give(heap, page, pages);
         return status;
     }
-    pms_pages_top(heap, page + pages);
-    pms_wr(heap->ws, desc, PMS_DESC_HEAD(kind, cls, pages));
+    pms_span_describe(heap, page, cls);
     struct pms_span *span = pms_span_load(heap, page, cls);
     if (!span)
         return PMS_FAIL_NOMEM("look at free blocks", sizeof *span);

@@ -1,4 +1,4 @@
-/* test_avail.c -- rows of available pages: the first one is found, and nothing is passed twice. */
+/* test_avail.c -- rows of available pages: the first one is found, and short ones are passed once. */
 #include "_native/heap.h"
 #include "check.h"
 
