@@ -341,9 +341,11 @@ int pms_image_put(struct pms_image_file *f, const uint8_t *bytes, uint64_t size)
     if (fstat(f->fd, &st) != 0 ||
         ((uint64_t)st.st_size != size && ftruncate(f->fd, (off_t)size) != 0))
         return PMS_FAIL_OS("resize a file for images", 0, size, errno);
+    /* New pages are written, also with zeroes: on tmpfs the kernel may drop those that were only read,
+     * and whoever watches the file takes that for a hole. */
     for (uint64_t at = 0; at < size; at += PMS_PAGE) {
         size_t len = size - at < PMS_PAGE ? (size_t)(size - at) : PMS_PAGE;
-        if (memcmp(f->map + at, bytes + at, len) != 0)
+        if (at + len > (uint64_t)st.st_size || memcmp(f->map + at, bytes + at, len) != 0)
             memcpy(f->map + at, bytes + at, len);
     }
     return PMS_OK;
