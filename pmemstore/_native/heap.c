@@ -72,6 +72,8 @@ int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_s
     return pms_heap_grown(heap);
 }
 
+#define PAGE_MAPS 3u
+
 int pms_heap_grown(struct pms_heap *heap)
 {
     uint64_t words = heap->super->size / PMS_PAGE / 64 + 1;
@@ -79,9 +81,11 @@ int pms_heap_grown(struct pms_heap *heap)
         return PMS_OK;
     if (words < 2 * heap->page_words) /* so that not each growth copies the maps */
         words = 2 * heap->page_words;
-    PMS_TRY(pms_bits_grow(&heap->page_avail, heap->page_words, words));
-    PMS_TRY(pms_bits_grow(&heap->page_blocked, heap->page_words, words));
-    PMS_TRY(pms_bits_grow(&heap->page_dropped, heap->page_words, words));
+    uint64_t *bits[PAGE_MAPS] = {heap->page_avail, heap->page_blocked, heap->page_dropped};
+    PMS_TRY(pms_bits_grow(bits, PAGE_MAPS, heap->page_words, words));
+    heap->page_avail = bits[0];
+    heap->page_blocked = bits[1];
+    heap->page_dropped = bits[2];
     heap->page_words = words;
     return PMS_OK;
 }
@@ -91,9 +95,7 @@ void pms_heap_free(struct pms_heap *heap)
     for (uint64_t i = 0; i < heap->span_room; i++)
         free(heap->span[i]);
     free(heap->span);
-    pms_bits_free(heap->page_avail);
-    pms_bits_free(heap->page_blocked);
-    pms_bits_free(heap->page_dropped);
+    pms_bits_free(heap->page_avail, PAGE_MAPS, heap->page_words);
     free(heap->action);
     free(heap->quar);
     free(heap->held);

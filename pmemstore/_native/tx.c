@@ -48,7 +48,7 @@ int pms_tx_grown(struct pms_tx *tx)
         return PMS_OK;
     if (words < 2 * tx->page_words) /* so that not each growth copies the map */
         words = 2 * tx->page_words;
-    PMS_TRY(pms_bits_grow(&tx->page_seen, tx->page_words, words));
+    PMS_TRY(pms_bits_grow(&tx->page_seen, 1, tx->page_words, words));
     tx->page_words = words;
     return PMS_OK;
 }
@@ -60,7 +60,7 @@ void pms_tx_free(struct pms_tx *tx)
     free(tx->borrowed);
     free(tx->group.buffer);
     free(tx->writing.buffer);
-    pms_bits_free(tx->page_seen);
+    pms_bits_free(tx->page_seen, 1, tx->page_words);
     *tx = (struct pms_tx){0};
 }
 

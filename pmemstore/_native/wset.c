@@ -10,40 +10,34 @@
 /* Maps of so many words and more are pages of zeroes from the kernel. */
 #define BITS_MAPPED 2048u
 
-/* In front of a map stands how many words it has. */
 static uint64_t *bits_make(uint64_t words)
 {
-    uint64_t *at;
-    if (words < BITS_MAPPED) {
-        at = calloc(words + 1, 8);
-    } else {
-        at = mmap(NULL, (words + 1) * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                  -1, 0);
-        at = at == MAP_FAILED ? NULL : at;
-    }
-    if (!at)
-        return NULL;
-    *at = words;
-    return at + 1;
+    if (words < BITS_MAPPED)
+        return calloc(words, 8);
+    uint64_t *at =
+        mmap(NULL, words * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
 }
 
-void pms_bits_free(uint64_t *bits)
+void pms_bits_free(uint64_t *first, unsigned maps, uint64_t words)
 {
-    if (bits && bits[-1] >= BITS_MAPPED)
-        munmap(bits - 1, (bits[-1] + 1) * 8);
-    else if (bits)
-        free(bits - 1);
+    if (maps * words < BITS_MAPPED)
+        free(first);
+    else
+        munmap(first, maps * words * 8);
 }
 
-int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want)
+int pms_bits_grow(uint64_t *bits[], unsigned maps, uint64_t have, uint64_t want)
 {
-    uint64_t *grown = bits_make(want);
+    uint64_t *first = bits[0], *grown = bits_make(maps * want);
     if (!grown)
-        return PMS_FAIL_NOMEM("map of pages", want * 8);
-    if (have)
-        memcpy(grown, *bits, have * 8);
-    pms_bits_free(*bits);
-    *bits = grown;
+        return PMS_FAIL_NOMEM("maps of pages", maps * want * 8);
+    for (unsigned i = 0; i < maps; i++, grown += want) {
+        if (have)
+            memcpy(grown, bits[i], have * 8);
+        bits[i] = grown;
+    }
+    pms_bits_free(first, maps, have);
     return PMS_OK;
 }
 

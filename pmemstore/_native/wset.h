@@ -87,10 +87,12 @@ struct pms_wset {
     size_t scratch_room;
 };
 
-/* A bit map in DRAM from `have` to `want` words, want >= have; the new ones are 0.  A map of a large
- * pool costs nothing before it is used. */
-int pms_bits_grow(uint64_t **bits, uint64_t have, uint64_t want);
-void pms_bits_free(uint64_t *bits);
+/* Bit maps in DRAM, so many, all made by one call and at one place: each from `have` to `want` words,
+ * want >= have; the new ones are 0.  Those of a large pool cost nothing before they are used.  After a
+ * failure they are as they were. */
+int pms_bits_grow(uint64_t *bits[], unsigned maps, uint64_t have, uint64_t want);
+/* first: of the maps. */
+void pms_bits_free(uint64_t *first, unsigned maps, uint64_t words);
 
 /* The line with this offset, or NULL. */
 struct pms_line_ov *pms_linemap_find(const struct pms_linemap *map, uint64_t line_off);
