@@ -158,14 +158,19 @@ static inline void pms_store_u64_at(struct pms_medium *m, uint64_t off, uint64_t
  * no flush, but a fence. */
 void pms_store_nt_at(struct pms_medium *m, uint64_t off, const void *src, size_t len,
                      const struct pms_site *site);
-/* Only a hint: so many bytes will be stored there by pms_store_nt.  Where that is through the caches,
- * their lines are fetched meanwhile, for a write-back waits until a store has its line. */
-static inline void pms_store_nt_ahead(const struct pms_medium *m, uint64_t off, size_t len)
+/* Only a hint: so many bytes will be stored there, and their lines are fetched meanwhile: a write-back
+ * waits until a store has its line.  It may reach beyond the file. */
+static inline void pms_store_ahead(const struct pms_medium *m, uint64_t off, size_t len)
 {
-    if (!m->direct || len >= m->nt_lines_min)
-        return;
     for (size_t at = 0; at < len; at += 64)
         __builtin_prefetch(m->base + off + at, 1);
+}
+
+/* The same for pms_store_nt: nothing, where that goes past the caches. */
+static inline void pms_store_nt_ahead(const struct pms_medium *m, uint64_t off, size_t len)
+{
+    if (m->direct && len < m->nt_lines_min)
+        pms_store_ahead(m, off, len);
 }
 
 /* On a medium that is not direct both do nothing and count nothing; on eADR a flush does
