@@ -84,7 +84,9 @@ int pms_medium_init(struct pms_medium *m, int fd, enum pms_flush_kind kind)
     m->flush_kind = kind;
     pms_cpu_bind(m, kind);
     if (nt_lines_min == 1 && !m->nt_copy_fn)
-        return PMS_FAIL(PMS_E_INVAL, "this CPU has no non-temporal stores", 0, 0, 0);
+        return PMS_FAIL(PMS_E_INVAL,
+                        "PMEMSTORE_FLUSH is nt, but this CPU has no non-temporal stores", 0, 0,
+                        0);
     if (nt_lines_min)
         m->nt_lines_min = nt_lines_min;
     return PMS_OK;
