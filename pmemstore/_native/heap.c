@@ -98,7 +98,8 @@ void pms_heap_free(struct pms_heap *heap)
     pms_bits_free(heap->page_avail, PAGE_MAPS, heap->page_words);
     free(heap->action);
     free(heap->quar);
-    free(heap->held);
+    free(heap->held.entry);
+    free(heap->held_rows.entry);
     *heap = (struct pms_heap){0};
 }
 
@@ -387,55 +388,62 @@ static uint64_t span_page_of(uint64_t off, uint32_t cls)
     return off / PMS_PAGE & ~(uint64_t)(pms_classes[cls].pages - 1);
 }
 
-/* off, pages: as in struct pms_quarantined. */
-static void hold(struct pms_heap *heap, uint64_t off, uint64_t pages)
+/* Never handed out again until the pool is reopened, if there is no memory for it. */
+static void hold(struct pms_held *held, uint64_t off, uint64_t len)
 {
-    if (heap->held_count == heap->held_room) {
-        size_t room = heap->held_room ? heap->held_room * 2 : 64;
-        struct pms_quarantined *held = realloc(heap->held, room * sizeof *held);
-        if (!held)
-            return; /* never handed out again until the pool is reopened */
-        heap->held = held;
-        heap->held_room = room;
+    if (held->count == held->room) {
+        size_t room = held->room ? held->room * 2 : 64;
+        struct pms_quarantined *entry = realloc(held->entry, room * sizeof *entry);
+        if (!entry)
+            return;
+        held->entry = entry;
+        held->room = room;
     }
-    heap->held[heap->held_count++] = (struct pms_quarantined){0, off, pages};
-    if (pages)
-        pms_pages_block(heap, off / PMS_PAGE, pages);
+    held->entry[held->count++] = (struct pms_quarantined){0, off, len};
 }
 
-/* Take pages [page, page + n) out of what is held; the rest of an entry stays.  Were there any? */
+static void hold_row(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    pms_pages_block(heap, page, n);
+    hold(&heap->held_rows, page * PMS_PAGE, n);
+}
+
+/* Take pages [page, page + n) out of what is held; the rest of a row stays.  Were there any?  What was
+ * undone last lay there, so it is looked for from the end. */
 static int unhold_pages(struct pms_heap *heap, uint64_t page, uint64_t n)
 {
-    int found = 0;
-    for (size_t i = 0; i < heap->held_count; i++) {
-        uint64_t first = heap->held[i].off / PMS_PAGE, end = first + heap->held[i].len;
-        if (heap->held[i].len == 0 || end <= page || first >= page + n)
+    struct pms_held *rows = &heap->held_rows;
+    uint64_t left = pms_pages_blocked(heap, page, n);
+    int found = left != 0;
+    for (size_t i = rows->count; left && i-- > 0;) {
+        uint64_t first = rows->entry[i].off / PMS_PAGE, end = first + rows->entry[i].len;
+        if (end <= page || first >= page + n)
             continue;
-        found = 1;
-        heap->held[i--] = heap->held[--heap->held_count];
+        rows->entry[i] = rows->entry[--rows->count];
         pms_pages_unblock(heap, first, end - first);
         if (first < page)
-            hold(heap, first * PMS_PAGE, page - first);
+            hold_row(heap, first, page - first);
         if (end > page + n)
-            hold(heap, (page + n) * PMS_PAGE, end - page - n);
+            hold_row(heap, page + n, end - page - n);
+        left = pms_pages_blocked(heap, page, n);
     }
+    pms_pages_unblock(heap, page, n); /* rows that there was no memory for */
     return found;
 }
 
-/* The span is back.  If something made of its pages was undone just now, these are held: now its
- * blocks are. */
+/* The span is back.  If something made of its pages was undone just now, these are held: now it is. */
 static void undo_span_drop(struct pms_heap *heap, const struct pms_action *a)
 {
     int held = unhold_pages(heap, a->off, a->len);
     pms_pages_withdraw(heap, a->off, a->len);
     pms_pages_undrop(heap, a->off, a->len);
-    struct pms_span *span = pms_span_load(heap, a->off, a->cls);
-    if (!span)
-        return; /* it is loaded when its pages are scanned, or a block of it is freed */
-    for (uint32_t b = 0; held && b < pms_classes[a->cls].blocks; b++) {
+    pms_scan_behind(heap, a->off, a->len);
+    struct pms_span *span =
+        pms_span_load(heap, a->off, a->cls); /* no memory: once more, later */
+    for (uint32_t b = 0; held && span && b < pms_classes[a->cls].blocks; b++)
         span_withdraw(heap, span, b);
-        hold(heap, a->off * PMS_PAGE + (uint64_t)b * pms_classes[a->cls].size, 0);
-    }
+    if (held || !span)
+        hold(&heap->held, a->off * PMS_PAGE, PMS_WHOLE_SPAN);
 }
 
 static void undo_action(struct pms_heap *heap, const struct pms_action *a)
@@ -446,7 +454,7 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
         span = pms_span_find(heap, span_page_of(a->off, a->cls));
         if (span)
             bit_clear(span->young, (uint32_t)a->len);
-        hold(heap, a->off, 0);
+        hold(&heap->held, a->off, PMS_ONE_BLOCK);
         pms_fresh_remove(heap->ws, a->off, pms_classes[a->cls].size);
         break;
     case PMS_ACT_FREE:
@@ -455,17 +463,18 @@ static void undo_action(struct pms_heap *heap, const struct pms_action *a)
             pms_fresh_add(heap->ws, a->off, pms_classes[a->cls].size);
         break;
     case PMS_ACT_RUN_ALLOC:
-        hold(heap, a->off * PMS_PAGE, a->len);
+        hold_row(heap, a->off, a->len);
         pms_fresh_remove(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
         break;
     case PMS_ACT_RUN_FREE:
         pms_pages_unblock(heap, a->off, a->len);
+        pms_scan_behind(heap, a->off, a->len);
         if (a->cls)
             pms_fresh_add(heap->ws, a->off * PMS_PAGE, a->len * PMS_PAGE);
         break;
     case PMS_ACT_SPAN_NEW:
         pms_span_forget(heap, a->off);
-        hold(heap, a->off * PMS_PAGE, a->len);
+        hold_row(heap, a->off, a->len);
         break;
     default: /* PMS_ACT_SPAN_DROP */
         undo_span_drop(heap, a);
@@ -508,7 +517,7 @@ void pms_heap_undo(struct pms_heap *heap, size_t mark)
     undo_actions(heap, mark, keep);
 }
 
-static void quarantine(struct pms_heap *heap, uint64_t seq, uint64_t off, uint64_t pages)
+static void quarantine(struct pms_heap *heap, uint64_t seq, uint64_t off, uint64_t len)
 {
     if (heap->quar_first + heap->quar_count == heap->quar_room) {
         if (heap->quar_first > heap->quar_room / 2) {
@@ -524,33 +533,41 @@ static void quarantine(struct pms_heap *heap, uint64_t seq, uint64_t off, uint64
             heap->quar_room = room;
         }
     }
-    heap->quar[heap->quar_first + heap->quar_count++] =
-        (struct pms_quarantined){seq, off, pages};
+    heap->quar[heap->quar_first + heap->quar_count++] = (struct pms_quarantined){seq, off, len};
 }
 
-static void make_available(struct pms_heap *heap, uint64_t off, uint64_t pages)
+/* len: as in struct pms_quarantined. */
+static void make_available(struct pms_heap *heap, uint64_t off, uint64_t len)
 {
     struct place at;
-    if (pages) {
-        pms_pages_unblock(heap, off / PMS_PAGE, pages);
-        pms_pages_give(heap, off / PMS_PAGE, pages);
+    if (len != PMS_ONE_BLOCK && len != PMS_WHOLE_SPAN) {
+        pms_pages_unblock(heap, off / PMS_PAGE, len);
+        pms_pages_give(heap, off / PMS_PAGE, len);
     } else if (locate(heap, off, &at) == PMS_OK && at.kind != PMS_PAGE_RUN) {
         /* else: its span was undone too, and comes as pages */
-        struct pms_span *span = at.span ? at.span : pms_span_load(heap, at.page, at.cls);
-        if (span)
+        if (len == PMS_WHOLE_SPAN) /* nobody had a block of it: loaded anew it has them all */
+            pms_span_forget(heap, at.page);
+        struct pms_span *span = pms_span_load(heap, at.page, at.cls);
+        if (span && len == PMS_ONE_BLOCK)
             span_offer(heap, span, at.block);
     }
 }
 
-static void end_held(struct pms_heap *heap, uint64_t seq)
+static void end_held(struct pms_heap *heap, struct pms_held *held, uint64_t seq)
 {
-    for (size_t i = 0; i < heap->held_count; i++) {
+    for (size_t i = 0; i < held->count; i++) {
         if (seq)
-            quarantine(heap, seq, heap->held[i].off, heap->held[i].len);
+            quarantine(heap, seq, held->entry[i].off, held->entry[i].len);
         else
-            make_available(heap, heap->held[i].off, heap->held[i].len);
+            make_available(heap, held->entry[i].off, held->entry[i].len);
     }
-    heap->held_count = 0;
+    held->count = 0;
+}
+
+static void end_all_held(struct pms_heap *heap, uint64_t seq)
+{
+    end_held(heap, &heap->held, seq);
+    end_held(heap, &heap->held_rows, seq);
 }
 
 void pms_heap_committed(struct pms_heap *heap, uint64_t seq)
@@ -563,7 +580,7 @@ void pms_heap_committed(struct pms_heap *heap, uint64_t seq)
             if (span) /* a span may have been made and dropped by the same unit */
                 bit_clear(span->young, (uint32_t)a->len);
         } else if (a->kind == PMS_ACT_FREE) {
-            quarantine(heap, seq, a->off, 0);
+            quarantine(heap, seq, a->off, PMS_ONE_BLOCK);
         } else if (a->kind == PMS_ACT_RUN_FREE) {
             quarantine(heap, seq, a->off * PMS_PAGE, a->len);
         } else if (a->kind == PMS_ACT_SPAN_DROP) {
@@ -571,13 +588,13 @@ void pms_heap_committed(struct pms_heap *heap, uint64_t seq)
         }
     }
     heap->action_count = 0;
-    end_held(heap, seq);
+    end_all_held(heap, seq);
 }
 
 void pms_heap_abort(struct pms_heap *heap, uint64_t seq)
 {
     undo_actions(heap, 0, 0);
-    end_held(heap, seq);
+    end_all_held(heap, seq);
 }
 
 void pms_heap_released(struct pms_heap *heap, uint64_t seq)

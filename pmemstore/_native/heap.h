@@ -20,7 +20,9 @@
  *   H5  a span is in the list `empty` exactly if all its blocks are available
  *   H6  no row of available pages as long as the shortest of class c begins before run_from[c], and
  *       none for a span before span_from; run_from never falls from class to class
- *   H7  no row that was taken has scan_page inside: the scan reads descriptors of first pages alone
+ *   H7  no row that was taken, or that a roll-back has brought back, has scan_page inside: the scan
+ *       reads descriptors of first pages alone
+ *   H8  of a row that was undone all pages are blocked, and it is in `held_rows` once
  *
  * DRAM state is built lazily, region by region: opening a pool costs nothing here.
  */
@@ -41,6 +43,19 @@ extern const struct pms_class pms_classes[];
 extern const uint32_t pms_class_count;
 
 #define PMS_RUN_CLASSES 81u /* of rows of pages, by length: up to 4096, and longer ones */
+
+struct pms_quarantined {
+    uint64_t seq; /* direct media: frame that freed it; files: ticket of the unit */
+    uint64_t off;
+    uint64_t len; /* so many pages; or one of: */
+};
+#define PMS_ONE_BLOCK 0u
+#define PMS_WHOLE_SPAN UINT64_MAX
+
+struct pms_held { /* in no order */
+    struct pms_quarantined *entry;
+    size_t count, room;
+};
 
 #define PMS_SPAN_WORDS 30u /* (16 descriptors - the head) of 16 bytes are 1920 bits */
 
@@ -71,12 +86,6 @@ struct pms_action { /* what this unit did to the DRAM state, in order */
     uint32_t cls;
     uint64_t off;
     uint64_t len;
-};
-
-struct pms_quarantined {
-    uint64_t seq; /* direct media: frame that freed it; files: ticket of the unit */
-    uint64_t off;
-    uint64_t len; /* 0: a block of a span; else whole pages */
 };
 
 struct pms_heap {
@@ -116,8 +125,8 @@ struct pms_heap {
     size_t quar_first, quar_count, quar_room;
     /* What undoing gave back in the open unit.  Frames of the unit may have words for it, so it
      * is not available before the unit's end, and then goes through the quarantine. */
-    struct pms_quarantined *held;
-    size_t held_count, held_room;
+    struct pms_held held;      /* blocks and spans */
+    struct pms_held held_rows; /* pages */
     int gathering;        /* an operation that allocates many blocks: see pms_heap_gather */
     uint64_t gathered_at; /* the word of a bitmap that was not written yet, or 0 */
     uint64_t gathered;    /* what is in it */
@@ -191,7 +200,7 @@ void pms_heap_undo(struct pms_heap *heap, size_t mark);
 void pms_heap_committed(struct pms_heap *heap, uint64_t seq);
 static inline void pms_heap_commit(struct pms_heap *heap, uint64_t seq)
 { /* frees go to quarantine */
-    if (heap->action_count || heap->held_count)
+    if (heap->action_count || heap->held.count || heap->held_rows.count)
         pms_heap_committed(heap, seq);
 }
 /* Undo all.  seq: what quarantine waits for, or 0: this unit has left nothing in the log. */
@@ -256,7 +265,15 @@ void pms_pages_look_from(struct pms_heap *heap,
 void pms_span_forget(struct pms_heap *heap, uint64_t page); /* free the DRAM state */
 void pms_pages_top(struct pms_heap *heap, uint64_t end);    /* advance root.top to end */
 int pms_heap_scan(struct pms_heap *heap, uint64_t pages);   /* look at so many more pages */
-int pms_action_reserve(struct pms_heap *heap);              /* room for one more */
+/* H7: these pages are one row from now on, and the scan does not go on inside it. */
+void pms_scan_behind(struct pms_heap *heap, uint64_t page, uint64_t n);
+/* How many pages in a row are available before this one, or so many; to whoever borrows, dropped ones
+ * are not there. */
+uint64_t pms_pages_before(const struct pms_heap *heap, uint64_t page, uint64_t most,
+                          int borrowing);
+/* How many of n pages are blocked. */
+uint64_t pms_pages_blocked(const struct pms_heap *heap, uint64_t page, uint64_t n);
+int pms_action_reserve(struct pms_heap *heap); /* room for one more */
 static inline int pms_action_add(struct pms_heap *heap, uint32_t kind, uint32_t cls,
                                  uint64_t off, uint64_t len)
 {

@@ -51,6 +51,14 @@ void pms_pages_unblock(struct pms_heap *heap, uint64_t page, uint64_t n)
     bits_clear(heap->page_blocked, page, n);
 }
 
+uint64_t pms_pages_blocked(const struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    uint64_t blocked = 0;
+    for (uint64_t i = page; i < page + n; i++)
+        blocked += heap->page_blocked[i / 64] >> (i & 63) & 1;
+    return blocked;
+}
+
 void pms_pages_drop(struct pms_heap *heap, uint64_t page, uint64_t n)
 {
     bits_set(heap->page_dropped, page, n);
@@ -84,13 +92,13 @@ static uint64_t run_least(uint32_t cls)
     return cls < 8 ? cls : (uint64_t)(8 + cls % 8) << (cls / 8 - 1);
 }
 
-/* How many pages in a row are available before this one, or so many. */
-static uint64_t row_before(const struct pms_heap *heap, uint64_t page, uint64_t most)
+uint64_t pms_pages_before(const struct pms_heap *heap, uint64_t page, uint64_t most,
+                          int borrowing)
 {
     uint64_t have = 0;
     while (have < most && have < page) {
         uint64_t bit = page - have - 1, in_word = (bit & 63) + 1;
-        uint64_t rest = ~(heap->page_avail[bit / 64] << (64 - in_word));
+        uint64_t rest = ~(takable(heap, bit / 64, borrowing) << (64 - in_word));
         uint64_t ones = rest ? (uint64_t)__builtin_clzll(rest) : 64;
         if (ones < in_word)
             return have + ones;
@@ -99,7 +107,7 @@ static uint64_t row_before(const struct pms_heap *heap, uint64_t page, uint64_t 
     return have;
 }
 
-/* The same from `page` on; to whoever borrows, dropped pages are not there. */
+/* The same from `page` on. */
 static uint64_t row_from(const struct pms_heap *heap, uint64_t page, uint64_t most,
                          int borrowing)
 {
@@ -120,7 +128,7 @@ void pms_pages_give(struct pms_heap *heap, uint64_t page, uint64_t n)
 {
     const uint64_t most = run_least(PMS_RUN_CLASSES - 1);
     bits_set(heap->page_avail, page, n);
-    uint64_t first = page - row_before(heap, page, most);
+    uint64_t first = page - pms_pages_before(heap, page, most, 0);
     uint64_t end = page + n + row_from(heap, page + n, most, 0);
     for (uint32_t c = run_class(end - first); c > 0 && heap->run_from[c] > first; c--)
         heap->run_from[c] = first;

@@ -204,6 +204,12 @@ int pms_heap_scan(struct pms_heap *heap, uint64_t pages)
     return status;
 }
 
+void pms_scan_behind(struct pms_heap *heap, uint64_t page, uint64_t n)
+{
+    if (page < heap->scan_page && page + n > heap->scan_page)
+        heap->scan_page = page + n < heap->scan_end ? page + n : heap->scan_end;
+}
+
 /* ---- taking pages ---- */
 
 void pms_pages_top(struct pms_heap *heap, uint64_t end)
@@ -213,13 +219,15 @@ void pms_pages_top(struct pms_heap *heap, uint64_t end)
         pms_wr(heap->ws, at, end);
 }
 
-/* Unused pages behind dram_top become available, enough for n at a multiple of align. */
+/* Unused pages behind dram_top become available, enough for n at a multiple of align, together with what
+ * is available in front of it. */
 static int expose(struct pms_heap *heap, uint64_t n, uint64_t align)
 {
-    uint64_t page = heap->dram_top, size = heap->super->size / PMS_PAGE;
-    for (;;) {
-        page = skip_table(heap, page);
-        uint64_t start = (page + align - 1) & ~(align - 1), end = start + n;
+    uint64_t page = skip_table(heap, heap->dram_top), size = heap->super->size / PMS_PAGE;
+    uint64_t before =
+        page == heap->dram_top ? pms_pages_before(heap, page, n - 1, heap->borrowing) : 0;
+    for (;; page = skip_table(heap, page), before = 0) {
+        uint64_t start = (page - before + align - 1) & ~(align - 1), end = start + n;
         if (end > size)
             return PMS_MISSING;
         uint64_t next_table = size;
@@ -284,8 +292,7 @@ int pms_pages_take(struct pms_heap *heap, uint64_t n, uint64_t align, uint64_t *
         uint64_t found = pms_pages_find(heap, n, align);
         if (found != UINT64_MAX) {
             pms_pages_withdraw(heap, found, n);
-            if (found < heap->scan_page && found + n > heap->scan_page) /* H7: it knows these */
-                heap->scan_page = found + n < heap->scan_end ? found + n : heap->scan_end;
+            pms_scan_behind(heap, found, n);
             *page = found;
             return PMS_OK;
         }

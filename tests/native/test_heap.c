@@ -74,6 +74,171 @@ static void test_a_block_across_what_was_scanned(void)
     }
 }
 
+static void begin_part(struct fixture *f, int part)
+{
+    uint32_t depth = 0;
+    fixture_begin(f->pool);
+    if (part)
+        CHECK_EQ(pms_tx_begin_wait(f->pool, &depth, -1), PMS_OK);
+}
+
+static void undo_part(struct fixture *f, int part)
+{
+    CHECK_EQ(pms_tx_abort(f->pool, part ? 2 : 1), PMS_OK);
+    if (part)
+        fixture_commit(f->pool);
+}
+
+/* Freed and scanned in part, then a roll-back brings it back: the scan does not go on inside it. */
+static void test_a_block_that_comes_back_across_what_was_scanned(void)
+{
+    static const char *const tiers[] = {"volatile", "sync"};
+    static uint64_t row[ROWS];
+    for (int t = 0; t < 4; t++) {
+        const int part = t / 2;
+        struct fixture f;
+        int first = -1, last = 0, inside = 0;
+        CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", tiers[t % 2], 1), 0);
+        make_half_seen(&f, row);
+        const uint64_t scan_page = f.pool->heap.scan_page;
+        for (int k = 10; k < 15; k++) /* for a span, so that no more than a step is scanned */
+            drop(&f, row[k]);
+        pass_time(&f);
+        CHECK_EQ(f.pool->heap.scan_page, scan_page);
+        begin_part(&f, part);
+        for (int k = 0; k < ROWS; k++) {
+            if (row[k] / PMS_PAGE < scan_page || row[k] / PMS_PAGE > scan_page + SCAN_STEP)
+                continue;
+            first = first < 0 ? k : first;
+            last = k;
+            drop(&f, row[k]);
+        }
+        take(&f, 3000); /* of a class that has no span: one step */
+        CHECK_EQ(f.pool->heap.scan_page, scan_page + SCAN_STEP);
+        for (int k = 0; k < ROWS; k++)
+            inside += f.pool->heap.scan_page - row[k] / PMS_PAGE - 1 < ROW_PAGES - 1;
+        CHECK(inside);
+        undo_part(&f, part);
+        nobody_gets(&f, row[first], row[last] + ROW - row[first]);
+        fixture_remove(&f);
+    }
+}
+
+#define BLOCKS 20000
+#define BLOCK 1500u
+
+struct got {
+    uint64_t off, len;
+};
+
+static int by_off(const void *a, const void *b)
+{
+    const struct got *x = a, *y = b;
+    return x->off < y->off ? -1 : x->off > y->off;
+}
+
+/* The same of a span that the unit has made pages of. */
+static void test_a_span_that_comes_back_across_what_was_scanned(void)
+{
+    static uint64_t block[BLOCKS];
+    static struct got got[BLOCKS + ROWS];
+    for (int part = 0; part < 2; part++) {
+        struct fixture f;
+        struct pms_heap *heap;
+        CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
+        fixture_make(&f, ".");
+        take(&f, 100);
+        for (int i = 0; i < 1000; i++)
+            take(&f, ROW);
+        for (int i = 0; i < BLOCKS; i++)
+            block[i] = take(&f, BLOCK);
+        take(&f, ROW);
+        fixture_reopen(&f);
+        heap = &f.pool->heap;
+        /* It stands behind a row, and its next step does not end where a span does. */
+        CHECK_EQ(OP(f.pool, pms_heap_scan(heap, 6000)), PMS_OK);
+        const uint64_t scan_page = heap->scan_page, target = scan_page + SCAN_STEP;
+        CHECK(target % PMS_SPAN_PAGES != 0 && target > block[0] / PMS_PAGE);
+        /* Spans that were emptied last are dropped first. */
+        for (int near = 0; near < 2; near++)
+            for (int i = 0; i < BLOCKS; i++)
+                if ((block[i] / PMS_PAGE - target + 256 < 512) == near)
+                    drop(&f, block[i]);
+        pass_time(&f);
+        CHECK_EQ(heap->scan_page, scan_page);
+        begin_part(&f, part);
+        take(&f, 5 * ROW); /* spans become pages */
+        take(&f, 3000);    /* one step */
+        CHECK_EQ(heap->scan_page, target);
+        CHECK(pms_span_find(heap, target & ~(uint64_t)(PMS_SPAN_PAGES - 1)) == NULL);
+        undo_part(&f, part);
+        for (int i = 0; i < BLOCKS + ROWS; i++) {
+            got[i].len = i < BLOCKS ? BLOCK : ROW;
+            got[i].off = take(&f, got[i].len);
+        }
+        qsort(got, BLOCKS + ROWS, sizeof *got, by_off);
+        for (int i = 1; i < BLOCKS + ROWS; i++)
+            CHECK(got[i - 1].off + got[i - 1].len <= got[i].off);
+        fixture_remove(&f);
+    }
+}
+
+/* Spans become pages for blocks that are undone: each is held as one, and has all its blocks again. */
+static void test_spans_that_come_back_are_whole(void)
+{
+    static uint64_t block[BLOCKS];
+    for (int part = 0; part < 2; part++) {
+        struct fixture f;
+        CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
+        fixture_make(&f, ".");
+        for (int i = 0; i < BLOCKS; i++)
+            block[i] = take(&f, BLOCK);
+        for (int i = 0; i < BLOCKS; i++)
+            drop(&f, block[i]);
+        pass_time(&f);
+        struct pms_heap *heap = &f.pool->heap;
+        const uint32_t empty = heap->empty_spans;
+        const uint64_t size = f.pool->super.size;
+        begin_part(&f, part);
+        for (int i = 0; i < 300; i++)
+            take(&f, ROW);
+        const uint32_t dropped = empty - heap->empty_spans;
+        CHECK(dropped > 100 && f.pool->super.size == size);
+        if (part) {
+            CHECK_EQ(pms_tx_abort(f.pool, 2), PMS_OK);
+            CHECK(heap->held.count > 100 && heap->held.count <= dropped);
+            CHECK_EQ(heap->empty_spans + heap->held.count, empty);
+            fixture_commit(f.pool);
+        } else {
+            CHECK_EQ(pms_tx_abort(f.pool, 1), PMS_OK);
+        }
+        CHECK_EQ(heap->held.count + heap->held_rows.count, 0);
+        pass_time(&f);
+        CHECK_EQ(heap->empty_spans, empty);
+        for (int i = 0; i < BLOCKS; i++)
+            take(&f, BLOCK);
+        CHECK_EQ(f.pool->super.size, size);
+        fixture_remove(&f);
+    }
+}
+
+/* What is free at the end of what was ever used, and what lies behind it, are one row. */
+static void test_the_last_row_grows(void)
+{
+    struct fixture f;
+    CHECK_EQ(setenv("PMEMSTORE_FORCE_TIER", "volatile", 1), 0);
+    fixture_make(&f, ".");
+    take(&f, 100);
+    for (uint64_t len = 10 * ROW, at = 0; len < 140 * ROW; len += 3 * ROW) { /* of one region */
+        uint64_t got = take(&f, len);
+        CHECK(at == 0 || got == at);
+        at = got;
+        drop(&f, got);
+        pass_time(&f);
+    }
+    fixture_remove(&f);
+}
+
 /* A part of a transaction that is undone, again and again: it needs its blocks, and no span each time. */
 static void test_parts_that_are_undone_share_spans(void)
 {
@@ -133,6 +298,10 @@ static void test_emptied_spans_become_pages_a_few_at_a_time(void)
 int main(void)
 {
     test_a_block_across_what_was_scanned();
+    test_a_block_that_comes_back_across_what_was_scanned();
+    test_a_span_that_comes_back_across_what_was_scanned();
+    test_spans_that_come_back_are_whole();
+    test_the_last_row_grows();
     test_parts_that_are_undone_share_spans();
     test_emptied_spans_become_pages_a_few_at_a_time();
     return 0;
