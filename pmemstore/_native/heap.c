@@ -543,17 +543,20 @@ static void make_available(struct pms_heap *heap, uint64_t off, uint64_t len)
     if (len != PMS_ONE_BLOCK && len != PMS_WHOLE_SPAN) {
         pms_pages_unblock(heap, off / PMS_PAGE, len);
         pms_pages_give(heap, off / PMS_PAGE, len);
-    } else if (locate(heap, off, &at) == PMS_OK && at.kind != PMS_PAGE_RUN) {
-        /* else: its span was undone too, and comes as pages */
-        if (len == PMS_WHOLE_SPAN) /* nobody had a block of it: loaded anew it has them all */
-            pms_span_forget(heap, at.page);
-        struct pms_span *span = pms_span_load(heap, at.page, at.cls);
-        if (span && len == PMS_ONE_BLOCK)
-            span_offer(heap, span, at.block);
+        return;
     }
+    if (locate(heap, off, &at) != PMS_OK || at.kind == PMS_PAGE_RUN)
+        return;                  /* its span was undone too, and comes as pages */
+    if (len == PMS_WHOLE_SPAN) { /* nobody had a block of it: loaded anew it has them all */
+        pms_span_forget(heap, at.page);
+        at.span = NULL;
+    }
+    struct pms_span *span = at.span ? at.span : pms_span_load(heap, at.page, at.cls);
+    if (span && len == PMS_ONE_BLOCK)
+        span_offer(heap, span, at.block);
 }
 
-static void end_held(struct pms_heap *heap, struct pms_held *held, uint64_t seq)
+static inline void end_held(struct pms_heap *heap, struct pms_held *held, uint64_t seq)
 {
     for (size_t i = 0; i < held->count; i++) {
         if (seq)
