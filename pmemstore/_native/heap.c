@@ -72,7 +72,7 @@ int pms_heap_init(struct pms_heap *heap, struct pms_wset *ws, const struct pms_s
     return pms_heap_grown(heap);
 }
 
-#define PAGE_MAPS 3u
+#define PAGE_MAPS 3u /* page_avail, the first, page_blocked and page_dropped */
 
 int pms_heap_grown(struct pms_heap *heap)
 {
@@ -438,8 +438,8 @@ static void undo_span_drop(struct pms_heap *heap, const struct pms_action *a)
     pms_pages_withdraw(heap, a->off, a->len);
     pms_pages_undrop(heap, a->off, a->len);
     pms_scan_behind(heap, a->off, a->len);
-    struct pms_span *span =
-        pms_span_load(heap, a->off, a->cls); /* no memory: once more, later */
+    /* NULL: there is no memory for it; the unit's end tries again. */
+    struct pms_span *span = pms_span_load(heap, a->off, a->cls);
     for (uint32_t b = 0; held && span && b < pms_classes[a->cls].blocks; b++)
         span_withdraw(heap, span, b);
     if (held || !span)
@@ -545,9 +545,11 @@ static void make_available(struct pms_heap *heap, uint64_t off, uint64_t len)
         pms_pages_give(heap, off / PMS_PAGE, len);
         return;
     }
+    /* If there is no span, that was undone too, and comes as pages. */
     if (locate(heap, off, &at) != PMS_OK || at.kind == PMS_PAGE_RUN)
-        return;                  /* its span was undone too, and comes as pages */
-    if (len == PMS_WHOLE_SPAN) { /* nobody had a block of it: loaded anew it has them all */
+        return;
+    /* Nobody had a block of a whole span: loaded anew it has them all. */
+    if (len == PMS_WHOLE_SPAN) {
         pms_span_forget(heap, at.page);
         at.span = NULL;
     }
