@@ -165,9 +165,13 @@ static int grow(struct pms_pool *pool, uint64_t dict, struct pms_dict_head *head
     return status == PMS_MISSING ? PMS_OK : status;
 }
 
-static int insert(struct pms_pool *pool, uint64_t dict, struct growth *g,
-                  const struct pms_key *key, const struct pms_val *value, uint64_t hash,
-                  struct pms_place *place)
+struct fresh {      /* an entry that nothing leads to yet */
+    uint64_t entry; /* 0: not made */
+    uint64_t next;  /* its word of that name */
+};
+
+static int make_entry(struct pms_pool *pool, struct growth *g, const struct pms_key *key,
+                      const struct pms_val *value, struct fresh *fresh)
 {
     struct draft draft;
     uint64_t cell[2], entry;
@@ -175,7 +179,6 @@ static int insert(struct pms_pool *pool, uint64_t dict, struct growth *g,
     if (g->end_at == END_UNKNOWN)
         PMS_TRY(order_end(pool, g));
     PMS_TRY(draft_key(pool, key, &draft));
-    PMS_TRY(grow(pool, dict, &g->head, hash, place));
     len += draft.key_len;
     uint8_t *at = draft.bytes + draft.key_len;
     if (pms_val_is_inner(value, PMS_VALUE_INNER_MAX)) {
@@ -193,9 +196,17 @@ static int insert(struct pms_pool *pool, uint64_t dict, struct growth *g,
     draft.head.next = PMS_LINK(0, draft.key_extra);
     draft.head.prev = PMS_LINK(g->head.last, 0);
     pms_init_bytes(&pool->ws, entry, &draft, len);
+    *fresh = (struct fresh){entry, draft.head.next};
+    return PMS_OK;
+}
+
+static int link_entry(struct pms_pool *pool, uint64_t dict, struct growth *g, uint64_t hash,
+                      struct pms_place *place, const struct fresh *fresh)
+{
+    PMS_TRY(grow(pool, dict, &g->head, hash, place));
     uint32_t tag = pms_dict_tag(hash, place->bucket.level);
-    PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(entry, tag)));
-    order_add(pool, g, entry, draft.head.next);
+    PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(fresh->entry, tag)));
+    order_add(pool, g, fresh->entry, fresh->next);
     return PMS_OK;
 }
 
@@ -232,17 +243,56 @@ static int replace(struct pms_pool *pool, uint64_t entry, uint64_t at,
     return PMS_OK;
 }
 
-/* key is normal, and hash its hash. */
+/* key is normal, and hash its hash.  fresh: an entry that make_ahead may have made. */
 static inline int set(struct pms_pool *pool, uint64_t dict, struct growth *g,
-                      const struct pms_key *key, const struct pms_val *value, uint64_t hash)
+                      const struct pms_key *key, const struct pms_val *value, uint64_t hash,
+                      struct fresh *fresh)
 {
     struct pms_place place;
     int status = pms_dict_find(pool, dict, &g->head.shape, key, hash, &place);
-    if (status == PMS_OK)
+    if (status == PMS_OK) {
+        if (PMS_UNLIKELY(fresh->entry)) /* all that was made: is_one_block */
+            PMS_TRY(pms_free(&pool->heap, fresh->entry));
         return replace(pool, place.entry, place.value, value);
+    }
     if (status != PMS_MISSING)
         return status;
-    return insert(pool, dict, g, key, value, hash, &place);
+    if (!fresh->entry)
+        PMS_TRY(make_entry(pool, g, key, value, fresh));
+    return link_entry(pool, dict, g, hash, &place, fresh);
+}
+
+/* ---- the entry before its bucket ---- */
+
+#define NEW_SURE 8u /* after so many new keys in a row the next one is taken for new too */
+
+/* Does its entry lead to no other block? */
+static inline int is_one_block(const struct pms_key *key, const struct pms_val *value)
+{
+    if (key->tag == PMS_TAG_PACKED || key->len > PMS_KEY_INNER_MAX)
+        return 0;
+    return pms_tag_is_bytes(value->tag) ? value->len <= PMS_VALUE_INNER_MAX
+                                        : !pms_tag_is_object(value->tag);
+}
+
+/* If the key is likely a new one, make its entry while the line of its bucket is on its way. */
+static inline int make_ahead(struct pms_pool *pool, uint64_t dict, struct growth *g,
+                             const struct pms_key *key, const struct pms_val *value,
+                             uint64_t hash, struct fresh *fresh)
+{
+    if (pool->put_new < NEW_SURE || pool->put_dict != dict || !is_one_block(key, value))
+        return PMS_OK;
+    pms_bucket_ahead(pool, dict, &g->head.shape,
+                     pms_dict_bucket_of(&g->head.shape, hash).number);
+    int status = make_entry(pool, g, key, value, fresh);
+    return status == PMS_E_FULL ? PMS_OK : status; /* the key may be there: it takes no room */
+}
+
+static inline void note_put(struct pms_pool *pool, uint64_t dict, int is_new)
+{
+    uint32_t before = pool->put_dict == dict ? pool->put_new : 0;
+    pool->put_dict = dict;
+    pool->put_new = is_new ? before + (before < NEW_SURE) : 0;
 }
 
 int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
@@ -252,7 +302,11 @@ int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     struct pms_key room;
     PMS_TRY(growth_begin(pool, dict, &g));
     key = pms_key_normal(key, &room);
-    PMS_TRY(set(pool, dict, &g, key, value, pms_image_key_hash(pool, key)));
+    uint64_t hash = pms_image_key_hash(pool, key);
+    struct fresh fresh = {0};
+    PMS_TRY(make_ahead(pool, dict, &g, key, value, hash, &fresh));
+    PMS_TRY(set(pool, dict, &g, key, value, hash, &fresh));
+    note_put(pool, dict, g.head.count != g.count);
     growth_end(pool, dict, &g);
     return PMS_OK;
 }
@@ -273,9 +327,11 @@ int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pai
     }
     int status = PMS_OK;
     pms_heap_gather(&pool->heap);
-    for (unsigned i = 0; i < count && status == PMS_OK; i++)
-        status =
-            set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i]);
+    for (unsigned i = 0; i < count && status == PMS_OK; i++) {
+        struct fresh fresh = {0};
+        status = set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i],
+                     &fresh);
+    }
     pms_heap_gathered(&pool->heap); /* also after a failure, which may have changed nothing */
     PMS_TRY(status);
     growth_end(pool, dict, &g);

@@ -616,6 +616,32 @@ static void payloads_take_pages_that_frames_have_words_for(int medium)
     finish(w, __func__);
 }
 
+/* The entry of a key that was taken for new is made and given back in one unit. */
+static void keys_that_were_taken_for_new(int medium)
+{
+    struct setup setup;
+    struct world *w = start(&setup, 4096, 1536, medium);
+    w->most = 6;
+    uint32_t taken = 0;
+    for (uint64_t keep = 0; keep < 3; keep++) {
+        uint64_t next = 40 * keep;
+        for (uint32_t len = 20; len <= 300; len += 140, next += 10) {
+            struct level level = level_begin(w);
+            put_many(w, next, next + 9, len);
+            taken += w->pool->put_new == 8;
+            put(w, next, len); /* of this unit */
+            level_end(w, level, keep > 0);
+            put_many(w, next, next + 9, len);
+            taken += keep > 0 || w->pool->put_new == 8;
+            put(w, next + 4, len);
+            put(w, next + 9, len);
+        }
+        del_many(w, 40 * keep, 40 * keep + 25);
+    }
+    CHECK(world_found || taken == 18);
+    finish(w, __func__);
+}
+
 void world_directed(void)
 {
     static void (*const tests[])(int) = {
@@ -644,6 +670,7 @@ void world_directed(void)
         the_log_wants_the_pages_of_dropped_spans,
         contents_take_pages_that_frames_have_words_for,
         payloads_take_pages_that_frames_have_words_for,
+        keys_that_were_taken_for_new,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         for (int medium = 0; medium < MEDIA && !world_found; medium++)

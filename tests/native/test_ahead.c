@@ -1,5 +1,5 @@
-/* test_ahead.c -- many keys at once: they are set as one by one; and asking for their buckets ahead
- * changes nothing, and trusts nothing. */
+/* test_ahead.c -- many keys at once: they are set as one by one; asking for their buckets ahead
+ * changes nothing, and trusts nothing; and a key that is taken for new may be there. */
 #include "pool_fixture.h"
 
 static struct fixture fx;
@@ -176,13 +176,133 @@ static void test_many_keys_are_set_as_one_by_one(void)
     same_as_model();
 }
 
-int main(void)
+/* ---- keys that are taken for new ---- */
+
+#define LONG_KEY 2000u
+static char long_key[LONG_KEY];
+
+/* A value of so many bytes (UINT64_MAX: a number) that tells which it is. */
+static int put_text(uint64_t number, int is_long, uint64_t len, unsigned tells)
 {
-    fixture_make(&fx, ".");
+    static char bytes[8192];
+    struct pms_val value = {.tag = PMS_TAG_INT, .num = tells};
+    memset(long_key, 'k', sizeof long_key);
+    memcpy(long_key, &number, sizeof number);
+    struct pms_key key = {.tag = PMS_TAG_BYTES,
+                          .stored_tag = PMS_TAG_BYTES,
+                          .data = long_key,
+                          .len = is_long ? LONG_KEY : sizeof number};
+    if (len != UINT64_MAX) {
+        memset(bytes, (int)tells, len);
+        value = (struct pms_val){.tag = PMS_TAG_BYTES, .data = bytes, .len = len};
+    }
+    int status = OP(fx.pool, pms_dict_set(fx.pool, dict, &key, &value));
+    struct pms_val got;
+    if (status == PMS_OK) {
+        CHECK_EQ(pms_enter_read_wait(fx.pool, NULL, -1), PMS_OK);
+        CHECK_EQ(pms_dict_get(fx.pool, dict, &key, &got), PMS_OK);
+        CHECK_EQ(got.tag, value.tag);
+        CHECK_EQ(got.num, value.num);
+        CHECK_EQ(got.len, value.len);
+        CHECK(value.len == 0 || memcmp(got.data, bytes, value.len) == 0);
+        pms_leave_read(fx.pool);
+    }
+    return status;
+}
+
+static uint64_t used_bytes(void)
+{
+    struct pms_heap_stats stats;
+    CHECK_EQ(pms_pool_heap_stats(fx.pool, &stats), PMS_OK);
+    return stats.used_bytes;
+}
+
+/* Keys from `from` on, until the next one is taken for new.  Yields the first that was not put. */
+static uint64_t put_new_ones(uint64_t from, int is_long, uint64_t len)
+{
+    uint64_t number = from;
+    for (; number < from + 8; number++)
+        CHECK_EQ(put_text(number, is_long, len, 'a'), PMS_OK);
+    CHECK_EQ(fx.pool->put_dict, dict);
+    CHECK_EQ(fx.pool->put_new, 8);
+    return number;
+}
+
+static void take_for_new(int is_long, uint64_t len)
+{
+    CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, "new", &dict)), PMS_OK);
+    CHECK_EQ(fx.pool->put_new, 1); /* of another dict */
+    uint64_t next = put_new_ones(0, is_long, len), used = used_bytes();
+    CHECK_EQ(put_text(3, is_long, len, 'b'), PMS_OK);
+    CHECK_EQ(fx.pool->put_new, 0);
+    CHECK_EQ(used_bytes(), used);
+    fixture_sound(fx.pool);
+    for (int keep = 0; keep < 2; keep++) {
+        used = used_bytes();
+        fixture_begin(fx.pool);
+        next = put_new_ones(next, is_long, len);
+        CHECK_EQ(put_text(next - 1, is_long, len, 'c'), PMS_OK); /* of this transaction */
+        next = put_new_ones(next, is_long, len);
+        CHECK_EQ(put_text(2, is_long, len, 'c'), PMS_OK);
+        if (keep) {
+            fixture_commit(fx.pool);
+        } else {
+            CHECK_EQ(pms_tx_abort(fx.pool, 1), PMS_OK);
+            CHECK_EQ(used_bytes(), used);
+        }
+        fixture_sound(fx.pool);
+    }
+    fixture_drop_object(&fx, "new");
+}
+
+static void test_a_key_taken_for_new_may_be_there(void)
+{
+    static const uint64_t lengths[] = {UINT64_MAX, 0, 8, 9, 100, 1024, 1025, 5000};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        for (int is_long = 0; is_long < 2; is_long++)
+            take_for_new(is_long, lengths[i]);
+}
+
+/* Where there is no room for another entry, what is there can be replaced. */
+static void test_a_full_pool_takes_a_key_that_is_there(void)
+{
+    uint64_t number = 0, limit = fx.pool->limit;
+    int status;
+    CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, "full", &dict)), PMS_OK);
+    fx.pool->limit = fx.pool->super.size;
+    while ((status = put_text(number, 0, 1000, 'a')) == PMS_OK)
+        number++;
+    CHECK_EQ(status, PMS_E_FULL);
+    CHECK_EQ(fx.pool->put_new, 8);
+    for (uint64_t i = 0; i < 3; i++) {
+        fx.pool->put_new = 8;
+        CHECK_EQ(put_text(i, 0, 1000, 'b'), PMS_OK);
+        CHECK_EQ(fx.pool->put_new, 0);
+        CHECK_EQ(put_text(number, 0, 1000, 'a'), PMS_E_FULL);
+    }
+    fixture_sound(fx.pool);
+    fx.pool->limit = limit;
+    fixture_drop_object(&fx, "full");
+}
+
+static void run_all(const char *parent)
+{
+    if (!fixture_usable(parent))
+        return;
+    fixture_make(&fx, parent);
+    test_a_key_taken_for_new_may_be_there();
+    test_a_full_pool_takes_a_key_that_is_there();
     CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, "keys", &dict)), PMS_OK);
     test_dicts_of_every_shape_are_left_as_they_are();
     test_damaged_headers_and_nodes_lead_nowhere();
+    memset(model, 0, sizeof model);
     test_many_keys_are_set_as_one_by_one();
     fixture_remove(&fx);
+}
+
+int main(void)
+{
+    run_all("/dev/shm");
+    run_all(".");
     return 0;
 }
