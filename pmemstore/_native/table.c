@@ -215,14 +215,11 @@ find_in_line(struct pms_pool *pool, const uint64_t *link, const struct pms_key *
     return PMS_MISSING;
 }
 
-static inline int find(struct pms_pool *pool, uint64_t dict, const struct pms_dict_shape *shape,
-                       const struct pms_key *key, uint64_t entry, uint64_t hash,
-                       struct pms_place *place)
+static inline int find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                       uint64_t entry, uint64_t hash, struct pms_place *place)
 {
     uint64_t steps = 0, room[PMS_BUCKET_LINKS];
-    place->bucket = pms_dict_bucket_of(shape, hash);
     place->before = 0;
-    PMS_TRY(pms_dict_bucket_at(pool, dict, shape, place->bucket.number, &place->line));
     uint32_t tag = pms_dict_tag(hash, place->bucket.level);
     for (;;) {
         const uint64_t *link = pms_rd_line(&pool->ws, place->line, room);
@@ -239,17 +236,18 @@ static inline int find(struct pms_pool *pool, uint64_t dict, const struct pms_di
     }
 }
 
-int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_dict_shape *shape,
-                  const struct pms_key *key, uint64_t hash, struct pms_place *place)
+int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                  uint64_t hash, struct pms_place *place)
 {
-    return find(pool, dict, shape, key, 0, hash, place);
+    return find(pool, dict, key, 0, hash, place);
 }
 
 int pms_dict_find_entry(struct pms_pool *pool, uint64_t dict,
                         const struct pms_dict_shape *shape, uint64_t entry, uint64_t hash,
                         struct pms_place *place)
 {
-    return find(pool, dict, shape, NULL, entry, hash, place);
+    PMS_TRY(pms_dict_place(pool, dict, shape, hash, place));
+    return find(pool, dict, NULL, entry, hash, place);
 }
 
 static inline int look_up(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
@@ -259,7 +257,9 @@ static inline int look_up(struct pms_pool *pool, uint64_t dict, const struct pms
     struct pms_key room;
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
     key = pms_key_normal(key, &room);
-    return find(pool, dict, &shape, key, 0, pms_image_key_hash(pool, key), place);
+    uint64_t hash = pms_image_key_hash(pool, key);
+    PMS_TRY(pms_dict_place(pool, dict, &shape, hash, place));
+    return find(pool, dict, key, 0, hash, place);
 }
 
 int pms_dict_get(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,

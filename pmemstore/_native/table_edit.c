@@ -243,25 +243,6 @@ static int replace(struct pms_pool *pool, uint64_t entry, uint64_t at,
     return PMS_OK;
 }
 
-/* key is normal, and hash its hash.  fresh: an entry that make_ahead may have made. */
-static inline int set(struct pms_pool *pool, uint64_t dict, struct growth *g,
-                      const struct pms_key *key, const struct pms_val *value, uint64_t hash,
-                      struct fresh *fresh)
-{
-    struct pms_place place;
-    int status = pms_dict_find(pool, dict, &g->head.shape, key, hash, &place);
-    if (status == PMS_OK) {
-        if (PMS_UNLIKELY(fresh->entry)) /* all that was made: is_one_block */
-            PMS_TRY(pms_free(&pool->heap, fresh->entry));
-        return replace(pool, place.entry, place.value, value);
-    }
-    if (status != PMS_MISSING)
-        return status;
-    if (!fresh->entry)
-        PMS_TRY(make_entry(pool, g, key, value, fresh));
-    return link_entry(pool, dict, g, hash, &place, fresh);
-}
-
 /* ---- the entry before its bucket ---- */
 
 #define NEW_SURE 8u /* after so many new keys in a row the next one is taken for new too */
@@ -275,15 +256,14 @@ static inline int is_one_block(const struct pms_key *key, const struct pms_val *
                                         : !pms_tag_is_object(value->tag);
 }
 
-/* If the key is likely a new one, make its entry while the line of its bucket is on its way. */
+/* If the key is likely a new one, make its entry while the line at `bucket` is on its way. */
 static inline int make_ahead(struct pms_pool *pool, uint64_t dict, struct growth *g,
                              const struct pms_key *key, const struct pms_val *value,
-                             uint64_t hash, struct fresh *fresh)
+                             uint64_t bucket, struct fresh *fresh)
 {
     if (pool->put_new < NEW_SURE || pool->put_dict != dict || !is_one_block(key, value))
         return PMS_OK;
-    pms_bucket_ahead(pool, dict, &g->head.shape,
-                     pms_dict_bucket_of(&g->head.shape, hash).number);
+    __builtin_prefetch(pool->ws.medium->base + bucket);
     int status = make_entry(pool, g, key, value, fresh);
     return status == PMS_E_FULL ? PMS_OK : status; /* the key may be there: it takes no room */
 }
@@ -295,6 +275,29 @@ static inline void note_put(struct pms_pool *pool, uint64_t dict, int is_new)
     pool->put_new = is_new ? before + (before < NEW_SURE) : 0;
 }
 
+/* key is normal, and hash its hash.  single: not one of many, whose buckets were asked for. */
+static inline int set(struct pms_pool *pool, uint64_t dict, struct growth *g,
+                      const struct pms_key *key, const struct pms_val *value, uint64_t hash,
+                      int single)
+{
+    struct pms_place place;
+    struct fresh fresh = {0};
+    PMS_TRY(pms_dict_place(pool, dict, &g->head.shape, hash, &place));
+    if (single)
+        PMS_TRY(make_ahead(pool, dict, g, key, value, place.line, &fresh));
+    int status = pms_dict_find(pool, dict, key, hash, &place);
+    if (status == PMS_OK) {
+        if (PMS_UNLIKELY(fresh.entry)) /* all that was made: is_one_block */
+            PMS_TRY(pms_free(&pool->heap, fresh.entry));
+        return replace(pool, place.entry, place.value, value);
+    }
+    if (status != PMS_MISSING)
+        return status;
+    if (!fresh.entry)
+        PMS_TRY(make_entry(pool, g, key, value, &fresh));
+    return link_entry(pool, dict, g, hash, &place, &fresh);
+}
+
 int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
                  const struct pms_val *value)
 {
@@ -302,10 +305,7 @@ int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     struct pms_key room;
     PMS_TRY(growth_begin(pool, dict, &g));
     key = pms_key_normal(key, &room);
-    uint64_t hash = pms_image_key_hash(pool, key);
-    struct fresh fresh = {0};
-    PMS_TRY(make_ahead(pool, dict, &g, key, value, hash, &fresh));
-    PMS_TRY(set(pool, dict, &g, key, value, hash, &fresh));
+    PMS_TRY(set(pool, dict, &g, key, value, pms_image_key_hash(pool, key), 1));
     note_put(pool, dict, g.head.count != g.count);
     growth_end(pool, dict, &g);
     return PMS_OK;
@@ -327,11 +327,9 @@ int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pai
     }
     int status = PMS_OK;
     pms_heap_gather(&pool->heap);
-    for (unsigned i = 0; i < count && status == PMS_OK; i++) {
-        struct fresh fresh = {0};
-        status = set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i],
-                     &fresh);
-    }
+    for (unsigned i = 0; i < count && status == PMS_OK; i++)
+        status =
+            set(pool, dict, &g, pms_key_normal(pair[i].key, &room), pair[i].value, hash[i], 0);
     pms_heap_gathered(&pool->heap); /* also after a failure, which may have changed nothing */
     PMS_TRY(status);
     growth_end(pool, dict, &g);
@@ -412,7 +410,9 @@ int pms_dict_del(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     struct pms_key room;
     PMS_TRY(pms_dict_shape(pool, dict, &shape));
     key = pms_key_normal(key, &room);
-    PMS_TRY(pms_dict_find(pool, dict, &shape, key, pms_image_key_hash(pool, key), &place));
+    uint64_t hash = pms_image_key_hash(pool, key);
+    PMS_TRY(pms_dict_place(pool, dict, &shape, hash, &place));
+    PMS_TRY(pms_dict_find(pool, dict, key, hash, &place));
     return delete(pool, dict, &shape, &place);
 }
 

@@ -286,10 +286,18 @@ struct pms_place {
     uint64_t value; /* its cell, if it was looked for by its key */
     struct pms_bucket bucket;
 };
-/* hash is that of the key, and the key is normal.  PMS_MISSING: the place behind the bucket's
- * last link. */
-int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_dict_shape *shape,
-                  const struct pms_key *key, uint64_t hash, struct pms_place *place);
+/* The bucket for keys with this hash, and its first line. */
+static inline int pms_dict_place(const struct pms_pool *pool, uint64_t dict,
+                                 const struct pms_dict_shape *shape, uint64_t hash,
+                                 struct pms_place *place)
+{
+    place->bucket = pms_dict_bucket_of(shape, hash);
+    return pms_dict_bucket_at(pool, dict, shape, place->bucket.number, &place->line);
+}
+/* From where pms_dict_place has led.  hash is that of the key, and the key is normal.  PMS_MISSING:
+ * the place behind the bucket's last link. */
+int pms_dict_find(struct pms_pool *pool, uint64_t dict, const struct pms_key *key,
+                  uint64_t hash, struct pms_place *place);
 /* The link to an entry with this hash.  entry 0: PMS_MISSING, as pms_dict_find. */
 int pms_dict_find_entry(struct pms_pool *pool, uint64_t dict,
                         const struct pms_dict_shape *shape, uint64_t entry, uint64_t hash,
