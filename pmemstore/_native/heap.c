@@ -344,6 +344,15 @@ int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off)
     return PMS_OK;
 }
 
+int pms_heap_has_spare(const struct pms_heap *heap, uint64_t len)
+{
+    if (len > PMS_SMALL_MAX)
+        return 0;
+    uint32_t cls = class_of(len);
+    const struct pms_span *span = heap->partial[cls];
+    return span && span->navail >= 2 && span->navail < pms_classes[cls].blocks;
+}
+
 /* ---- free ---- */
 
 static int free_run(struct pms_heap *heap, uint64_t off, const struct place *at)

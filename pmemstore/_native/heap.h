@@ -166,6 +166,11 @@ uint64_t pms_heap_capacity(uint64_t len);
  * written with the value it has needs no log.  PMS_E_FULL: nothing was changed. */
 int pms_alloc(struct pms_heap *heap, uint64_t len, uint64_t *off);
 
+/* Will the next allocation of so many bytes be one of two blocks that a span in use has left?  Then it
+ * takes nothing that another size could need; and freed in the same unit, which makes it available to
+ * nobody before that has ended, it leaves one of its size. */
+int pms_heap_has_spare(const struct pms_heap *heap, uint64_t len);
+
 /* An operation allocates many blocks: a word of a bitmap is written once for all of its bits that come
  * one after the other.  The operation ends with pms_heap_gathered, whatever became of it: one that
  * has failed before it changed anything is not rolled back. */

@@ -170,14 +170,14 @@ struct fresh {      /* an entry that nothing leads to yet */
     uint64_t next;  /* its word of that name */
 };
 
-static int make_entry(struct pms_pool *pool, struct growth *g, const struct pms_key *key,
-                      const struct pms_val *value, struct fresh *fresh)
+/* To come behind the entry `last`.  ahead: only if that takes nothing that the operation may need if
+ * the key is there. */
+static int make_entry(struct pms_pool *pool, uint64_t last, const struct pms_key *key,
+                      const struct pms_val *value, int ahead, struct fresh *fresh)
 {
     struct draft draft;
     uint64_t cell[2], entry;
     uint64_t len = sizeof draft.head; /* up to the cell; then of all */
-    if (g->end_at == END_UNKNOWN)
-        PMS_TRY(order_end(pool, g));
     PMS_TRY(draft_key(pool, key, &draft));
     len += draft.key_len;
     uint8_t *at = draft.bytes + draft.key_len;
@@ -192,9 +192,12 @@ static int make_entry(struct pms_pool *pool, struct growth *g, const struct pms_
         len += sizeof cell;
         memcpy(at, cell, sizeof cell);
     }
-    PMS_TRY(pms_alloc(&pool->heap, len < PMS_ENTRY_MIN ? PMS_ENTRY_MIN : len, &entry));
+    uint64_t bytes = len < PMS_ENTRY_MIN ? PMS_ENTRY_MIN : len;
+    if (ahead && !pms_heap_has_spare(&pool->heap, bytes))
+        return PMS_OK;
+    PMS_TRY(pms_alloc(&pool->heap, bytes, &entry));
     draft.head.next = PMS_LINK(0, draft.key_extra);
-    draft.head.prev = PMS_LINK(g->head.last, 0);
+    draft.head.prev = PMS_LINK(last, 0);
     pms_init_bytes(&pool->ws, entry, &draft, len);
     *fresh = (struct fresh){entry, draft.head.next};
     return PMS_OK;
@@ -203,6 +206,8 @@ static int make_entry(struct pms_pool *pool, struct growth *g, const struct pms_
 static int link_entry(struct pms_pool *pool, uint64_t dict, struct growth *g, uint64_t hash,
                       struct pms_place *place, const struct fresh *fresh)
 {
+    if (g->end_at == END_UNKNOWN)
+        PMS_TRY(order_end(pool, g));
     PMS_TRY(grow(pool, dict, &g->head, hash, place));
     uint32_t tag = pms_dict_tag(hash, place->bucket.level);
     PMS_TRY(pms_bucket_append(pool, place, PMS_LINK(fresh->entry, tag)));
@@ -243,7 +248,7 @@ static int replace(struct pms_pool *pool, uint64_t entry, uint64_t at,
     return PMS_OK;
 }
 
-/* ---- the entry before its bucket ---- */
+/* ---- one key ---- */
 
 #define NEW_SURE 8u /* after so many new keys in a row the next one is taken for new too */
 
@@ -256,16 +261,22 @@ static inline int is_one_block(const struct pms_key *key, const struct pms_val *
                                         : !pms_tag_is_object(value->tag);
 }
 
-/* If the key is likely a new one, make its entry while the line at `bucket` is on its way. */
-static inline int make_ahead(struct pms_pool *pool, uint64_t dict, struct growth *g,
+/* If the key is likely a new one, make its entry while the line of its bucket is on its way. */
+static inline int make_ahead(struct pms_pool *pool, uint64_t dict, const struct growth *g,
                              const struct pms_key *key, const struct pms_val *value,
-                             uint64_t bucket, struct fresh *fresh)
+                             uint64_t line, struct fresh *fresh)
 {
     if (pool->put_new < NEW_SURE || pool->put_dict != dict || !is_one_block(key, value))
         return PMS_OK;
-    __builtin_prefetch(pool->ws.medium->base + bucket);
-    int status = make_entry(pool, g, key, value, fresh);
-    return status == PMS_E_FULL ? PMS_OK : status; /* the key may be there: it takes no room */
+    __builtin_prefetch(pool->ws.medium->base + line);
+    return make_entry(pool, g->head.last, key, value, 1, fresh);
+}
+
+/* The key was there: what was made for it goes, and if the put fails, it is tried again without. */
+static int unmake(struct pms_pool *pool, const struct fresh *fresh)
+{
+    pool->put_new = 0;
+    return pms_free(&pool->heap, fresh->entry); /* its only block: see is_one_block */
 }
 
 static inline void note_put(struct pms_pool *pool, uint64_t dict, int is_new)
@@ -287,14 +298,14 @@ static inline int set(struct pms_pool *pool, uint64_t dict, struct growth *g,
         PMS_TRY(make_ahead(pool, dict, g, key, value, place.line, &fresh));
     int status = pms_dict_find(pool, dict, key, hash, &place);
     if (status == PMS_OK) {
-        if (PMS_UNLIKELY(fresh.entry)) /* all that was made: is_one_block */
-            PMS_TRY(pms_free(&pool->heap, fresh.entry));
+        if (PMS_UNLIKELY(fresh.entry))
+            PMS_TRY(unmake(pool, &fresh));
         return replace(pool, place.entry, place.value, value);
     }
     if (status != PMS_MISSING)
         return status;
     if (!fresh.entry)
-        PMS_TRY(make_entry(pool, g, key, value, &fresh));
+        PMS_TRY(make_entry(pool, g->head.last, key, value, 0, &fresh));
     return link_entry(pool, dict, g, hash, &place, &fresh);
 }
 
@@ -310,6 +321,8 @@ int pms_dict_set(struct pms_pool *pool, uint64_t dict, const struct pms_key *key
     growth_end(pool, dict, &g);
     return PMS_OK;
 }
+
+/* ---- many keys ---- */
 
 int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pair *pair,
                       unsigned count)
@@ -335,6 +348,8 @@ int pms_dict_set_many(struct pms_pool *pool, uint64_t dict, const struct pms_pai
     growth_end(pool, dict, &g);
     return PMS_OK;
 }
+
+/* ---- removing ---- */
 
 /* The neighbours of an entry in the order, and the first's link to it. */
 struct neighbours {

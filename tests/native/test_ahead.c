@@ -263,22 +263,37 @@ static void test_a_key_taken_for_new_may_be_there(void)
             take_for_new(is_long, lengths[i]);
 }
 
-/* Where there is no room for another entry, what is there can be replaced. */
+#define SIZE 970u /* such a value has a block as large as an entry with it */
+
+/* Where there is no room for another entry, what is there can be replaced; and where there is one block
+ * more, a value that outgrows its entry gets it. */
 static void test_a_full_pool_takes_a_key_that_is_there(void)
 {
-    uint64_t number = 0, limit = fx.pool->limit;
+    uint64_t number = 3, limit = fx.pool->limit;
     int status;
     CHECK_EQ(OP(fx.pool, fixture_put_object(&fx, PMS_TAG_DICT, "full", &dict)), PMS_OK);
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK_EQ(put_text(i, 0, 3, 'a'), PMS_OK);
     fx.pool->limit = fx.pool->super.size;
-    while ((status = put_text(number, 0, 1000, 'a')) == PMS_OK)
+    CHECK_EQ(pms_heap_capacity(SIZE), pms_heap_capacity(SIZE + 32));
+    while ((status = put_text(number, 0, SIZE, 'a')) == PMS_OK)
         number++;
     CHECK_EQ(status, PMS_E_FULL);
     CHECK_EQ(fx.pool->put_new, 8);
     for (uint64_t i = 0; i < 3; i++) {
         fx.pool->put_new = 8;
-        CHECK_EQ(put_text(i, 0, 1000, 'b'), PMS_OK);
+        CHECK_EQ(put_text(number - 9 + i, 0, SIZE, 'b'), PMS_OK);
         CHECK_EQ(fx.pool->put_new, 0);
-        CHECK_EQ(put_text(number, 0, 1000, 'a'), PMS_E_FULL);
+        CHECK_EQ(put_text(number, 0, SIZE, 'a'), PMS_E_FULL);
+        struct pms_key key = {.tag = PMS_TAG_BYTES, .stored_tag = PMS_TAG_BYTES};
+        uint64_t gone = number - 1 - i;
+        key.data = &gone;
+        key.len = sizeof gone;
+        CHECK_EQ(OP(fx.pool, pms_dict_del(fx.pool, dict, &key)), PMS_OK);
+        CHECK_EQ(put_text(number - 9 + i, 0, SIZE, 'c'), PMS_OK); /* the block is available */
+        fx.pool->put_new = 8;
+        CHECK_EQ(put_text(i, 0, SIZE, 'b'), PMS_OK);
+        CHECK_EQ(put_text(number, 0, SIZE, 'a'), PMS_E_FULL);
     }
     fixture_sound(fx.pool);
     fx.pool->limit = limit;
