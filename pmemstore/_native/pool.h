@@ -155,9 +155,8 @@ struct pms_pool {
     uint32_t reap_stopped; /* the list of orphans is damaged: left alone */
     uint32_t collecting;   /* a collection has a list of garbage: see collect.c */
     uint64_t reap_cursor;  /* orphan to look at next; 0: the first */
-    uint64_t put_dict;     /* the dict that the last put of one key was to (table_edit.c) ... */
-    uint32_t
-        put_new; /* ... and how many of these in a row were of new keys; no more than asked for */
+    uint64_t put_dict;     /* the dict of the last put of one key (table_edit.c) */
+    uint32_t put_new;      /* so many of these in a row were of new keys; no more than matter */
     /* set by object.c */
     int (*reap)(struct pms_pool *pool, uint32_t budget);
     void (*rolled_back)(struct pms_pool *pool, size_t birth_mark);
