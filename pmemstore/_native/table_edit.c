@@ -272,7 +272,8 @@ static inline int make_ahead(struct pms_pool *pool, uint64_t dict, const struct 
     return make_entry(pool, g->head.last, key, value, 1, fresh);
 }
 
-/* The key was there: what was made for it goes, and if the put fails, it is tried again without. */
+/* The key was there: what was made for it goes.  If the put fails after that, the caller's next one finds
+ * no guess in its way. */
 static int unmake(struct pms_pool *pool, const struct fresh *fresh)
 {
     pool->put_new = 0;
