@@ -21,19 +21,22 @@ from contenders import CONTENDERS, Contender, Pair
 from harness import MEAN, SINGLE, another, compile_loop, key_of, no_collection, pairs_of, value_of
 
 
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def used_by(folder: Path) -> int:
     """Bytes of the blocks that the files have."""
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_blocks * 512 for path in files_of(folder))
 
 
 def warm(folder: Path) -> None:
     """Read all files, so that no page of them is on the disk alone."""
     room = bytearray(1 << 20)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb", buffering=0) as file:
-                while file.readinto(room):
-                    pass
+    for path in files_of(folder):
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(room):
+                pass
 
 
 def memory() -> dict[str, int]:
